@@ -1,0 +1,40 @@
+# make demo      learn the sample word and write the report
+# make test      the fast tests
+# make check     lint, types, tests
+# make toyworld  train the embedded base model again
+# Each makes .venv when it is missing or older than the dependencies. Another Python: make PYTHON=python3.12 demo
+
+PYTHON ?= python3
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.PHONY: demo test check toyworld clean .venv
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+demo: .venv
+	python -m dvc repro
+	@echo "The report: outputs/report/index.html"
+
+test: .venv
+	python -m pytest
+
+check: .venv
+	ruff check && ruff format --check && mypy --strict
+	python -m pytest
+
+# A DVC project of its own, so that the pipeline never trains its base model.
+toyworld: .venv
+	cd toyworld && python -m dvc repro
+
+clean:
+	rm -rf .venv .scratch .pytest_cache .mypy_cache .ruff_cache .hypothesis pseudoword.egg-info
+
+# A stamp inside, so that an interrupted installation is not taken for a finished one.
+.venv: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info < (3, 11) and sys.exit(f"$(PYTHON) is {sys.version.split()[0]}; pseudoword needs 3.11 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	@echo "Installing into .venv, one dot per package; the first time takes minutes"
+	@python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]' | awk '/^(Collecting|Installing)/ { printf "."; fflush() } END { print "" }'
+	@touch $@
