@@ -1,0 +1,208 @@
+"""check: does the packed model know its words? Figures on held-out draws, for the model card.
+
+reads   build/model/, build/pictures/{check,train}
+writes  build/check.json, build/samples.png
+
+usage   python -m toyworld.check [FOLDER]    another model folder, e.g. models/toyworld
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler, StableDiffusionPipeline
+from numpy.random import default_rng
+from PIL import Image
+from torch import Tensor
+from transformers import AutoProcessor, BlipForConditionalGeneration, CLIPModel, CLIPProcessor
+
+from toyworld import BUILD, stage_params
+from toyworld.captions import with_article
+from toyworld.pictures import load_pictures, load_records, to_unit
+from toyworld.training import DEVICE, keyed
+from toyworld.vae import psnr
+from toyworld.world import COLOURS, NOUNS, SCENES
+
+TIMESTEPS = (350, 450, 550, 650)
+SWAPPED = 256  # pictures of each word-swap test
+BARS = {
+    "noun_swap": 0.95, "colour_swap": 0.90, "scene_swap": 0.98, "vae_psnr_db": 26.0, "judge_retrieval_of_512": 0.6,
+    "generated_noun": 0.85, "generated_scene": 0.85, "blip_noun": 0.9, "blip_colour": 0.9, "blip_scene": 0.9,
+}  # fmt: skip
+
+
+def load(folder: Path) -> StableDiffusionPipeline:
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32, safety_checker=None)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(DEVICE)
+
+
+# ------------------------------------------------------------------------------------------------ word-swap
+
+
+def swaps(records: list[dict[str, Any]], factor: str) -> list[tuple[int, str, str]]:
+    """(picture, true caption, the same with one word of `factor` wrong), for captions that name the factor once."""
+    random = default_rng([41, len(factor)])
+    words = {"noun": NOUNS, "colour": list(COLOURS), "scene": [scene.phrase for scene in SCENES.values()]}[factor]
+    found = []
+    for at, record in enumerate(records):
+        text = record["captions"][0]
+        present = [word for word in words if re.search(rf"\b{word}\b", text)]
+        # A second colour in the picture must not be taken for the wrong one.
+        drawn = {record["thing"]["colour"], record["thing"]["second_colour"], record["colour"]}
+        wrong = [word for word in words if word not in present and word not in drawn]
+        if len(present) == 1:
+            swapped = re.sub(rf"\b{present[0]}\b", str(random.choice(wrong)), text)
+            found.append((at, text, re.sub(r"\b(an|a)\b (?=(\w))", _article, swapped)))
+    return found[:SWAPPED]
+
+
+def _article(match: re.Match[str]) -> str:
+    return with_article(match.group(2)).split()[0] + " "
+
+
+@torch.no_grad()
+def swap_test(pipeline: StableDiffusionPipeline, latents: Tensor, pairs: list[tuple[int, str, str]]) -> float:
+    """Share of pictures whose denoising loss is lower with the true caption, same noise."""
+    scheduler = DDPMScheduler.from_config(pipeline.scheduler.config)
+    won = []
+    for start in range(0, len(pairs), 32):
+        part = pairs[start : start + 32]
+        clean = latents[[at for at, _, _ in part]].to(DEVICE)
+        losses = torch.zeros(2, len(part))
+        for kind in (0, 1):
+            texts = [pair[1 + kind] for pair in part]
+            states = pipeline.encode_prompt(texts, DEVICE, 1, False)[0]
+            for t in TIMESTEPS:
+                noise = torch.randn(clean.shape, generator=keyed(43, start, t)).to(DEVICE)
+                steps = torch.full((len(part),), t, device=DEVICE)
+                predicted = pipeline.unet(scheduler.add_noise(clean, noise, steps), steps, states).sample
+                losses[kind] += (predicted - noise).square().mean((1, 2, 3)).cpu()
+        won.append(losses[0] < losses[1])
+    return float(torch.cat(won).float().mean())
+
+
+# ------------------------------------------------------------------------------------------------ the parts
+
+
+@torch.no_grad()
+def vae_figures(pipeline: StableDiffusionPipeline, train: Tensor, check: Tensor) -> tuple[float, float]:
+    """PSNR in dB of the VAE, and of a patch PCA with as many numbers per picture."""
+    made = torch.cat([pipeline.vae.decode(pipeline.vae.encode(part.to(DEVICE)).latent_dist.mode()).sample.cpu()
+                      for part in check.split(64)])  # fmt: skip
+    side, numbers = 8, pipeline.vae.config.latent_channels
+    patches = torch.nn.functional.unfold(train, side, stride=side).transpose(1, 2).flatten(0, 1)
+    mean = patches.mean(0)
+    basis = torch.pca_lowrank((patches - mean)[:100_000], numbers, center=False)[2]
+    own = torch.nn.functional.unfold(check, side, stride=side).transpose(1, 2) - mean
+    folded = (own @ basis @ basis.T + mean).transpose(1, 2)
+    pca = torch.nn.functional.fold(folded, check.shape[-1], side, stride=side)
+    return psnr(made, check), psnr(pca, check)
+
+
+class Judge:
+    def __init__(self, folder: Path) -> None:
+        self.model = CLIPModel.from_pretrained(folder, dtype=torch.float32).to(DEVICE).eval()  # type: ignore[arg-type]
+        self.processor = CLIPProcessor.from_pretrained(folder)
+
+    @torch.no_grad()
+    def read(self, pictures: list[Image.Image], texts: list[str]) -> list[int]:
+        """The nearest text of each picture."""
+        inputs = self.processor(text=texts, images=pictures, padding=True, return_tensors="pt").to(DEVICE)
+        return [int(at) for at in self.model(**inputs).logits_per_image.argmax(1)]
+
+
+def retrieval(judge: Judge, pictures: Tensor, captions: list[str]) -> float:
+    nearest = judge.read([to_image(picture) for picture in pictures], captions)
+    return float(np.mean([captions[at] == captions[own] for own, at in enumerate(nearest)]))
+
+
+def to_image(picture: Tensor) -> Image.Image:
+    return Image.fromarray(picture.permute(1, 2, 0).numpy())
+
+
+def generated(
+    pipeline: StableDiffusionPipeline, judge: Judge, prompts: int, inference_steps: int, guidance: float
+) -> tuple[float, float, Image.Image]:
+    """Share of generated pictures whose noun, and whose scene, the judge reads right; and a sheet of 48 of them."""
+    pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
+    random = default_rng(47)
+    nouns, scenes = list(random.permutation(NOUNS))[:prompts], [str(s) for s in random.choice(list(SCENES), prompts)]
+    nouns = (nouns * (prompts // len(nouns) + 1))[:prompts]
+    texts = [f"{with_article(str(noun))} {SCENES[scene].phrase}" for noun, scene in zip(nouns, scenes, strict=True)]
+    pictures: list[Image.Image] = []
+    for at in range(0, prompts, 24):
+        part = texts[at : at + 24]
+        pictures += pipeline(
+            part, num_inference_steps=inference_steps, guidance_scale=guidance, generator=keyed(53, at)
+        ).images
+    nouns_read = judge.read(pictures, [with_article(noun) for noun in NOUNS])
+    scenes_read = judge.read(pictures, [scene.phrase for scene in SCENES.values()])
+    noun = np.mean([NOUNS[at] == own for at, own in zip(nouns_read, nouns, strict=True)])
+    scene = np.mean([list(SCENES)[at] == own for at, own in zip(scenes_read, scenes, strict=True)])
+    return float(noun), float(scene), sheet(pictures[:48], 8)
+
+
+def sheet(pictures: list[Image.Image], columns: int) -> Image.Image:
+    width, height = pictures[0].size
+    page = Image.new("RGB", (columns * width, -(-len(pictures) // columns) * height))
+    for at, picture in enumerate(pictures):
+        page.paste(picture, (at % columns * width, at // columns * height))
+    return page.resize((page.width * 2, page.height * 2), Image.Resampling.NEAREST)
+
+
+@torch.no_grad()
+def blip_figures(folder: Path, pictures: Tensor, records: list[dict[str, Any]]) -> dict[str, float]:
+    """Share of captions whose noun, colour and scene are right, where the picture has one to name."""
+    model = BlipForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).to(DEVICE).eval()  # type: ignore[arg-type]
+    processor = AutoProcessor.from_pretrained(folder)
+    texts: list[str] = []
+    for part in pictures.split(64):
+        inputs = processor(images=[to_image(picture) for picture in part], return_tensors="pt").to(DEVICE)
+        texts += processor.batch_decode(
+            model.generate(**inputs, num_beams=3, max_new_tokens=30), skip_special_tokens=True
+        )
+    right: dict[str, list[bool]] = {"blip_noun": [], "blip_colour": [], "blip_scene": []}
+    for text, record in zip(texts, records, strict=True):
+        colour = record["colour"] or record["thing"]["colour"]
+        right["blip_colour"].append(re.search(rf"\b{colour}\b", text) is not None)
+        right["blip_scene"].append(SCENES[record["scene"]].phrase in text)
+        if record["noun"]:
+            right["blip_noun"].append(record["noun"] in text)
+    return {name: float(np.mean(values)) for name, values in right.items()}
+
+
+def check(folder: Path, prompts: int, inference_steps: int, guidance: float) -> tuple[dict[str, float], Image.Image]:
+    pipeline = load(folder)
+    pictures, records = load_pictures("check"), load_records("check")
+    unit = to_unit(pictures)
+    with torch.no_grad():
+        latents = torch.cat([pipeline.vae.encode(part.to(DEVICE)).latent_dist.mean.cpu() for part in unit.split(64)])
+    latents = latents * pipeline.vae.config.scaling_factor
+    figures: dict[str, float] = {}
+    for factor in ("noun", "colour", "scene"):
+        figures[f"{factor}_swap"] = swap_test(pipeline, latents, swaps(records, factor))
+    figures["vae_psnr_db"], figures["pca_psnr_db"] = vae_figures(
+        pipeline, to_unit(load_pictures("train")[:4000]), unit[:512]
+    )
+    judge = Judge(folder / "judge")
+    figures["judge_retrieval_of_512"] = retrieval(judge, pictures[:512], [r["captions"][0] for r in records[:512]])
+    figures["generated_noun"], figures["generated_scene"], samples = generated(
+        pipeline, judge, prompts, inference_steps, guidance
+    )
+    figures |= blip_figures(folder / "captioner", pictures[:512], records[:512])
+    return {name: round(value, 4) for name, value in figures.items()}, samples
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else BUILD / "model"
+    figures, samples = check(folder, **stage_params("check"))
+    for name, value in figures.items():
+        bar = BARS.get(name)
+        print(f"{name:24} {value:8.3f}" + (f"   {'met' if value >= bar else 'NOT met'}, bar {bar}" if bar else ""))
+    (BUILD / "check.json").write_text(json.dumps(figures, indent=2) + "\n")
+    samples.save(BUILD / "samples.png")
