@@ -1,0 +1,1 @@
+"""The nouns that the stages share: the settings, the word, the base model, the pictures, the files."""

@@ -1,0 +1,37 @@
+"""On which device and in which precision the frozen model runs."""
+
+import torch
+
+from pseudoword.errors import UserError
+
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+
+class NoSuchDevice(UserError):
+    def __init__(self, device: str) -> None:
+        super().__init__(
+            f"base.device: '{device}' is asked for, but torch {torch.__version__} sees no such device here. "
+            "Use auto or cpu, or install a torch built for your GPU."
+        )
+
+
+def resolve_device(device: str) -> str:
+    """`auto` becomes cuda, mps or cpu; a device that is not there raises NoSuchDevice."""
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        return "cuda" if present["cuda"] else "mps" if present["mps"] else "cpu"
+    kind, _, index = device.partition(":")
+    if not present[kind] or (index and int(index) >= torch.cuda.device_count()):
+        raise NoSuchDevice(device)
+    return device
+
+
+def resolve_precision(precision: str, device: str) -> torch.dtype:
+    """`auto` becomes bf16 on a GPU that has it, fp16 on another, fp32 on a CPU."""
+    if precision != "auto":
+        return PRECISIONS[precision]
+    if device == "cpu":
+        return torch.float32
+    if device.startswith("cuda") and torch.cuda.is_bf16_supported():
+        return torch.bfloat16
+    return torch.float16

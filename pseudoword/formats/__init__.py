@@ -1,0 +1,1 @@
+"""File formats that other tools read and write."""

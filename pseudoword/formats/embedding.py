@@ -1,0 +1,79 @@
+"""A learned word as a file: one float32 tensor (K, D) under a key that is the word.
+
+K vectors, D width of the text encoder's token embeddings. diffusers takes the token from the key; A1111 and ComfyUI
+accept any single key and take the trigger from the file's name.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from pseudoword.errors import UserError
+from pseudoword.formats.tensors import save_tensors
+
+# Keys that other trainers write for every word; the file's name tells which one it is.
+NAMELESS = ("emb_params", "*")
+
+
+class BadEmbedding(UserError):
+    def __init__(self, path: Path, found: str) -> None:
+        super().__init__(
+            f"{path} is not an embedding file: {found}. Wanted: a safetensors file with one floating-point tensor "
+            "(vectors, width) of finite numbers."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """`name` and `metadata` are text from a file: never make a path or HTML of them unchecked."""
+
+    name: str
+    vectors: Tensor  # (K, D) float32, CPU, finite
+    metadata: dict[str, str]
+
+
+def save_embedding(path: Path, name: str, vectors: Tensor, metadata: dict[str, str]) -> None:
+    """Write `vectors` (K, D) atomically as float32 under the key `name`; equal content gives equal bytes."""
+    assert vectors.ndim == 2, f"vectors are {tuple(vectors.shape)}, not (K, D)"
+    save_tensors(path, {name: vectors.float()}, metadata)
+
+
+def load_embedding(path: Path) -> Embedding:
+    """Read our own file or any other with a single tensor, (K, D) or (D,), of any floating-point type.
+
+    Raises BadEmbedding for everything else: not safetensors, truncated, several tensors, NaN.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            key = _only(list(file.keys()), path)
+            _check_shape(list(file.get_slice(key).get_shape()), path)
+            vectors, metadata = file.get_tensor(key), dict(file.metadata() or {})
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist.") from None
+    except (SafetensorError, OSError) as error:
+        raise BadEmbedding(path, f"it cannot be read ({error})") from None
+    name = path.stem if key in NAMELESS else key
+    return Embedding(name, _checked(vectors, path), metadata)
+
+
+def _only(keys: list[str], path: Path) -> str:
+    if len(keys) != 1:
+        raise BadEmbedding(path, f"it holds {len(keys)} tensors{', such as ' + repr(sorted(keys)[0]) if keys else ''}")
+    return keys[0]
+
+
+def _check_shape(shape: list[int], path: Path) -> None:
+    # From the header, before any data is read: a whole model is refused without loading it.
+    if len(shape) not in (1, 2) or 0 in shape:
+        raise BadEmbedding(path, f"its tensor has the shape {tuple(shape)}")
+
+
+def _checked(vectors: Tensor, path: Path) -> Tensor:
+    if not vectors.is_floating_point():
+        raise BadEmbedding(path, f"its numbers are {str(vectors.dtype).removeprefix('torch.')}")
+    vectors = vectors.float().reshape(-1, vectors.shape[-1])
+    if not vectors.isfinite().all():
+        raise BadEmbedding(path, "it holds NaN or infinite numbers")
+    return vectors

@@ -1,0 +1,35 @@
+"""ModelSpec 1.0.1 fields, by which other tools recognise a safetensors file.
+
+https://github.com/Stability-AI/ModelSpec
+"""
+
+
+def modelspec(word: str, family: str, resolution: int, description: str = "", date: str = "") -> dict[str, str]:
+    """Metadata of a textual inversion; all values are text, empty ones are left out.
+
+    word        what one writes in a prompt; also the title
+    family      of the base model: sd1, sd2 or sdxl; any other name is used as it is
+    resolution  px, what the base model draws
+    date        ISO 8601; left out by default, because the same training shall give the same bytes
+    """
+    fields = {
+        "sai_model_spec": "1.0.1",
+        "architecture": f"{_architecture(family, resolution)}/textual-inversion",
+        "implementation": "diffusers",
+        "title": word,
+        "description": description,
+        "date": date,
+        "resolution": f"{resolution}x{resolution}",
+        "trigger_phrase": word,
+        "usage_hint": f"Trigger word: {word}",
+    }
+    return {f"modelspec.{key}": value for key, value in fields.items() if value}
+
+
+def _architecture(family: str, resolution: int) -> str:
+    # The two 2.x models differ in what they predict, and ModelSpec tells them apart by their resolution.
+    return {
+        "sd1": "stable-diffusion-v1",
+        "sd2": "stable-diffusion-v2-768-v" if resolution >= 768 else "stable-diffusion-v2-512",
+        "sdxl": "stable-diffusion-xl-v1-base",
+    }.get(family, family)

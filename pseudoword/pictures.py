@@ -1,0 +1,68 @@
+"""The pictures between files and tensors, and outputs/pictures as the stages after `preprocess` read it.
+
+ids = used_ids()
+read_pictures(ids)        # (N, 3, H, W) in [-1, 1]
+open_pictures(ids)        # the same as Pillow images
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pseudoword.errors import UserError
+
+PICTURES, TABLE = Path("outputs/pictures"), Path("outputs/pictures.csv")
+
+
+class PicturesUnreadable(UserError):
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} cannot be read: {reason}. Run `dvc repro preprocess` to make it again.")
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """An RGB image of 8 bits as (3, H, W) float32 in [-1, 1]."""
+    pixels = torch.from_numpy(np.array(image.convert("RGB")))
+    return pixels.permute(2, 0, 1).contiguous().float() / 127.5 - 1
+
+
+def to_image(tensor: Tensor) -> Image.Image:
+    """(3, H, W) of any float type as an RGB image; values outside [-1, 1] are clamped."""
+    pixels = ((tensor.detach().float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return Image.fromarray(pixels.permute(1, 2, 0).contiguous().cpu().numpy())
+
+
+def read_pictures_table(path: Path = TABLE) -> pd.DataFrame:
+    """The rows of used pictures, sorted by id, all columns text. Raises PicturesUnreadable."""
+    try:
+        # As text: a file may be called 'null.png' and an id may look like the number 12345678e901.
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        return table[table["state"] == "used"].sort_values("id", ignore_index=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise PicturesUnreadable(path, str(error)) from None
+
+
+def used_ids(path: Path = TABLE) -> list[str]:
+    """Ids of the used pictures in the order that every stage keeps. Raises PicturesUnreadable."""
+    return [str(name) for name in read_pictures_table(path)["id"]]
+
+
+def open_pictures(ids: list[str], folder: Path = PICTURES) -> list[Image.Image]:
+    """The pictures in the order of `ids`, RGB and square. Raises PicturesUnreadable."""
+    return [_open(folder / f"{name}.png") for name in ids]
+
+
+def read_pictures(ids: list[str], folder: Path = PICTURES) -> Tensor:
+    """(N, 3, H, W) float32 in [-1, 1], in the order of `ids`. Raises PicturesUnreadable."""
+    return torch.stack([to_tensor(image) for image in open_pictures(ids, folder)])
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except OSError as error:
+        raise PicturesUnreadable(path, str(error)) from None
