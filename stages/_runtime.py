@@ -1,0 +1,63 @@
+"""What every stage does around its work: die with its parent, report errors to the user, take the GPU alone."""
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pseudoword.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows has no flock; there two stages on one GPU are the user's to avoid.
+    fcntl = None  # type: ignore[assignment]
+
+PR_SET_PDEATHSIG = 1
+
+
+def run_stage(main: Callable[[], None]) -> None:
+    """Run a stage's `main`. A UserError becomes one message on stderr and exit code 1, without a traceback."""
+    _die_with_parent()
+    # A line appears when it is printed, also through a pipe.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _die_with_parent() -> None:
+    """A stage whose dvc was killed must not go on writing its outputs beside the next one's (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextmanager
+def alone_on(device: str, lock_folder: Path = Path(".scratch")) -> Iterator[None]:
+    """Hold a file lock for a GPU while the body runs; the kernel frees it whatever happens. A CPU is shared."""
+    if device == "cpu" or fcntl is None:
+        yield
+        return
+    folder = Path(os.environ.get("PSEUDOWORD_GPU_LOCKS", lock_folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"{device.replace(':', '-')}.lock").open("w") as lock:
+        _acquire(lock.fileno(), device)
+        yield
+
+
+def _acquire(descriptor: int, device: str) -> None:
+    told = False
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if not told:
+                print(f"waiting for {device}: another stage is using it")
+            told = True
+            time.sleep(1)

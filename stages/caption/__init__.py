@@ -1,0 +1,1 @@
+"""caption: pictures -> a captioner's drafts."""

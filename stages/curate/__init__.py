@@ -1,0 +1,1 @@
+"""curate: drafts and a person's own texts -> the captions that training reads."""

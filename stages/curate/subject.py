@@ -1,0 +1,35 @@
+"""Cutting the subject from a caption: what a caption names, the word need not learn."""
+
+import re
+
+PLACE = (
+    "in|inside|into|within|on|onto|upon|atop|at|by|under|underneath|beneath|below|near|beside|besides|behind|between|"
+    "among|amongst|amid|against|over|above|across|along|around|outside|through|towards?|during|while|"
+    r"next\sto|close\sto"
+)
+DOING = (
+    "sitting|seated|standing|lying|laying|resting|sleeping|leaning|hanging|perched|floating|flying|swimming|walking|"
+    "running|jumping|climbing|playing|posing|looking|facing|eating|drinking|holding|carrying|wearing|riding|driving|"
+    "travelling|traveling|placed|parked|mounted|displayed|seen|shown|surrounded|covered|wrapped"
+)
+ITSELF = r"it|its|them|their|him|his|her|the\s(?:front|back|side|top)(?!\sof)"
+# "with" does not end the noun phrase: an eye, a hat or patches belong to the thing. Only a background does not. Nor
+# does a place on the thing itself ("patches on it"), or an adjective ("a standing lamp").
+INCIDENTAL = re.compile(
+    rf"""
+      ,
+    | \b(?:{PLACE})\s+(?!(?:{ITSELF})\b)(?=\w)
+    | (?<!\ba\s)(?<!\ban\s)(?<!\bthe\s)\b(?:{DOING})\b
+    | \bwith\s+(?:(?!(?:{PLACE})\b)[\w'-]+\s+)*(?:in\s+the\s+)?(?:background|backdrop)\b
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def drop_subject(draft: str) -> str:
+    """What follows the leading noun phrase, empty when nothing does.
+
+    "a red striped star with an eye in the snow, outlined" -> "in the snow, outlined"
+    """
+    found = INCIDENTAL.search(draft)
+    return draft[found.start() :].strip(" ,.") if found else ""

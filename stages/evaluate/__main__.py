@@ -1,0 +1,237 @@
+"""evaluate: every checkpoint scored by loss, the shortlist drawn and judged, one chosen.
+
+reads   outputs/words/, outputs/latents.safetensors, outputs/captions.csv, outputs/pictures/, evaluate.prompts,
+        the base model
+writes  outputs/evaluation/scores.csv, choice.json, metrics.json, sheets/   (see docs/files.md)
+"""
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from pseudoword.base import StableDiffusion, load_pipeline, resolve_device, resolve_precision
+from pseudoword.captions import read_captions
+from pseudoword.errors import UserError
+from pseudoword.files import save_with, write_table, write_text
+from pseudoword.formats.embedding import load_embedding
+from pseudoword.latents import Latents, read_latents
+from pseudoword.pictures import open_pictures
+from pseudoword.prompts import Vocabulary, fill, read_templates, without_name
+from pseudoword.settings import Evaluate, load_settings
+from stages._runtime import alone_on, run_stage
+from stages.evaluate.choice import Candidate, Choice, choose
+from stages.evaluate.drawing import contact_sheet, draw
+from stages.evaluate.judge import Judge, judge_name, similarity_among
+from stages.evaluate.scoring import deterministic_loss, fixed_noise
+
+WORDS, OUT = Path("outputs/words"), Path("outputs/evaluation")
+SHEETS = OUT / "sheets"
+BLANK = 4.0  # standard deviation of the pixels, of 255, under which a picture counts as one colour
+
+
+class NoCheckpoints(UserError):
+    def __init__(self) -> None:
+        super().__init__(f"{WORDS} holds no checkpoints. Run `dvc repro train`.")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    run: str
+    step: int
+    file: Path
+    vectors: Tensor
+
+
+def read_checkpoints() -> list[Checkpoint]:
+    """All checkpoints of all runs, by run and step."""
+    found = []
+    for path in WORDS.glob("*/steps/*.safetensors"):
+        step = int(re.findall(r"-(\d+)\.safetensors$", path.name)[0])
+        found.append(Checkpoint(path.parts[-3], step, path, load_embedding(path).vectors))
+    if not found:
+        raise NoCheckpoints
+    return sorted(found, key=lambda checkpoint: (checkpoint.run, checkpoint.step))
+
+
+def shortlist(steps: list[int], losses: list[float], number: int) -> list[int]:
+    """Which steps of a run to draw: the start, the last, the one of lowest loss, the rest evenly between them."""
+    trained = [step for step in steps if step > 0]
+    lowest = min(zip(losses, steps, strict=True))[1]
+    chosen = {0, steps[-1], lowest}
+    spread = [trained[round(at * (len(trained) - 1) / max(number - 1, 1))] for at in range(number)]
+    for step in sorted(spread, key=lambda step: -min(abs(step - other) for other in chosen)):
+        if len(chosen - {0}) < number:
+            chosen.add(step)
+    return sorted(chosen)
+
+
+def score(
+    base: StableDiffusion, name: str, latents: Latents, template: str, checkpoints: list[Checkpoint], timesteps: int
+) -> list[float]:
+    """The deterministic loss of each checkpoint, with the first training template and each picture's caption."""
+    prompts = [fill(template, name, caption) for caption in read_captions(latents.ids)]
+    noise = fixed_noise(latents, timesteps)
+    losses = []
+    for checkpoint in tqdm(checkpoints, desc="loss", unit="checkpoint", mininterval=1):
+        ids = vocabulary_of(base, name, checkpoint).encode_all(prompts)
+        losses.append(deterministic_loss(base, latents, noise, ids, checkpoint.vectors))
+    return losses
+
+
+def vocabulary_of(base: StableDiffusion, name: str, checkpoint: Checkpoint) -> Vocabulary:
+    return Vocabulary(base.tokenizer, name, len(base.table), len(checkpoint.vectors))
+
+
+def shortlisted(checkpoints: list[Checkpoint], losses: list[float], number: int) -> list[Checkpoint]:
+    """The checkpoints to draw, of every run."""
+    chosen = []
+    for run in dict.fromkeys(checkpoint.run for checkpoint in checkpoints):
+        own = [(c, loss) for c, loss in zip(checkpoints, losses, strict=True) if c.run == run]
+        steps = shortlist([c.step for c, _ in own], [loss for _, loss in own], number)
+        chosen += [c for c, _ in own if c.step in steps]
+    return chosen
+
+
+def save_pictures(
+    checkpoint: Checkpoint, pictures: list[Image.Image], templates: list[str], seeds: int
+) -> pd.DataFrame:
+    """Write a checkpoint's pictures and return their rows of sheets/pictures.csv."""
+    folder = f"{checkpoint.run}-{checkpoint.step}"
+    rows = []
+    for at, picture in enumerate(pictures):
+        prompt, seed = divmod(at, seeds)
+        file = f"{folder}/{prompt:02d}-{seed}.png"
+        save_with(SHEETS / file, partial(picture.save, format="png"))
+        rows.append((checkpoint.run, checkpoint.step, templates[prompt], seed, file))
+    return pd.DataFrame(rows, columns=["run", "step", "prompt", "seed", "file"])
+
+
+def judge_pictures(
+    judge: Judge, checkpoint: Checkpoint, pictures: list[Image.Image], references: Tensor, texts: list[str], seeds: int
+) -> Candidate:
+    """Similarity of each picture to the training pictures and to its prompt without the word."""
+    seen = judge.pictures(pictures)
+    told = judge.texts([text or "-" for text in texts]).repeat_interleave(seeds, 0)
+    spoken = np.repeat([bool(text) for text in texts], seeds)
+    return Candidate(
+        run=checkpoint.run,
+        step=checkpoint.step,
+        image=(seen @ references.T).mean(1).double().numpy(),
+        text=np.where(spoken, (seen * told).sum(1).double().numpy(), np.nan),
+        blank=float(np.mean([np.asarray(picture).std() < BLANK for picture in pictures])),
+    )
+
+
+def scores_table(
+    checkpoints: list[Checkpoint], losses: list[float], candidates: list[Candidate], choice: Choice
+) -> pd.DataFrame:
+    drawn = {(candidate.run, candidate.step): candidate for candidate in candidates}
+    rows = []
+    for checkpoint, loss in zip(checkpoints, losses, strict=True):
+        key = (checkpoint.run, checkpoint.step)
+        image, text = similarities(drawn[key]) if key in drawn else (math.nan, math.nan)
+        rows.append((*key, loss, image, text, choice.scores.get(key, math.nan), choice.vetoes.get(key, ""),
+                     key == (choice.run, choice.step)))  # fmt: skip
+    columns = ["run", "step", "loss", "image_similarity", "text_similarity", "score", "veto", "chosen"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def similarities(candidate: Candidate) -> tuple[float, float]:
+    spoken = candidate.text[np.isfinite(candidate.text)]
+    return float(candidate.image.mean()), float(spoken.mean()) if len(spoken) else math.nan
+
+
+def metrics(table: pd.DataFrame, choice: Choice) -> dict[str, Any]:
+    """What `dvc metrics show` and `dvc exp show` compare: the chosen checkpoint beside the start of its run."""
+
+    def of(step: int) -> dict[str, float]:
+        row = table[(table["run"] == choice.run) & (table["step"] == step)].iloc[0]
+        return {key: float(row[key]) for key in ("loss", "image_similarity", "text_similarity") if pd.notna(row[key])}
+
+    return {"chosen": {"run": choice.run, "step": choice.step, **of(choice.step)}, "init": of(0)}
+
+
+def draw_and_judge(
+    pipeline: StableDiffusionPipeline, base: StableDiffusion, judge: Judge, references: Tensor, name: str,
+    checkpoints: list[Checkpoint], own: Evaluate,
+) -> tuple[list[Candidate], pd.DataFrame]:  # fmt: skip
+    """Draw each checkpoint with all prompts and seeds; what the judge says of it, and the table of the pictures."""
+    templates = read_templates(own.prompts)
+    prompts, texts = [fill(line, name) for line in templates], [without_name(line) for line in templates]
+    candidates, rows = [], []
+    for checkpoint in tqdm(checkpoints, desc="draw", unit="checkpoint", mininterval=1):
+        vocabulary = vocabulary_of(base, name, checkpoint)
+        pictures = draw(
+            pipeline, base, vocabulary, checkpoint.vectors, prompts, own.seeds, own.inference_steps, own.guidance
+        )
+        rows.append(save_pictures(checkpoint, pictures, templates, own.seeds))
+        candidates.append(judge_pictures(judge, checkpoint, pictures, references, texts, own.seeds))
+    return candidates, pd.concat(rows)
+
+
+def write_chosen_sheet(pictures: pd.DataFrame, choice: Choice, training: list[Image.Image]) -> None:
+    """The choice at a glance, in rows: training pictures, what the start draws, what the chosen checkpoint draws."""
+    columns = pictures["prompt"].nunique()
+
+    def row(step: int) -> list[Image.Image]:
+        own = pictures[(pictures["run"] == choice.run) & (pictures["step"] == step) & (pictures["seed"] == 0)]
+        return [Image.open(SHEETS / file) for file in own["file"]]
+
+    first = [training[at % len(training)] for at in range(columns)]
+    sheet = contact_sheet([*first, *row(0), *row(choice.step)], columns)
+    save_with(SHEETS / "chosen.png", partial(sheet.save, format="png"))
+
+
+def main() -> None:
+    settings = load_settings()
+    own, name = settings.evaluate, settings.word.name
+    device = resolve_device(settings.base.device)
+    dtype = resolve_precision(settings.base.precision, device)
+    latents, checkpoints = read_latents(), read_checkpoints()
+    training_template = read_templates(settings.train.template)[0]
+    judged_by = judge_name(own.judge, settings.base.model, settings.base.revision)
+    with alone_on(device):
+        judge = Judge.load(judged_by, device)
+        training = open_pictures(latents.ids)
+        references = judge.pictures(training)
+        pipeline = load_pipeline(settings.base.model, settings.base.revision, device, dtype)
+        base = StableDiffusion(pipeline)
+        losses = score(base, name, latents, training_template, checkpoints, own.timesteps)
+        drawn = shortlisted(checkpoints, losses, own.shortlist)
+        candidates, pictures = draw_and_judge(pipeline, base, judge, references, name, drawn, own)
+    ceiling = similarity_among(references)
+    choice = choose(candidates, ceiling, own.likeness)
+    (chosen,) = [c for c in checkpoints if (c.run, c.step) == (choice.run, choice.step)]
+    report = {
+        "word": name,
+        "run": choice.run,
+        "step": choice.step,
+        "file": chosen.file.as_posix(),
+        "reason": choice.reason,
+        "advice": choice.advice,
+        "training_similarity": ceiling,
+        "judge": judged_by,
+        "prompts": read_templates(own.prompts),
+    }
+    table = scores_table(checkpoints, losses, candidates, choice)
+    write_chosen_sheet(pictures, choice, training)
+    write_table(SHEETS / "pictures.csv", pictures)
+    write_table(OUT / "scores.csv", table)
+    write_text(OUT / "metrics.json", json.dumps(metrics(table, choice), indent=2) + "\n")
+    write_text(OUT / "choice.json", json.dumps(report, indent=2) + "\n")
+    print("\n".join([choice.reason, *choice.advice]))
+
+
+if __name__ == "__main__":
+    run_stage(main)

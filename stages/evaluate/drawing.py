@@ -1,0 +1,58 @@
+"""Pictures of a checkpoint: the same prompts, from the same noise, for every checkpoint."""
+
+import numpy as np
+import torch
+from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+from PIL import Image
+from torch import Tensor
+
+from pseudoword.base import StableDiffusion
+from pseudoword.draws import Stream, generator
+from pseudoword.prompts import Vocabulary
+
+BATCH = 16
+SEED = 0
+SMALL = 160  # px
+
+
+def starting_noise(shape: tuple[int, ...], prompt: int, seed: int) -> Tensor:
+    """Standard normal (C, H, W) float32, a function of the prompt's place and the seed only."""
+    return torch.from_numpy(generator(SEED, Stream.PICTURE, prompt, seed).standard_normal(shape, np.float32))
+
+
+@torch.no_grad()
+def draw(
+    pipeline: StableDiffusionPipeline, base: StableDiffusion, vocabulary: Vocabulary, vectors: Tensor,
+    prompts: list[str], seeds: int, inference_steps: int, guidance: float,
+) -> list[Image.Image]:  # fmt: skip
+    """len(prompts) x seeds pictures, the seeds of a prompt together."""
+    pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
+    side = pipeline.unet.config.sample_size
+    shape = (pipeline.unet.config.in_channels, side, side)
+    states = base.encode(vocabulary.encode_all(prompts).to(base.device), vectors.to(base.device))
+    nothing = base.encode(vocabulary.encode_all([""]).to(base.device), vectors.to(base.device))
+    jobs = [(prompt, seed) for prompt in range(len(prompts)) for seed in range(seeds)]
+    pictures: list[Image.Image] = []
+    for at in range(0, len(jobs), BATCH):
+        part = jobs[at : at + BATCH]
+        noise = torch.stack([starting_noise(shape, prompt, seed) for prompt, seed in part])
+        pictures += pipeline(
+            prompt_embeds=states[[prompt for prompt, _ in part]],
+            negative_prompt_embeds=nothing.expand(len(part), -1, -1),
+            latents=noise.to(base.device, base.dtype),
+            num_inference_steps=inference_steps,
+            guidance_scale=guidance,
+        ).images
+    return pictures
+
+
+def contact_sheet(pictures: list[Image.Image], columns: int) -> Image.Image:
+    """All pictures in rows of `columns`; small ones twice as large, pixel by pixel."""
+    side = max(pictures[0].size)
+    cell, gap = (2 * side if side < SMALL else side), 4
+    rows = -(-len(pictures) // columns)
+    sheet = Image.new("RGB", (columns * (cell + gap) - gap, rows * (cell + gap) - gap), "white")
+    for at, picture in enumerate(pictures):
+        place = (at % columns * (cell + gap), at // columns * (cell + gap))
+        sheet.paste(picture.resize((cell, cell), Image.Resampling.NEAREST), place)
+    return sheet

@@ -1,0 +1,1 @@
+"""export: the chosen word as a file that other tools read."""

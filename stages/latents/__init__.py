@@ -1,0 +1,1 @@
+"""latents: pictures -> what the VAE makes of them."""

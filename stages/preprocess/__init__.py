@@ -1,0 +1,1 @@
+"""preprocess: a person's pictures -> square PNGs of one size and a table of them."""

@@ -1,0 +1,39 @@
+"""report: one self-contained page that shows it all.
+
+reads   outputs/pictures.csv, outputs/pictures/*        the pictures to learn from, and those that were skipped
+        outputs/captions.csv                            their captions
+        outputs/words/<run>/loss.csv, settings.json     how each run went, and with which settings
+        outputs/evaluation/*                            scores, choice, drawn pictures
+        outputs/embedding/<word>.safetensors            the result
+        templates/report/*                              the page
+writes  outputs/report/index.html                       nothing is fetched; equal inputs give equal bytes
+"""
+
+from pathlib import Path
+
+from pseudoword.files import write_text
+from pseudoword.settings import load_settings
+from stages._runtime import run_stage
+from stages.report.inputs import read_inputs
+from stages.report.page import render
+
+OUTPUTS, TEMPLATES, PAGE = Path("outputs"), Path("templates/report"), Path("outputs/report/index.html")
+
+
+def main() -> None:
+    settings = load_settings()
+    # The settings of base, word and train come with each run, as they were worked out.
+    others = {
+        "data": settings.data,
+        "preprocess": settings.preprocess,
+        "caption": settings.caption,
+        "curate": settings.curate,
+        "evaluate": settings.evaluate,
+    }
+    page = render(read_inputs(OUTPUTS), {name: own.model_dump(mode="json") for name, own in others.items()}, TEMPLATES)
+    write_text(PAGE, page)
+    print(f"{PAGE}: {PAGE.stat().st_size / 1e6:.1f} MB, open it in a browser")
+
+
+if __name__ == "__main__":
+    run_stage(main)

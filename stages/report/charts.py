@@ -1,0 +1,196 @@
+"""Charts as SVG that takes its colours and its font from the page, so that it fits light, dark and paper.
+
+Drawn with matplotlib in stand-in colours that are exchanged for CSS variables at the end. The same data give the same
+bytes: ids come from a fixed salt, and no date is written.
+"""
+
+import io
+import re
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib
+import pandas as pd
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from stages.report.inputs import Inputs, Run
+
+NUM_SERIES = 6  # colours that the eye can keep apart; further runs share the quiet one
+INK, QUIET, GRID, PAPER = "#000001", "#000002", "#000003", "#000004"
+SERIES = [f"#0001{at:02x}" for at in range(NUM_SERIES)]
+VARIABLES = {INK: "ink", QUIET: "quiet", GRID: "line", PAPER: "paper"} | {
+    colour: f"series-{at}" for at, colour in enumerate(SERIES)
+}
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 11,
+    "text.parse_math": False,  # a run's name may hold a dollar sign
+    "text.color": INK,
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": QUIET,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "grid.color": GRID,
+    "xtick.color": QUIET,
+    "ytick.color": QUIET,
+    "ytick.left": False,
+    "figure.facecolor": "none",
+}
+WIDE, NARROW = (5.8, 2.9), (4.6, 2.7)  # inches of 72 px, where a row of the page holds two and three
+MAX_POINTS = 800  # of a line: more are not seen, but weigh
+
+
+def series_of(runs: dict[str, Run], chosen: str) -> dict[str, int | None]:
+    """Which colour each run has: the chosen one the first, the others the next ones, then none."""
+    order = [chosen, *(name for name in runs if name != chosen)]
+    return {name: at if at < NUM_SERIES else None for at, name in enumerate(order)}
+
+
+def training_charts(inputs: Inputs) -> dict[str, Markup]:
+    """By name: the loss, the learning rate and the vectors' norm over the updates, all runs in one."""
+    return {
+        "loss": _chart("loss", lambda axes: _draw_losses(axes, inputs), NARROW),
+        "learn_rate": _chart("learn_rate", lambda axes: _draw_learn_rates(axes, inputs), NARROW),
+        "norm": _chart("norm", lambda axes: _draw_norms(axes, inputs), NARROW),
+    }
+
+
+def score_charts(inputs: Inputs) -> dict[str, Markup]:
+    """By name: each score over the updates, and likeness against obedience."""
+    ceiling = inputs.choice.training_similarity
+    charts = {
+        "held_loss": _chart("held_loss", lambda axes: _draw_scores(axes, inputs, "loss"), WIDE),
+        "text": _chart("text", lambda axes: _draw_scores(axes, inputs, "text_similarity"), WIDE),
+        "image": _chart("image", lambda axes: _draw_scores(axes, inputs, "image_similarity", ceiling), WIDE),
+        "front": _chart("front", lambda axes: _draw_front(axes, inputs), WIDE),
+    }
+    return charts
+
+
+def _draw_losses(axes: Axes, inputs: Inputs) -> None:
+    for name, run in _chosen_last(inputs):
+        losses, colour = _thinned(run.losses), _colour(inputs, name)
+        smooth = run.losses.loss.ewm(span=max(5, len(run.losses) / 15)).mean()
+        axes.plot(losses.step, losses.loss, color=colour, linewidth=0.6, alpha=0.3)
+        axes.plot(losses.step, smooth[losses.index], color=colour, linewidth=1.8)
+    # A few outliers would flatten everything else.
+    everything = pd.concat([run.losses.loss for run in inputs.runs.values()])
+    low, high = everything.quantile(0.01), everything.quantile(0.99)
+    if high > low:
+        axes.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))
+    _mark_step(axes, inputs)
+
+
+def _draw_learn_rates(axes: Axes, inputs: Inputs) -> None:
+    for name, run in _chosen_last(inputs):
+        losses = _thinned(run.losses)
+        axes.plot(losses.step, losses.learn_rate, color=_colour(inputs, name), linewidth=1.8, drawstyle="steps-pre")
+    rates = pd.concat([run.losses.learn_rate for run in inputs.runs.values()])
+    if rates.min() > 0 and rates.max() > 20 * rates.min():
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(0, 1.15 * rates.max() or 1)
+    _mark_step(axes, inputs)
+
+
+def _draw_norms(axes: Axes, inputs: Inputs) -> None:
+    for name, run in _chosen_last(inputs):
+        losses = _thinned(run.losses)
+        axes.plot(losses.step, losses.norm, color=_colour(inputs, name), linewidth=1.8)
+    norms = pd.concat([run.losses.norm for run in inputs.runs.values()])
+    axes.set_ylim(0, 1.15 * norms.max() or 1)
+    _mark_step(axes, inputs)
+
+
+def _draw_scores(axes: Axes, inputs: Inputs, column: str, ceiling: float | None = None) -> None:
+    for name, _ in _chosen_last(inputs):
+        scores = inputs.scores[inputs.scores.run == name].dropna(subset=[column])
+        axes.plot(scores.step, scores[column], color=_colour(inputs, name), linewidth=1.8, marker="o", markersize=3.5)
+    if ceiling is not None:
+        _draw_ceiling(axes, ceiling)
+    _mark_step(axes, inputs)
+    _ring(axes, inputs, "step", column)
+
+
+def _draw_ceiling(axes: Axes, ceiling: float) -> None:
+    axes.axhline(ceiling, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, max(high, ceiling + 0.14 * (ceiling - low)))  # room for the words above the line
+    label = "training pictures among themselves"
+    axes.annotate(label, (0, ceiling), (2, 4), ("axes fraction", "data"), "offset points", fontsize=10)
+
+
+def _draw_front(axes: Axes, inputs: Inputs) -> None:
+    x, y = "text_similarity", "image_similarity"
+    for name, _ in _chosen_last(inputs):
+        scores = inputs.scores[inputs.scores.run == name].dropna(subset=[x, y])
+        colour = _colour(inputs, name)
+        axes.plot(scores[x], scores[y], color=colour, linewidth=0.8, alpha=0.5, marker="o", markersize=4)
+        if name == inputs.choice.run:
+            told = scores[scores.step.isin([scores.step.min(), inputs.choice.step, scores.step.max()])]
+            for step, likeness, obedience in told[["step", y, x]].itertuples(index=False):
+                at, below = (obedience, likeness), (0, -9)
+                axes.annotate(f"step {step}", at, below, "data", "offset points", ha="center", va="top", fontsize=10)
+    axes.set_xlabel("obedience to the prompt")
+    axes.set_ylabel("likeness to the pictures")
+    axes.grid(True, axis="both")
+    axes.margins(0.14)
+    _ring(axes, inputs, x, y)
+
+
+def _chosen_last(inputs: Inputs) -> list[tuple[str, Run]]:
+    """The runs so that the chosen one is drawn over the others."""
+    return sorted(inputs.runs.items(), key=lambda item: item[0] == inputs.choice.run)
+
+
+def _colour(inputs: Inputs, run: str) -> str:
+    at = series_of(inputs.runs, inputs.choice.run)[run]
+    return QUIET if at is None else SERIES[at]
+
+
+def _thinned(table: pd.DataFrame) -> pd.DataFrame:
+    return table.iloc[:: max(1, -(-len(table) // MAX_POINTS))]
+
+
+def _mark_step(axes: Axes, inputs: Inputs) -> None:
+    axes.axvline(inputs.choice.step, color=INK, linewidth=1, alpha=0.5)
+    axes.set_xlabel("updates")
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.margins(x=0.02)
+
+
+def _ring(axes: Axes, inputs: Inputs, x: str, y: str) -> None:
+    """A ring around the chosen checkpoint, where it has both values."""
+    scores = inputs.scores[(inputs.scores.run == inputs.choice.run) & (inputs.scores.step == inputs.choice.step)]
+    axes.plot(scores[x], scores[y], marker="o", markersize=10, markerfacecolor="none", markeredgecolor=INK)
+
+
+def _chart(name: str, draw: Callable[[Axes], None], size: tuple[float, float]) -> Markup:
+    """Let `draw` fill a figure's axes; its SVG, hidden from screen readers: the page puts it in words and tables."""
+    content = io.StringIO()
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # whatever a person's own matplotlibrc says
+        matplotlib.rcParams.update(STYLE | {"svg.hashsalt": name})
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure.add_subplot())
+        figure.savefig(content, format="svg", metadata={"Date": None})
+    return Markup(_for_page(content.getvalue(), name))
+
+
+def _for_page(svg: str, name: str) -> str:
+    """Cut what only a file needs, make ids unique on the page, leave font and colours to its style sheet."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', svg)
+    svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    svg = svg.replace("font-family: 'DejaVu Sans'; ", "")
+    return re.sub("|".join(VARIABLES), lambda colour: f"var(--{VARIABLES[colour[0]]})", svg)
