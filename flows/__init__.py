@@ -1,0 +1,11 @@
+"""Flows schedule, spread and show the stages of dvc.yaml; whatever they do can be done by hand with `dvc repro`.
+
+A flow knows nothing of pictures or models: it runs DVC, and DVC runs the stages.
+"""
+
+import os
+
+# Read by prefect and dvc when they are imported, so set before either is. Nothing is sent anywhere unless asked for.
+os.environ.setdefault("DO_NOT_TRACK", "1")
+os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+os.environ.setdefault("DVC_NO_ANALYTICS", "1")

@@ -1,0 +1,69 @@
+"""The graph and the metrics, as DVC has them. The only module that reads DVC's inside.
+
+Two facts it knows: `stage.addressing` is relative to the caller's folder, so names are built from `path_in_repo`;
+and an edge of DVC's graph leads from a stage to what it needs.
+"""
+
+import difflib
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from dvc.repo import Repo
+
+
+class UnknownTarget(ValueError):
+    def __init__(self, target: str, known: Sequence[str]) -> None:
+        nearest = difflib.get_close_matches(target, known, n=1)
+        hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
+        super().__init__(f"dvc.yaml has no stage {target!r}{hint} It has: {', '.join(known)}.")
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    needs: tuple[str, ...]  # the stages whose outputs it reads
+
+
+def stages_in_order(root: Path, targets: Sequence[str] = ()) -> list[Stage]:
+    """The stages that `dvc repro TARGET ...` would look at, each after all that it needs. No target: every stage."""
+    with Repo(str(root)) as repo:
+        graph = repo.index.graph
+        # A .dvc file is data without a command: there is nothing to run.
+        commands = graph.subgraph([stage for stage in graph if stage.cmd])
+        needs = {_name(stage): tuple(sorted(map(_name, commands.successors(stage)))) for stage in commands}
+    order = list(TopologicalSorter(needs).static_order())
+    for target in targets:
+        if target not in needs:
+            raise UnknownTarget(target, order)
+    wanted = _with_all_they_need(targets, needs) if targets else set(needs)
+    return [Stage(name, needs[name]) for name in order if name in wanted]
+
+
+def metrics(root: Path) -> dict[str, dict[str, Any]]:
+    """The content of each metrics file by its path, as `dvc metrics show` reads it; a file not yet made is left out."""
+    command = [sys.executable, "-m", "dvc", "metrics", "show", "--json"]
+    shown = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    files = json.loads(shown.stdout).get("", {}).get("data", {})
+    return {path: content["data"] for path, content in files.items() if "data" in content}
+
+
+def _name(stage: Any) -> str:
+    """What `dvc repro` takes as a target in the root folder."""
+    return str(stage.name if stage.path_in_repo == "dvc.yaml" else f"{stage.path_in_repo}:{stage.name}")
+
+
+def _with_all_they_need(targets: Sequence[str], needs: dict[str, tuple[str, ...]]) -> set[str]:
+    wanted: set[str] = set()
+    waiting = list(targets)
+    while waiting:
+        name = waiting.pop()
+        if name not in wanted:
+            wanted.add(name)
+            waiting.extend(needs[name])
+    return wanted
