@@ -1,0 +1,128 @@
+"""The whole pipeline on the embedded base model, through `dvc repro`, as a person with a clone runs it."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from diffusers import StableDiffusionPipeline
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("data", "models", "pseudoword", "stages", "templates", ".dvc")
+FILES = ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore")
+STAGES = ["preprocess", "caption", "curate", "latents", "train", "evaluate", "export", "report"]
+# Small enough for two busy cores, large enough to learn.
+QUICK = {
+    "train": {"steps": 60, "save_every": 20},
+    "caption": {"beams": 1},
+    "evaluate": {"seeds": 1, "timesteps": 2, "shortlist": 2, "inference_steps": 10},
+}
+
+
+def run(command: list[str], folder: Path) -> str:
+    """A command in `folder` with its own code; all that it printed. Fails the test when it does."""
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def repro(folder: Path, *arguments: str) -> list[str]:
+    """Run `dvc repro` and return the stages that ran."""
+    printed = run([sys.executable, "-m", "dvc", "repro", *arguments], folder)
+    return re.findall(r"Running stage '([a-z]+)'", printed)
+
+
+def change(folder: Path, changes: dict[str, dict[str, object]]) -> None:
+    path = folder / "params.yaml"
+    content = yaml.safe_load(path.read_text())
+    for section, values in changes.items():
+        content[section] |= values
+    path.write_text(yaml.safe_dump(content))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout with quick settings, reproduced once."""
+    folder = tmp_path_factory.mktemp("project")
+    leave = shutil.ignore_patterns("__pycache__", "tmp", "cache", "config.local")
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, folder / name, ignore=leave)
+    for name in FILES:
+        shutil.copy(ROOT / name, folder / name)
+    run(["git", "init", "-q"], folder)
+    change(folder, QUICK)
+    assert repro(folder) == STAGES
+    return folder
+
+
+def test_every_promised_file_is_there(project: Path):
+    outputs = project / "outputs"
+    pictures = pd.read_csv(outputs / "pictures.csv")
+    assert (
+        len(list((outputs / "pictures").glob("*.png"))) == len(pictures) == len(list(project.glob("data/sample/*.png")))
+    )
+    for name in ("drafts.csv", "captions.csv", "latents.safetensors", "words/base/loss.csv", "evaluation/scores.csv",
+                 "embedding/snorf.safetensors", "report/index.html"):  # fmt: skip
+        assert (outputs / name).stat().st_size > 0
+    steps = sorted(path.name for path in (outputs / "words/base/steps").iterdir())
+    assert steps == ["snorf-0.safetensors", "snorf-20.safetensors", "snorf-40.safetensors", "snorf-60.safetensors"]
+
+
+def test_the_word_is_learned(project: Path):
+    metrics = json.loads((project / "outputs/evaluation/metrics.json").read_text())
+    choice = json.loads((project / "outputs/evaluation/choice.json").read_text())
+    way = choice["training_similarity"] - metrics["init"]["image_similarity"]
+    assert metrics["chosen"]["image_similarity"] > metrics["init"]["image_similarity"] + 0.5 * way
+    assert metrics["chosen"]["loss"] < metrics["init"]["loss"]
+
+
+def test_the_exported_file_loads_in_diffusers_and_changes_the_picture(project: Path):
+    pipeline = StableDiffusionPipeline.from_pretrained(project / "models/toyworld", dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+
+    def draw() -> torch.Tensor:
+        generator = torch.Generator().manual_seed(0)
+        images = pipeline("a snorf by the sea", num_inference_steps=5, generator=generator, output_type="pt").images
+        return torch.as_tensor(images)
+
+    before = draw()
+    pipeline.load_textual_inversion(project / "outputs/embedding/snorf.safetensors")
+    assert (draw() - before).abs().mean() > 0.02
+
+
+def test_a_second_repro_runs_nothing(project: Path):
+    assert repro(project) == []
+
+
+def test_a_persons_caption_runs_what_reads_captions_and_not_the_latents(project: Path):
+    (project / "data/sample/thing-01.txt").write_text("far away, at dawn\n")
+    ran = repro(project)
+    assert set(ran) - {"preprocess"} == {"curate", "train", "evaluate", "export", "report"}
+    captions = pd.read_csv(project / "outputs/captions.csv")
+    assert captions[captions["origin"] == "file"]["caption"].tolist() == ["far away, at dawn"]
+
+
+def test_another_number_of_steps_runs_train_and_what_follows(project: Path):
+    change(project, {"train": {"steps": 40}})
+    assert repro(project) == ["train", "evaluate", "export", "report"]
+
+
+def test_a_wrong_key_is_refused_before_any_work_with_the_nearest_valid_one(project: Path):
+    before = (project / "params.yaml").read_text()
+    change(project, {"train": {"learning_rate": 0.1}})
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", "repro"], cwd=project, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(project)},
+    )  # fmt: skip
+    (project / "params.yaml").write_text(before)
+    assert done.returncode != 0
+    assert "train.learning_rate: unknown key, did you mean 'learn_rate'?" in done.stdout + done.stderr
+    assert repro(project) == []

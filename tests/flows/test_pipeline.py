@@ -1,0 +1,76 @@
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+from prefect import State
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL
+
+from flows.pipeline import PipelineFailed, pipeline
+from tests.flows.conftest import Project
+from tests.flows.test_dvc_process import alive, waiting_stage
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_the_flow_runs_every_stage_then_none(project: Project) -> None:
+    assert stage_states(pipeline(return_state=True)) == dict.fromkeys(("first", "left", "right", "last"), "Ran")
+    assert (project.folder / "last.txt").read_text() == "write"
+    project.tell(left="something else")
+    assert stage_states(pipeline(return_state=True)) == {
+        "first": "Unchanged",
+        "left": "Ran",
+        "right": "Unchanged",
+        "last": "Ran",
+    }
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_failed_stage_fails_the_flow_with_its_own_error(project: Project) -> None:
+    project.tell(left="fail")
+    with pytest.raises(PipelineFailed, match=r"stage left failed \(exit code 1\)") as failure:
+        pipeline()
+    assert "error: left was told to fail" in str(failure.value)
+    assert str(failure.value).endswith("Not run: last")
+    assert (project.folder / "right.txt").exists()
+    assert not (project.folder / "last.txt").exists()
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_killed_stage_is_tried_again(project: Project) -> None:
+    project.tell(first="die once")
+    assert stage_states(pipeline(["first"], return_state=True)) == {"first": "Ran"}
+
+
+@pytest.mark.parametrize("server", ["running", pytest.param("temporary", marks=pytest.mark.slow)])
+@pytest.mark.usefixtures("prefect_server")
+def test_the_command_stops_with_all_that_it_started(
+    server: str, project: Project, flow_command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if server == "running":
+        monkeypatch.setenv("PREFECT_API_URL", str(PREFECT_API_URL.value()))
+    project.tell(first="wait")
+    with subprocess.Popen(flow_command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as command:
+        stage = waiting_stage(project.folder)
+        started = time.monotonic()
+        command.send_signal(signal.SIGTERM)
+        output, _ = command.communicate(timeout=60)
+    assert command.returncode == 128 + signal.SIGTERM
+    assert time.monotonic() - started < 30
+    assert "Stopped, and every running stage with it." in output
+    assert not alive(stage)
+    if address := re.search(r"watch the flow at http://127\.0\.0\.1:(\d+)", output):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", int(address[1])))
+    assert bool(address) == (server == "temporary")
+
+
+def stage_states(state: State[State[object]]) -> dict[str, str]:
+    """The name of each task's last state in the flow run that ended so."""
+    assert state.is_completed(), state.message
+    with get_client(sync_client=True) as client:
+        runs = client.read_task_runs()
+    of_this_run = [run for run in runs if run.flow_run_id == state.state_details.flow_run_id]
+    return {run.name: str(run.state_name) for run in of_this_run}

@@ -1,0 +1,87 @@
+"""What training sees of the base model is what diffusers' own pipeline computes from the exported file."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from pseudoword.base import StableDiffusion, locate, native_resolution, resolve_device
+from pseudoword.base.location import ModelNotFound, UnknownFamily
+from pseudoword.base.placement import NoSuchDevice
+from pseudoword.formats.embedding import save_embedding
+from pseudoword.prompts import Vocabulary
+from tests.tiny import tiny_stable_diffusion
+
+PROMPTS = [
+    "a snorf by the sea",
+    "snorf",
+    "a photo of a Snorf, snorf, left",
+    "no snorf; (snorf)",
+    "a word that is not there",
+    "",
+]
+
+
+@pytest.mark.parametrize("vectors", [1, 5])
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_the_conditioning_of_training_is_that_of_the_exported_file_in_diffusers(
+    tmp_path: Path, prediction_type: str, vectors: int
+):
+    word = torch.randn(vectors, 16, generator=torch.Generator().manual_seed(0))
+    base = StableDiffusion(tiny_stable_diffusion(prediction_type))
+    vocabulary = Vocabulary(base.tokenizer, "snorf", len(base.table), vectors)
+    prompts = [prompt.replace("Snorf", "snorf") for prompt in PROMPTS]
+    ours = base.encode(vocabulary.encode_all(prompts), word)
+
+    save_embedding(tmp_path / "snorf.safetensors", "snorf", word, {})
+    pipeline = tiny_stable_diffusion(prediction_type)
+    pipeline.load_textual_inversion(tmp_path / "snorf.safetensors")
+    theirs = pipeline.encode_prompt(prompts, "cpu", 1, False)[0]
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_gradient_reaches_the_vectors_and_nothing_else():
+    pipeline = tiny_stable_diffusion()
+    pipeline.text_encoder.requires_grad_(False)
+    base = StableDiffusion(pipeline)
+    word = torch.randn(2, 16, requires_grad=True)
+    ids = Vocabulary(base.tokenizer, "snorf", len(base.table), 2).encode_all(["a snorf"])
+    base.encode(ids, word).sum().backward()
+    assert word.grad is not None and (word.grad != 0).all()
+    assert base.table.grad is None
+
+
+def test_the_loss_of_v_prediction_vanishes_for_a_model_that_answers_v():
+    base = StableDiffusion(tiny_stable_diffusion("v_prediction"))
+    clean, noise = torch.randn(2, 3, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    t = torch.tensor([1, 500, 999])
+    a = base.alpha_bar[t].view(-1, 1, 1, 1)
+    v = a.sqrt() * noise - (1 - a).sqrt() * clean
+    base.unet.forward = lambda noisy, t, states: type("Out", (), {"sample": v})()
+    assert float(base.loss(clean, noise, t, torch.zeros(3, 77, 16)).max()) < 1e-10
+
+
+def test_native_resolution_comes_from_the_configs(tmp_path: Path):
+    tiny_stable_diffusion().save_pretrained(tmp_path / "base")
+    assert native_resolution(str(tmp_path / "base"), None) == 32
+
+
+def test_another_family_is_refused_with_what_was_found(tmp_path: Path):
+    tiny_stable_diffusion().save_pretrained(tmp_path)
+    index = json.loads((tmp_path / "model_index.json").read_text())
+    (tmp_path / "model_index.json").write_text(json.dumps(index | {"_class_name": "StableDiffusionXLPipeline"}))
+    with pytest.raises(UnknownFamily, match="StableDiffusionXLPipeline"):
+        locate(str(tmp_path), None)
+
+
+def test_a_folder_without_a_model_and_a_hub_id_out_of_reach_are_told_apart(tmp_path: Path):
+    with pytest.raises(ModelNotFound, match=r"no model_index\.json"):
+        locate(str(tmp_path), None)
+    with pytest.raises(ModelNotFound, match=r"hub id"):
+        locate("nobody/nothing-here", None)
+
+
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(NoSuchDevice, match="cuda:99"):
+        resolve_device("cuda:99")

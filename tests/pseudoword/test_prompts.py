@@ -1,0 +1,128 @@
+"""Templates, captions and the word's place among the tokens."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import CLIPTokenizer
+
+from pseudoword.prompts import BadTemplate, PromptTooLong, Vocabulary, fill, read_templates, without_name
+from pseudoword.word import NameTaken, check_name, initial_vectors, vectors_for, vocabulary_norm
+from tests.tiny import TOYWORLD, tiny_stable_diffusion
+
+TOKENIZER = CLIPTokenizer.from_pretrained(TOYWORLD / "tokenizer")
+FIRST = len(TOKENIZER)
+
+
+@pytest.mark.parametrize(
+    ("template", "caption", "expected"),
+    [
+        ("a photo of a [name], [filewords]", "by the sea", "a photo of a snorf, by the sea"),
+        ("a photo of a [name], [filewords]", "", "a photo of a snorf"),
+        ("a [name] [filewords]", " in   a cave ", "a snorf in a cave"),
+        ("[filewords], art by [name]", "a [name] at night", "a snorf at night, art by snorf"),
+    ],
+)
+def test_a_template_takes_the_caption_and_the_name(template: str, caption: str, expected: str):
+    assert fill(template, "snorf", caption) == expected
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [("a [name] by the sea", "by the sea"), ("a [name]", ""), ("a house in [name] style", "a house in style"),
+     ("the [name], left", "left")],
+)  # fmt: skip
+def test_a_prompt_without_the_word_says_what_else_it_asks_for(template: str, expected: str):
+    assert without_name(template) == expected
+
+
+def test_the_word_is_found_whole_in_any_case_and_not_inside_another():
+    encode = Vocabulary(TOKENIZER, "snorf", FIRST, 3).encode
+    own = [FIRST, FIRST + 1, FIRST + 2]
+    assert [token for token in encode("a Snorf, snorf. SNORF!") if token >= FIRST] == own * 3
+    assert not any(token >= FIRST for token in encode("snorfing xsnorf snorf_2"))
+
+
+def test_a_name_with_signs_is_no_pattern():
+    vocabulary = Vocabulary(TOKENIZER, "a.b-c", FIRST, 1)
+    assert FIRST in vocabulary.encode("an a.b-c here")
+    assert FIRST not in vocabulary.encode("an axb-c here")
+
+
+def test_a_prompt_that_does_not_fit_is_refused_and_never_cut():
+    vocabulary = Vocabulary(TOKENIZER, "snorf", FIRST, 70)
+    assert len(vocabulary.encode("a snorf by the sea")) == 77
+    with pytest.raises(PromptTooLong, match="takes 77 tokens"):
+        vocabulary.encode("a snorf by the sea, left at")
+
+
+@given(st.text(max_size=40))
+def test_any_text_encodes_to_the_models_length(text: str):
+    try:
+        ids = Vocabulary(TOKENIZER, "snorf", FIRST, 2).encode(text)
+    except PromptTooLong:
+        return
+    assert len(ids) == 77
+    assert ids[0] == TOKENIZER.bos_token_id
+    assert TOKENIZER.eos_token_id in ids
+
+
+def test_text_without_the_word_encodes_as_the_tokenizer_does():
+    text = "a red striped star with two eyes by the sea, Ünï 漢字"
+    theirs = TOKENIZER(text, padding="max_length", max_length=77)["input_ids"]
+    assert Vocabulary(TOKENIZER, "snorf", FIRST, 2).encode(text) == theirs
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ("", "has no prompts"),
+        ("\n  \n", "has no prompts"),
+        ("a [name]\nno slot\n", "'no slot' does not hold"),
+        ("a [Name]", "'a [Name]'"),
+    ],
+)
+def test_a_bad_template_file_is_named_with_what_is_wrong(tmp_path: Path, content: str, found: str):
+    path = tmp_path / "t.txt"
+    path.write_text(content)
+    with pytest.raises(BadTemplate) as error:
+        read_templates(path)
+    assert str(path) in str(error.value) and found in str(error.value)
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "templates").glob("*/*.txt")), ids=str)
+def test_every_shipped_template_reads(path: Path):
+    assert read_templates(path)
+
+
+# ---------------------------------------------------------------------------------------------- the word
+
+
+@pytest.mark.parametrize(
+    ("tokens", "vectors", "expected"),
+    [(3, 5, [0, 0, 1, 1, 2]), (1, 4, [0] * 4), (2, 2, [0, 1]), (4, 6, [0, 0, 1, 2, 2, 3]), (3, 2, [0, 1])],
+)
+def test_the_init_texts_tokens_are_spread_over_the_vectors(tokens: int, vectors: int, expected: list[int]):
+    table = tiny_stable_diffusion().text_encoder.get_input_embeddings().weight
+    words = ["red", "star", "flower", "egg"][:tokens]
+    ids = [TOKENIZER(word, add_special_tokens=False)["input_ids"][0] for word in words]
+    start = initial_vectors(" ".join(words), vectors, table, TOKENIZER)
+    assert start.equal(table[[ids[at] for at in expected]])
+
+
+def test_an_empty_init_text_starts_from_zeros():
+    table = tiny_stable_diffusion().text_encoder.get_input_embeddings().weight
+    assert not initial_vectors("  ", 3, table, TOKENIZER).any()
+    assert vocabulary_norm(table) > 0
+
+
+@pytest.mark.parametrize(("pictures", "vectors"), [(1, 2), (10, 2), (11, 5), (30, 5), (50, 8), (100, 10), (500, 12)])
+def test_auto_vectors_follow_the_number_of_pictures(pictures: int, vectors: int):
+    assert vectors_for(pictures) == vectors
+
+
+def test_a_name_that_the_model_knows_is_refused():
+    check_name("snorf", TOKENIZER)
+    with pytest.raises(NameTaken, match="forest"):
+        check_name("forest", TOKENIZER)

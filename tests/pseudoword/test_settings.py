@@ -1,0 +1,194 @@
+"""params.yaml: what is refused, and in which words."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pseudoword.errors import UserError
+from pseudoword.settings import SWEPT, BadSettings, Settings, load_settings, runs
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = ROOT / "docs" / "params.schema.json"
+SHIPPED = [*ROOT.glob("params*.yaml"), *ROOT.glob("docs/**/params*.yaml")]
+
+
+def shipped() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
+    return content
+
+
+def load(tmp_path: Path, content: object) -> Settings:
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return load_settings(path)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_shipped_params_file_loads(path: Path) -> None:
+    assert load_settings(path)
+    jsonschema.validate(yaml.safe_load(path.read_text()), json.loads(SCHEMA.read_text()))
+
+
+def test_the_shipped_file_names_every_setting() -> None:
+    content = shipped()
+    for section, field in Settings.model_fields.items():
+        if section != "sweep":
+            assert set(content[section]) == set(field.annotation.model_fields)  # type: ignore[union-attr]
+
+
+def test_the_schema_for_editors_is_the_one_of_the_settings() -> None:
+    """To make it again: python -m tests.pseudoword.test_settings"""
+    assert json.loads(SCHEMA.read_text()) == Settings.model_json_schema()
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("train", "stpes", 3, "train.stpes: unknown key, did you mean 'steps'?; valid here: template, steps,"),
+        ("train", "zzz", 3, "train.zzz: unknown key; valid here: template"),
+        ("train", "steps", "many", "train.steps: found 'many', wanted 'auto' or a valid integer"),
+        ("train", "steps", 0, "train.steps: found 0, wanted 'auto' or greater than or equal to 1"),
+        ("train", "steps", True, "train.steps: found True, wanted 'auto' or a valid integer"),
+        ("train", "seed", None, "train.seed: found None, wanted a valid integer"),
+        ("train", "learn_rate", True, "train.learn_rate: found True, wanted a valid string"),
+        ("evaluate", "guidance", True, "evaluate.guidance: found True, wanted a valid number"),
+        ("evaluate", "guidance", float("inf"), "evaluate.guidance: found inf, wanted a finite number"),
+        ("preprocess", "resolution", 100, "preprocess.resolution: found 100, wanted 'auto' or a multiple of 8"),
+        ("curate", "subject", "dorp", "curate.subject: found 'dorp', wanted 'drop' or 'keep'"),
+        ("base", "device", "gpu", "base.device: found 'gpu', wanted text that matches pattern"),
+        ("word", "name", "../x", "word.name: found '../x', wanted text that matches pattern"),
+        ("word", "name", "", "word.name: found ''"),
+        ("base", "model", "", "base.model: found ''"),
+        ("sweep", "train.seed", 3, "sweep.train.seed: found 3, wanted a valid list"),
+        ("sweep", "train.seed", [], "sweep.train.seed: found []"),
+        ("sweep", "train.seed", [0, -1], "sweep: train.seed: found -1, wanted greater than or equal to 0"),
+        ("sweep", "train.sede", [0], "sweep: 'train.sede' cannot be swept, did you mean 'train.seed'?; can be: word."),
+        ("sweep", "base.model", ["x"], "sweep: 'base.model' cannot be swept; can be: word.vectors"),
+    ],
+)
+def test_a_wrong_key_or_value_is_refused(tmp_path: Path, section: str, key: str, value: object, message: str) -> None:
+    content = shipped()
+    content[section][key] = value
+    with pytest.raises(BadSettings) as error:
+        load(tmp_path, content)
+    first, line, *more = str(error.value).splitlines()
+    assert first == f"{tmp_path / 'params.yaml'} is not valid:" and not more
+    assert line.startswith(f"  {message}")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda content: content.pop("evaluate"), "evaluate: missing"),
+        (lambda content: content["data"].pop("folder"), "data.folder: missing"),
+        (lambda content: content.update(trian={}), "trian: unknown key, did you mean 'train'?"),
+        (lambda content: content.update(word=None), "word: found None, wanted the keys name, vectors, init_text"),
+        (lambda content: content.update({5: 1}), "5: found 5, wanted keys should be strings"),
+    ],
+)
+def test_a_wrong_section_is_refused(tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str) -> None:
+    content = shipped()
+    change(content)
+    with pytest.raises(BadSettings, match=r"(?s)is not valid:\n  ") as error:
+        load(tmp_path, content)
+    assert message in str(error.value)
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    content = shipped()
+    content["train"] |= {"steps": -1, "sede": 3}
+    content["word"]["vectors"] = 1000
+    with pytest.raises(BadSettings) as error:
+        load(tmp_path, content)
+    assert len(str(error.value).splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"train: [", "not YAML: .*line 1"),
+        (b"\ttrain: 1", "not YAML"),
+        (b"a: caf\xe9", "not YAML: .*utf-8"),
+        (b"- train", "found list, wanted sections such as 'train:'"),
+        (b"", "found NoneType, wanted sections"),
+    ],
+)
+def test_a_file_that_is_no_settings_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "params.yaml").write_bytes(content)
+    with pytest.raises(UserError, match=f"(?s)params.yaml is not valid:.*{message}"):
+        load_settings(tmp_path / "params.yaml")
+
+
+def test_a_missing_file_tells_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadSettings, match=f"no such file in {tmp_path}; run from the project's folder"):
+        load_settings()
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_bytes(b"\xef\xbb\xbf" + (ROOT / "params.yaml").read_bytes())
+    assert load_settings(tmp_path / "params.yaml") == load_settings(ROOT / "params.yaml")
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.005, "0.005"), (1, "1"), ("0.05:10, 0.001", "0.05:10, 0.001")])
+def test_a_learning_rate_is_a_number_or_a_schedule(tmp_path: Path, value: object, text: str) -> None:
+    content = shipped()
+    content["train"]["learn_rate"] = value
+    assert load(tmp_path, content).train.learn_rate == text
+
+
+def test_settings_cannot_be_changed_after_loading(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load(tmp_path, shipped()).train.steps = 3
+
+
+def test_a_sweep_is_the_product_of_its_axes(tmp_path: Path) -> None:
+    content = shipped()
+    assert list(runs(load(tmp_path, content))) == ["base"]
+    content["sweep"] = {"train.seed": [0, 1], "word.vectors": ["auto", 2, 3]}
+    loaded = load(tmp_path, content)
+    found = runs(loaded)
+    assert list(found) == [f"run{at:02d}" for at in range(6)]
+    assert {(run.train.seed, run.word.vectors) for run in found.values()} == {
+        (seed, vectors) for seed in (0, 1) for vectors in ("auto", 2, 3)
+    }
+    assert all(run.evaluate == loaded.evaluate for run in found.values())
+
+
+def test_every_axis_that_may_be_swept_is_a_setting(tmp_path: Path) -> None:
+    dumped = load(tmp_path, shipped()).model_dump()
+    for axis in SWEPT:
+        section, key = axis.split(".")
+        assert key in dumped[section]
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_value_at_any_place_loads_or_is_refused_by_name(tmp_path: Path, data: st.DataObject) -> None:
+    content = shipped()
+    section = data.draw(st.sampled_from(list(content)))
+    key = data.draw(st.none() | st.sampled_from([*content[section], "new"]))
+    place, name = (content, section) if key is None else (content[section], key)
+    place[name] = data.draw(ANYTHING)
+    try:
+        load(tmp_path, content)
+    except BadSettings as error:
+        assert section in str(error)
+
+
+if __name__ == "__main__":
+    SCHEMA.write_text(json.dumps(Settings.model_json_schema(), indent=2) + "\n")

@@ -1,0 +1,255 @@
+"""The curate stage: whose text wins, what a draft loses, and that nothing a person wrote is ever lost."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pseudoword.captions import read_captions
+from pseudoword.errors import UserError
+from stages.curate.__main__ import main
+from stages.curate.subject import drop_subject
+from stages.curate.texts import one_line
+
+ROOT = Path(__file__).parents[2]
+FOLDER = Path("data/thing")
+EDITS = FOLDER / "captions.yaml"
+DRAFTS = {"a.jpg": "a red star in the snow", "b.png": "a dog", "null": "a cat sitting on a bench"}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    FOLDER.mkdir(parents=True)
+    Path("outputs").mkdir()
+    write_drafts(DRAFTS)
+    return tmp_path
+
+
+def write_drafts(drafts: dict[str, str]) -> None:
+    """Pictures and drafts; the ids' order is not that of the names, and the last file was skipped."""
+    ids = [f"{99 - at}e{at:09d}" for at in range(len(drafts))]
+    pd.DataFrame(
+        {"id": [*ids, ""], "source": [*drafts, "skipped.gif"], "state": ["used"] * len(ids) + ["skipped"]}
+    ).to_csv("outputs/pictures.csv", index=False)
+    pd.DataFrame({"id": ids, "draft": list(drafts.values())}).to_csv("outputs/drafts.csv", index=False)
+
+
+def run(subject: str = "drop") -> pd.DataFrame:
+    """Run the stage; its table by source name, all text."""
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["data"]["folder"], content["curate"]["subject"] = str(FOLDER), subject
+    Path("params.yaml").write_text(yaml.safe_dump(content))
+    main()
+    table = pd.read_csv("outputs/captions.csv", dtype=str, keep_default_na=False)
+    assert list(table) == ["id", "caption", "origin", "draft"] and list(table["id"]) == sorted(table["id"])
+    pictures = pd.read_csv("outputs/pictures.csv", dtype=str, keep_default_na=False)
+    return table.merge(pictures, on="id").set_index("source")
+
+
+def captions(subject: str = "drop") -> list[tuple[str, str]]:
+    """Caption and origin in the order of DRAFTS."""
+    table = run(subject).loc[list(DRAFTS)]
+    return list(zip(table["caption"], table["origin"], strict=True))
+
+
+def test_drafts_lose_their_subject_or_keep_it(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert captions() == [("in the snow", "draft"), ("", "draft"), ("sitting on a bench", "draft")]
+    assert captions("keep") == [(draft, "draft") for draft in DRAFTS.values()]
+    assert run()["draft"].to_dict() == DRAFTS
+    assert capsys.readouterr().out.splitlines()[0] == "3 captions: 0 edited, 0 from files, 3 drafts"
+
+
+def test_an_edit_wins_over_a_file_and_a_file_over_the_draft(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    EDITS.write_text('a.jpg: {caption: "my star in a box"}\n')
+    (FOLDER / "a.txt").write_text("a file")
+    (FOLDER / "b.txt").write_text("a dog in the file")
+    assert captions() == [("my star in a box", "edit"), ("a dog in the file", "file"), ("sitting on a bench", "draft")]
+    assert capsys.readouterr().out == "3 captions: 1 edited, 1 from files, 1 drafts\n"
+
+
+def test_the_text_of_the_whole_name_wins_over_that_of_the_stem(project: Path) -> None:
+    (FOLDER / "a.txt").write_text("by stem")
+    assert captions()[0] == ("by stem", "file")
+    (FOLDER / "a.jpg.txt").write_text("by name")
+    assert captions()[0] == ("by name", "file")
+    (FOLDER / "b.TXT").write_text("loud")
+    assert captions()[1] == ("loud", "file")
+
+
+def test_an_empty_text_of_a_person_is_a_caption_too(project: Path) -> None:
+    EDITS.write_text('a.jpg: {caption: ""}\n')
+    (FOLDER / "null.txt").touch()
+    assert captions() == [("", "edit"), ("", "draft"), ("", "file")]
+
+
+def test_captions_reach_training_as_text_whatever_they_look_like(project: Path) -> None:
+    EDITS.write_text('a.jpg: {caption: "null"}\nb.png: {caption: no}\n')
+    (FOLDER / "null.txt").write_text("1e5")
+    table = run()
+    assert read_captions(list(table["id"])) == list(table["caption"])
+    assert list(table.loc[list(DRAFTS), "caption"]) == ["null", "no", "1e5"]
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        (b"  two\r\nlines\t\n", "two lines"),
+        (b"\xef\xbb\xbfwith a mark", "with a mark"),
+        ("größe, ☂".encode(), "größe, ☂"),
+        (b'a "quoted", text\x00', 'a "quoted", text'),
+    ],
+)
+def test_text_becomes_one_clean_line(project: Path, content: bytes, wanted: str) -> None:
+    (FOLDER / "a.txt").write_bytes(content)
+    assert captions()[0] == (wanted, "file")
+
+
+def test_edits_may_run_over_lines_and_carry_comments(project: Path) -> None:
+    EDITS.write_bytes(
+        b'\xef\xbb\xbf# mine\na.jpg:  # star\n  caption: >\n    one\n    two\n  draft: "a red star in the snow"\n'
+    )
+    assert captions()[0] == ("one two", "edit")
+    EDITS.write_text("# nothing yet\n")
+    assert captions()[0] == ("in the snow", "draft")
+
+
+def test_an_edit_of_an_older_draft_is_used_and_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    EDITS.write_text(
+        '# mine\na.jpg: {caption: "mine", draft: "an older draft"}\nb.png: {caption: "mine", draft: "a dog "}\n'
+    )
+    assert [origin for _, origin in captions()] == ["edit", "edit", "draft"]
+    (warning, _) = capsys.readouterr().out.splitlines()
+    assert warning.startswith("warning: data/thing/captions.yaml, line 2: the edit of 'a.jpg' is used, but it answers")
+    assert "'an older draft'" in warning and "'a red star in the snow'" in warning
+
+
+def test_an_edit_or_text_without_a_picture_is_told_and_stays(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    EDITS.write_text('gone.jpg: {caption: "mine"}\nskipped.gif: {caption: "mine"}\n')
+    (FOLDER / "gone.txt").write_text("x")
+    before = EDITS.read_bytes()
+    captions()
+    out = capsys.readouterr().out
+    assert "warning: data/thing/captions.yaml, line 1: 'gone.jpg' is none of the pictures in use" in out
+    assert "warning: data/thing/captions.yaml, line 2: 'skipped.gif' is none of the pictures in use" in out
+    assert "warning: data/thing/gone.txt is the caption of none of the pictures in use" in out
+    assert EDITS.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "found"),
+    [
+        ("a.jpg: [", 1, ""),
+        ("a.jpg: {caption: x}\n\tb.png: {caption: x}", 2, "character '\\t'"),
+        ("- a.jpg", 1, "a list"),
+        ("just text", 1, "a text"),
+        ("a.jpg: in the snow", 1, "a text for 'a.jpg', without a caption"),
+        ("\na.jpg:\nb.png: {caption: x}", 2, "nothing for 'a.jpg', without a caption"),
+        ("a.jpg: {draft: x}", 1, "keys and values for 'a.jpg', without a caption"),
+        ("b.png: {caption: x}\na.jpg: {caption: x, captoin: y}", 2, "the key 'captoin' for 'a.jpg'"),
+        ("a.jpg: {caption: 12}", 1, "a number as caption of 'a.jpg'; put it in quotes"),
+        ("a.jpg: {caption: true}", 1, "true or false as caption"),
+        ("a.jpg: {caption: x, draft: }", 1, "nothing as draft"),
+        ("1: {caption: x}", 1, "1 as a file name; put it in quotes"),
+        ("a.jpg: {caption: x}\na.jpg: {caption: y}", 2, 'duplicate key "a.jpg"'),
+        ("a.jpg: {caption: !!python/object:os.system x}", 1, "a value as caption"),
+        ("a.jpg: {caption: x}\n---\nb.png: {caption: y}", 2, "another document"),
+        ('a.jpg: {caption: "x\x07"}', 1, "unacceptable character"),
+    ],
+)
+def test_malformed_edits_are_an_error_with_line_and_example(project: Path, content: str, line: int, found: str) -> None:
+    EDITS.write_text(content)
+    with pytest.raises(UserError) as error:
+        captions()
+    assert str(error.value).startswith(f"data/thing/captions.yaml, line {line}: found {found}")
+    assert 'dog-1.jpg: {caption: "in the snow", draft: "a dog in the snow"}' in str(error.value)
+
+
+def test_text_that_is_not_utf_8_is_an_error_that_names_the_file(project: Path) -> None:
+    (FOLDER / "a.txt").write_bytes("größe".encode("latin-1"))
+    with pytest.raises(UserError, match=r"data/thing/a.txt is not UTF-8 text: byte 2.*Save it again as UTF-8"):
+        captions()
+    (FOLDER / "a.txt").unlink()
+    EDITS.write_bytes("a.jpg: {caption: größe}".encode("utf-16"))
+    with pytest.raises(UserError, match=r"captions.yaml is not UTF-8"):
+        captions()
+
+
+def test_a_text_that_links_out_of_the_folder_is_not_read(project: Path) -> None:
+    Path("secret.txt").write_text("secret")
+    (FOLDER / "a.txt").symlink_to(Path("../../secret.txt"))
+    (FOLDER / "b.txt").mkdir()
+    assert captions()[:2] == [("in the snow", "draft"), ("", "draft")]
+
+
+def test_drafts_that_do_not_fit_are_an_error_with_the_way_out(project: Path) -> None:
+    drafts = Path("outputs/drafts.csv")
+    drafts.write_text("\n".join(drafts.read_text().splitlines()[:2]) + "\n")
+    with pytest.raises(UserError, match=r"outputs/drafts.csv has no .*dvc repro caption"):
+        captions()
+    drafts.unlink()
+    with pytest.raises(UserError, match=r"outputs/drafts.csv cannot be read .*dvc repro caption"):
+        captions()
+
+
+@pytest.mark.parametrize(
+    ("draft", "wanted"),
+    [
+        ("a red striped star with an eye in the snow, outlined", "in the snow, outlined"),
+        ("a green bean with two eyes on the beach in zork style", "on the beach in zork style"),
+        ("a dog sitting on a bench", "sitting on a bench"),
+        ("there is a dog that is sitting on a bench", "sitting on a bench"),
+        ("a vase sitting on top of a table", "sitting on top of a table"),
+        ("a photo of a dog in a red hat in the snow", "in a red hat in the snow"),
+        ("a star in front of a house", "in front of a house"),
+        ("a cup next to a book", "next to a book"),
+        ("a standing lamp next to a bed", "next to a bed"),
+        ("red striped star, snow, outlined", "snow, outlined"),
+        ("a teapot with a white background", "with a white background"),
+        ("a dog with trees in the background", "with trees in the background"),
+        ("a star with horns on a white background", "on a white background"),
+        ("a backpack with patches on it", ""),
+        ("a backpack with patches on it on a table", "on a table"),
+        ("a backpack with a face on the front", ""),
+        ("a dog with a ball in its mouth on the beach", "on the beach"),
+        ("a bowl filled with berries on a wooden table.", "on a wooden table"),
+        ("A Dog ON A Bench", "ON A Bench"),
+        ("a hat with horns", ""),
+        ("a robot with its lights on", ""),
+        ("snorf", ""),
+        ("", ""),
+    ],
+)
+def test_the_leading_noun_phrase_is_cut(draft: str, wanted: str) -> None:
+    assert drop_subject(draft) == wanted
+
+
+PIECES = ["a", "the", "dog", "in", "on", "it", "its", ",", "with", "background", "sitting", "top", "of", "."]
+
+
+@given(st.text() | st.lists(st.sampled_from(PIECES)).map(" ".join))
+def test_what_is_left_of_a_draft_is_its_end(draft: str) -> None:
+    assert draft.strip(" ,.").endswith(drop_subject(draft))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(st.characters(exclude_categories=[])), st.text(st.characters(codec="utf-8")))
+def test_a_persons_text_is_never_cut(project: Path, edit: str, text: str) -> None:
+    EDITS.write_text(yaml.safe_dump({"a.jpg": {"caption": edit}}))
+    (FOLDER / "b.txt").write_bytes(text.encode())
+    table = run()
+    assert table.loc["a.jpg", "caption"] == one_line(edit)
+    assert table.loc["b.png", "caption"] == one_line(text.removeprefix("\ufeff"))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.binary(max_size=60) | st.text("ab.:{}[]\"'#&*!|>-? \n\t1", max_size=40).map(str.encode))
+def test_any_bytes_as_edits_are_read_or_refused(project: Path, content: bytes) -> None:
+    EDITS.write_bytes(content)
+    try:
+        run()
+    except UserError as error:
+        assert str(error).startswith("data/thing/captions.yaml")

@@ -1,0 +1,365 @@
+"""The preprocess stage on every odd kind of file that people keep among their pictures."""
+
+import hashlib
+import io
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from pseudoword.errors import UserError
+from pseudoword.pictures import open_pictures
+from stages.preprocess.__main__ import main
+
+ROOT = Path(__file__).parents[2]
+FOLDER = Path("data/thing")
+RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    FOLDER.mkdir(parents=True)
+    write_params()
+    return tmp_path
+
+
+def write_params(resolution: int | str = 32, **base: str) -> None:
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["data"]["folder"] = str(FOLDER)
+    content["preprocess"]["resolution"] = resolution
+    content["base"] |= base
+    Path("params.yaml").write_text(yaml.safe_dump(content))
+
+
+def fill(files: dict[str, bytes]) -> None:
+    shutil.rmtree(FOLDER)
+    FOLDER.mkdir()
+    for name, content in files.items():
+        (FOLDER / name).write_bytes(content)
+
+
+def run() -> pd.DataFrame:
+    """Run the stage; its table by source name, all text."""
+    main()
+    return pd.read_csv("outputs/pictures.csv", dtype=str, keep_default_na=False).set_index("source")
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def plain(colour: Any = RED, mode: str = "RGB", width: int = 40, height: int = 40) -> Image.Image:
+    return Image.new(mode, (width, height), colour)
+
+
+def grey(dtype: str, low: float, high: float) -> Image.Image:
+    """Left half `low`, right half `high`."""
+    return Image.fromarray(np.repeat([[low] * 20 + [high] * 20], 40, axis=0).astype(dtype))
+
+
+def pixels(picture: str) -> np.ndarray:
+    return np.asarray(open_pictures([picture])[0]).astype(int)
+
+
+def test_a_picture_becomes_a_row_and_a_square_png(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = encoded(plain(RED, width=60, height=40), "JPEG")
+    fill({"dog 1.jpg": content})
+    name = hashlib.sha256(content).hexdigest()[:12]
+    assert run().loc["dog 1.jpg"].to_dict() == {
+        "id": name, "state": "used", "reason": "", "width": "60", "height": "40",
+    }  # fmt: skip
+    with Image.open(f"outputs/pictures/{name}.png") as picture:
+        assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (32, 32))
+    assert capsys.readouterr().out == "1 pictures used, 0 skipped\n"
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(width=st.integers(1, 300), height=st.integers(1, 300), side=st.sampled_from([32, 64, 136]))
+def test_any_size_is_covered_by_its_centred_square(project: Path, width: int, height: int, side: int) -> None:
+    across, down = np.meshgrid((np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height)
+    ramps = np.stack([across * 255, down * 255, 0 * across], -1).round().astype(np.uint8)
+    fill({"ramps.png": encoded(Image.fromarray(ramps))})
+    write_params(side)
+    square = pixels(run().loc["ramps.png", "id"])
+    assert square.shape == (side, side, 3)
+    kept, middle = min(width, height), slice(side // 4, 3 * side // 4)
+    places = (np.arange(side) + 0.5) / side - 0.5
+    for channel, length in ((0, width), (1, height)):
+        wanted = (0.5 + places * kept / length) * 255
+        found = square.mean(axis=channel)[:, channel]
+        # A pixel's breadth of the source is all that the filter's reach may cost, away from the edges.
+        assert np.abs(found - wanted)[middle].max() <= 255 / length + 1.5
+
+
+UPRIGHT = Image.fromarray(np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)).resize(
+    (96, 64), Image.NEAREST
+)
+STORED = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG", "WEBP"])
+def test_every_exif_orientation_is_turned_upright(project: Path, kind: str) -> None:
+    exif = Image.Exif()
+    files = {}
+    for orientation in range(1, 9):
+        exif[0x0112] = orientation
+        turned = UPRIGHT.transpose(STORED[orientation]) if orientation in STORED else UPRIGHT
+        files[f"{orientation}.{kind}"] = encoded(turned, kind, exif=exif, quality=95)
+    fill(files)
+    table = run()
+    assert set(zip(table["width"], table["height"], strict=True)) == {("96", "64")}
+    wanted = pixels(table.loc[f"1.{kind}", "id"])
+    for name in table["id"]:
+        assert np.abs(pixels(name) - wanted).mean() < 6
+
+
+def test_an_orientation_that_does_not_exist_is_no_reason_to_skip(project: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 77
+    fill({"a.png": encoded(UPRIGHT, exif=exif), "b.png": encoded(UPRIGHT)})
+    assert (run()["state"] == "used").all()
+
+
+def frames(kind: str) -> bytes:
+    return encoded(plain(RED), kind, save_all=True, append_images=[plain(BLUE), plain(WHITE)], duration=50)
+
+
+def see_through_palette() -> bytes:
+    image = plain(0, "P")
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    return encoded(image, transparency=0)
+
+
+ODD = {
+    "cmyk.jpg": (encoded(plain((0, 255, 255, 0), "CMYK"), "JPEG", quality=95), RED),
+    "cmyk.tif": (encoded(plain((0, 255, 255, 0), "CMYK"), "TIFF"), RED),
+    "palette.png": (encoded(plain(RED).convert("P")), RED),
+    "palette.gif": (encoded(plain(BLUE).convert("P"), "GIF"), BLUE),
+    "palette-clear.png": (see_through_palette(), WHITE),
+    "bits.png": (encoded(plain(1, "1")), WHITE),
+    "grey.png": (encoded(plain(100, "L")), (100, 100, 100)),
+    "grey-alpha.png": (encoded(plain((0, 0), "LA")), WHITE),
+    "clear.png": (encoded(plain((255, 0, 0, 0), "RGBA")), WHITE),
+    "half.png": (encoded(plain((255, 0, 0, 128), "RGBA")), (255, 127, 127)),
+    "half.webp": (encoded(plain((255, 0, 0, 128), "RGBA"), "WEBP", lossless=True), (255, 127, 127)),
+    "key-colour.png": (encoded(plain(BLUE), transparency=BLUE), WHITE),
+    "frames.gif": (frames("GIF"), RED),
+    "frames.png": (frames("PNG"), RED),
+    "frames.webp": (frames("WEBP"), RED),
+    "pages.tif": (frames("TIFF"), RED),
+    "ycbcr.tif": (encoded(plain(RED).convert("YCbCr"), "TIFF"), RED),
+    "old.bmp": (encoded(plain(BLUE), "BMP"), BLUE),
+    "wrong-name.txt.jpg": (encoded(plain(BLUE), "PNG"), BLUE),
+    "null": (encoded(plain((1, 2, 3))), (1, 2, 3)),
+    'comma, "quoted".png': (encoded(plain((4, 5, 6))), (4, 5, 6)),
+    "größe ☂.png": (encoded(plain((7, 8, 9))), (7, 8, 9)),
+}  # fmt: skip
+
+
+def test_odd_pictures_become_the_rgb_that_they_show(project: Path) -> None:
+    fill({name: content for name, (content, _) in ODD.items()})
+    table = run()
+    assert list(table["state"]) == ["used"] * len(ODD)
+    for name, (_, colour) in ODD.items():
+        assert np.abs(pixels(table.loc[name, "id"]) - colour).max() <= 4, name
+
+
+@pytest.mark.parametrize(
+    ("content", "left", "right"),
+    [
+        (encoded(grey("uint16", 16448, 32896)), 64, 128),
+        (encoded(grey("uint16", 16448, 32896), "TIFF"), 64, 128),
+        (encoded(grey("int32", 16448, 32896), "TIFF"), 64, 128),
+        (encoded(grey("int32", -100000, 100000), "TIFF"), 0, 255),
+        (encoded(grey("float32", 0.25, 0.75), "TIFF"), 0, 255),
+        (encoded(grey("float32", np.nan, 1), "TIFF"), 0, 255),
+        (encoded(grey("float32", 3, 3), "TIFF"), 0, 0),
+        (b"P5 40 40 65535\n" + np.asarray(grey("uint16", 16448, 32896)).astype(">u2").tobytes(), 64, 128),
+    ],
+    ids=["png-16", "tiff-16", "tiff-32", "tiff-32-signed", "float", "float-nan", "float-constant", "pgm-16"],
+)
+def test_grey_of_more_than_8_bits_is_scaled_and_not_clipped(
+    project: Path, content: bytes, left: int, right: int
+) -> None:
+    fill({"grey": content})
+    square = pixels(run().loc["grey", "id"])
+    assert (square[:, 4] == left).all() and (square[:, 27] == right).all()
+
+
+def bomb() -> bytes:
+    """A PNG of a few bytes that claims 30000 x 30000 px."""
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", 30000, 30000, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(bytes(99))))
+    body = (struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c)) for n, c in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(body)
+
+
+GOOD = encoded(UPRIGHT)
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n(ran) (w) file\n%%EOF\n"
+SKIPPED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "bomb.png": (lambda path: path.write_bytes(bomb()), "more than 178 million pixels"),
+    "broken-link.png": (lambda path: path.symlink_to("nowhere.png"), "a link to nothing"),
+    "copy.png": (lambda path: path.write_bytes(GOOD), "same as a.png"),
+    "cut.jpg": (
+        lambda path: path.write_bytes(encoded(UPRIGHT, "JPEG")[:-200]),
+        "cannot be decoded: ",
+    ),
+    "cut.png": (lambda path: path.write_bytes(GOOD[: len(GOOD) // 2]), "cannot be decoded"),
+    "empty.jpg": (lambda path: path.touch(), "empty file"),
+    "folder": (lambda path: path.mkdir(), "a folder; only the files of data.folder itself are read"),
+    "loop.png": (lambda path: path.symlink_to(path.name), "a link to nothing"),
+    "out.png": (lambda path: path.symlink_to(Path("../../out.png")), "a link that leads out of the folder"),
+    "page.html": (lambda path: path.write_text("<html>"), "not a picture in a format that can be read here"),
+    "pipe.jpg": (lambda path: os.mkfifo(path), "not a regular file"),
+    "program.eps": (lambda path: path.write_bytes(EPS), "not a picture in a format that can be read here"),
+    "second-name.png": (lambda path: path.symlink_to("a.png"), "same as a.png"),
+}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and pipes")
+def test_what_cannot_be_used_is_skipped_with_its_reason(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill({"a.png": GOOD})
+    Path("out.png").write_bytes(encoded(plain(BLUE)))
+    for name, (make, _) in SKIPPED.items():
+        make(FOLDER / name)
+    table = run()
+    out = capsys.readouterr().out.splitlines()
+    assert table.loc["a.png", "state"] == "used"
+    for name, (_, reason) in SKIPPED.items():
+        assert table.loc[name].drop("reason").to_dict() == {"id": "", "state": "skipped", "width": "", "height": ""}
+        assert table.loc[name, "reason"].startswith(reason), name
+    assert [line.split(":")[0] for line in out[:-1]] == [f"skipped {name}" for name in sorted(SKIPPED)]
+    assert out[-1] == f"1 pictures used, {len(SKIPPED)} skipped"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux only")
+def test_a_name_that_is_no_text_is_skipped_and_shown(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill({"a.png": GOOD, "Icon\r": b"", "two\nlines.png": encoded(plain(RED))})
+    Path(os.fsdecode(os.fsencode(FOLDER) + b"/caf\xe9.png")).write_bytes(encoded(plain(BLUE)))
+    table = run()
+    assert list(table.index) == ["Icon\\r", "a.png", "caf\\xe9.png", "two\\nlines.png"]
+    assert (table["reason"].drop("a.png") == "its name is not plain text; rename it").all()
+    assert "skipped caf\\xe9.png: its name is not plain text" in capsys.readouterr().out
+
+
+def test_captions_and_hidden_files_are_no_pictures(project: Path) -> None:
+    fill({"a.png": GOOD, "a.txt": b"x", "B.TXT": b"x", "captions.yaml": b"", ".gitignore": b"", ".a.png": GOOD})
+    assert list(run().index) == ["a.png"]
+
+
+def test_rows_are_sorted_by_name_and_a_second_run_gives_the_same_bytes(project: Path) -> None:
+    names = [f"{number * 7919 % 1000}.png" for number in range(20)]
+    fill({name: encoded(plain((at, 0, 0))) for at, name in enumerate(names)})
+    assert list(run().index) == sorted(names)
+    first = outputs()
+    assert run() is not None and outputs() == first
+
+
+def outputs() -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in sorted(Path("outputs").rglob("*")) if path.is_file()}
+
+
+def test_metadata_of_the_source_never_reaches_the_output(project: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "where I live"
+    fill({"a.png": GOOD, "b.png": encoded(UPRIGHT, exif=exif, icc_profile=b"profile", dpi=(300, 300))})
+    table = run()
+    one, other = (Path(f"outputs/pictures/{name}.png").read_bytes() for name in table["id"])
+    assert one == other
+
+
+def test_pictures_of_an_earlier_run_do_not_stay(project: Path) -> None:
+    fill({"a.png": GOOD})
+    first = run().loc["a.png", "id"]
+    fill({"b.png": encoded(plain(BLUE))})
+    second = run().loc["b.png", "id"]
+    assert first != second
+    assert [path.stem for path in Path("outputs/pictures").iterdir()] == [second]
+
+
+def test_auto_resolution_is_the_base_models(project: Path) -> None:
+    configs = {
+        "model_index.json": '{"_class_name": "StableDiffusionPipeline"}',
+        "unet/config.json": '{"in_channels": 4, "sample_size": 12}',
+        "vae/config.json": '{"block_out_channels": [4, 4, 8, 8]}',
+    }
+    for name, content in configs.items():
+        path = Path("model", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    write_params("auto", model="model")
+    fill({"a.png": GOOD})
+    assert pixels(run().loc["a.png", "id"]).shape == (96, 96, 3)
+
+
+def test_a_folder_without_any_usable_picture_is_an_error_that_tells_what_was_found(project: Path) -> None:
+    fill({f"{number}.jpg": b"" for number in range(12)})
+    with pytest.raises(UserError, match=r"(?s)'data/thing' holds no picture.*12 files.*0.jpg: empty file.*and 2 more"):
+        main()
+    fill({"a.txt": b"only a caption"})
+    with pytest.raises(UserError, match=r"Found no files that are no captions\."):
+        main()
+    assert not Path("outputs/pictures.csv").exists()
+
+
+def test_a_missing_folder_is_an_error_that_names_the_setting(project: Path) -> None:
+    shutil.rmtree(FOLDER)
+    with pytest.raises(UserError, match=r"data.folder: 'data/thing' cannot be read: no such file.*params.yaml"):
+        main()
+    FOLDER.write_text("")
+    with pytest.raises(UserError, match="not a directory"):
+        main()
+
+
+def test_the_command_prints_the_error_without_a_traceback(project: Path) -> None:
+    command = [sys.executable, "-m", "stages.preprocess"]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "error: data.folder: 'data/thing' holds no picture" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+SEEDS = [
+    encoded(UPRIGHT, kind) for kind in ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "ICO", "PPM", "TGA", "JPEG2000")
+]
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> bytes:
+    content = bytearray(draw(st.sampled_from(SEEDS)))
+    for _ in range(draw(st.integers(1, 4))):
+        # Headers are short and matter most, so half of the changes go there.
+        reach = draw(st.sampled_from([64, len(content)]))
+        at = draw(st.integers(0, min(reach, len(content)) - 1))
+        content[at : at + draw(st.integers(0, 4))] = draw(st.binary(max_size=4))
+    return bytes(content[: draw(st.integers(1, len(content)))] if draw(st.booleans()) else content)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(mutated(), min_size=1, max_size=6))
+def test_a_damaged_file_never_stops_the_stage_and_each_is_a_row(project: Path, contents: list[bytes]) -> None:
+    fill({"a.png": encoded(plain(BLUE))} | {f"b{at}": content for at, content in enumerate(contents)})
+    table = run()
+    assert list(table.index) == sorted(path.name for path in FOLDER.iterdir())
+    assert set(table["state"]) <= {"used", "skipped"}
+    assert (table["reason"] != "").equals(table["state"] == "skipped")
+    assert not table["reason"].str.contains("0x|\n").any()

@@ -1,0 +1,320 @@
+import base64
+import io
+import json
+import re
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from pseudoword.errors import UserError
+from pseudoword.formats.embedding import save_embedding
+from stages.report.__main__ import main
+from stages.report.charts import MAX_POINTS
+from stages.report.page import number, plain
+
+PROJECT = Path(__file__).parents[2]
+PAGE = Path("outputs/report/index.html")
+STEPS, CHOSEN = range(0, 301, 20), 160
+PROMPTS = ["a [name]", "a [name] by the sea", "a [name] at night"]
+HOSTILE = '<script>alert("caption")</script><img src=x onerror=alert(1)>'
+
+Paint = Callable[[str, int, int, int], Image.Image]  # prompt or "", its index or the picture's, seed, step -> picture
+
+
+def paint_noise(prompt: str, index: int, seed: int, step: int) -> Image.Image:
+    noise = np.random.default_rng([index, seed, step + 1, len(prompt)]).integers(0, 256, (64, 64, 3), np.uint8)
+    return Image.fromarray(noise)
+
+
+def write_outputs(runs: int, pictures: int = 6, paint: Paint = paint_noise, prompts: list[str] = PROMPTS) -> None:
+    """A whole `outputs` folder as the stages before the report leave it, in the current folder."""
+    names = [f"run{at:02d}" for at in range(runs)] if runs > 1 else ["base"]
+    write_pictures(pictures, paint)
+    for at, name in enumerate(names):
+        write_run(name, at, pictures)
+    write_evaluation(names, paint, prompts)
+    save_embedding(Path("outputs/embedding/snorf.safetensors"), "snorf", torch.randn(4, 128) / 30, {})
+
+
+def write_pictures(pictures: int, paint: Paint) -> None:
+    used, captions = [], []
+    for at in range(pictures):
+        picture_id, origin = f"{at:012x}", ("draft", "file", "edit")[at % 3]
+        save(paint("", at, 0, -1), Path(f"outputs/pictures/{picture_id}.png"))
+        used.append((picture_id, f"snorf-{at + 1:02d}.jpg", "used", "", 64, 64))
+        caption = ("in the snow", "by the sea", "NA")[at % 3]
+        captions.append((picture_id, caption, origin, f"a red star {caption}" if origin != "file" else ""))
+    used.append(("", "broken.jpg", "skipped", "cannot be opened: the file is truncated", "", ""))
+    columns = ["id", "source", "state", "reason", "width", "height"]
+    pd.DataFrame(used, columns=columns).to_csv("outputs/pictures.csv", index=False)
+    pd.DataFrame(captions, columns=["id", "caption", "origin", "draft"]).to_csv("outputs/captions.csv", index=False)
+
+
+def write_run(name: str, at: int, pictures: int) -> None:
+    random, updates = np.random.default_rng(at), np.arange(1, STEPS[-1] + 1)
+    folder = Path("outputs/words", name)
+    folder.mkdir(parents=True)
+    table = {
+        "step": updates,
+        "epoch": updates,
+        "loss": 0.1 + 0.05 * np.exp(-updates / (40 + 30 * at)) + random.normal(0, 0.006, len(updates)),
+        "learn_rate": np.where(updates <= 50, 0.02, 0.005) / (at + 1),
+        "norm": 0.36 + 0.04 * at * updates / STEPS[-1],
+    }
+    pd.DataFrame(table).to_csv(folder / "loss.csv", index=False)
+    record = {
+        "settings": {
+            "data": {"folder": "data/sample"},
+            "word": {"name": "snorf", "vectors": 4, "init_text": "star"},
+            "train": {"steps": 300, "learn_rate": f"{0.02 / (at + 1):g}:50, 0.005", "seed": at, "norm": "rescale"},
+            "evaluate": {"judge": "models/toyworld/judge", "seeds": 2, "guidance": 5.0},
+        },
+        "auto": ["word.vectors", "train.steps"],
+        "pictures": pictures,
+        "samples_per_update": pictures,
+        "versions": {"python": "3.11.2", "torch": "2.13.0", "pseudoword": "0.1.0"},
+        "device": "cpu",
+        "precision": "fp32",
+        "model": {"name": "models/toyworld", "family": "sd1", "resolution": 64, "sha256": "ab" * 32},
+    }
+    (folder / "settings.json").write_text(json.dumps(record))
+
+
+def write_evaluation(names: list[str], paint: Paint, prompts: list[str]) -> None:
+    scores = [score(name, at, step) for at, name in enumerate(names) for step in STEPS]
+    drawn = []
+    for name in names:
+        for step in (step for step in STEPS if step % 40 == 0):
+            for index, prompt in enumerate(prompts):
+                for seed in (0, 1):
+                    file = f"{name}-{step}/{index}-{seed}.png"
+                    save(paint(prompt, index, seed, step), Path("outputs/evaluation/sheets", file))
+                    drawn.append((name, step, prompt, seed, file))
+    evaluation = Path("outputs/evaluation")
+    pd.DataFrame(scores).to_csv(evaluation / "scores.csv", index=False)
+    columns = ["run", "step", "prompt", "seed", "file"]
+    pd.DataFrame(drawn, columns=columns).to_csv(evaluation / "sheets/pictures.csv", index=False)
+    choice = {
+        "word": "snorf",
+        "run": names[0],
+        "step": CHOSEN,
+        "file": f"outputs/words/{names[0]}/steps/snorf-{CHOSEN}.safetensors",
+        "reason": f"Step {CHOSEN}: likeness 0.71 (98 % of the best), prompt 0.61 (100 %). Later ones gain less than "
+        "1 % in likeness and lose 6 % in obedience.",
+        "advice": ["Fifteen more pictures of other sides would help more than more updates."],
+        "training_similarity": 0.77,
+        "judge": "models/toyworld/judge",
+        "prompts": len(prompts),
+        "tied": [CHOSEN, CHOSEN + 40],
+        "share": {"160": 0.61},
+    }
+    (evaluation / "choice.json").write_text(json.dumps(choice))
+    measured = {"loss": 0.104, "image_similarity": 0.712, "text_similarity": 0.61}
+    init = {"loss": 0.131, "image_similarity": 0.402, "text_similarity": 0.66}
+    metrics = {"chosen": {**measured, "step": CHOSEN, "run": names[0]}, "init": init}
+    (evaluation / "metrics.json").write_text(json.dumps(metrics))
+
+
+def score(run: str, at: int, step: int) -> dict[str, Any]:
+    likeness = 0.4 + 0.33 * (1 - np.exp(-step / (50 + 20 * at)))
+    obedience = 0.66 - 0.00012 * step - (0.02 * at)
+    drawn = step % 40 == 0
+    return {
+        "run": run,
+        "step": step,
+        "loss": 0.104 + 0.027 * np.exp(-step / (40 + 20 * at)),
+        "image_similarity": likeness if drawn else None,
+        "text_similarity": obedience if drawn else None,
+        "score": (likeness + obedience) / 2 if drawn else None,
+        "veto": "likeness is not above the start" if step == 0 else "",
+        "chosen": at == 0 and step == CHOSEN,
+    }
+
+
+def save(picture: Image.Image, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path)
+
+
+class Page(HTMLParser):
+    """All tags with their attributes, and the text by the tag around it."""
+
+    def __init__(self, content: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(content)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(PROJECT / "templates", tmp_path / "templates")
+    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def report() -> str:
+    main()
+    return PAGE.read_text()
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+def test_the_page_asks_nothing_of_the_network(project: Path, runs: int) -> None:
+    write_outputs(runs)
+    content = report()
+    page = Page(content)
+    assert not {"script", "link", "iframe", "object", "embed", "base"} & {tag for tag, _ in page.tags}
+    for tag, attributes in page.tags:
+        for name in ("src", "srcset", "poster", "data", "action"):
+            assert (attributes.get(name) or "data:").startswith("data:"), (tag, attributes)
+        assert not [name for name in attributes if name.startswith("on")]
+    assert all((link["href"] or "").startswith(("#", "data:")) for link in page.all("a"))
+    assert "http:" not in content and "https:" not in content and "@import" not in content
+    assert "default-src 'none'" in content
+
+
+@pytest.mark.parametrize("runs", [1, 3])
+def test_every_picture_decodes_and_says_what_it_is(project: Path, runs: int) -> None:
+    write_outputs(runs)
+    pictures = Page(report()).all("img")
+    drawn_per_run, at_first_sight, learned = 8 * 6, 1 + 3 * 6, 6
+    assert len(pictures) == runs * drawn_per_run + at_first_sight + learned
+    for picture in pictures:
+        content = (picture["src"] or "").split("base64,")[1]
+        with Image.open(io.BytesIO(base64.b64decode(content, validate=True))) as image:
+            assert (str(image.width), str(image.height)) == (picture["width"], picture["height"])
+        assert picture["alt"] and picture["class"] == "pixelated"
+
+
+def test_equal_inputs_give_equal_bytes(project: Path) -> None:
+    write_outputs(2)
+    assert report() == report()
+
+
+def test_ids_are_unique_on_the_page(project: Path) -> None:
+    write_outputs(2)
+    ids = [attributes["id"] for _, attributes in Page(report()).tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+
+
+def test_references_inside_the_page_are_met(project: Path) -> None:
+    write_outputs(2)
+    content = report()
+    ids = {attributes.get("id") for _, attributes in Page(content).tags}
+    assert set(re.findall(r'(?:href="#|url\(#)([^")]+)', content)) <= ids
+
+
+def test_the_chosen_step_the_reason_and_the_advice_are_named(project: Path) -> None:
+    write_outputs(3)
+    text = " ".join(" ".join(Page(report()).text).split())
+    assert f"step {CHOSEN}" in text and "Later ones gain less than 1 %" in text and "Fifteen more pictures" in text
+    assert "84 % of the way to 0.77" in text
+    assert "train.learn_rate, train.seed" in text  # in which the runs differ
+    assert "a snorf by the sea" in text and "[name]" not in text
+    assert "broken.jpg : cannot be opened" in text
+
+
+def test_a_caption_is_text_whatever_it_holds(project: Path) -> None:
+    write_outputs(1, prompts=[HOSTILE])
+    captions = pd.read_csv("outputs/captions.csv", dtype=str, keep_default_na=False)
+    captions.assign(caption=HOSTILE, draft=HOSTILE).to_csv("outputs/captions.csv", index=False)
+    page = Page(report())
+    assert not page.all("script") and not [picture for picture in page.all("img") if "onerror" in picture]
+    assert HOSTILE in " ".join(page.text)
+
+
+def test_a_caption_that_looks_like_nothing_is_kept(project: Path) -> None:
+    write_outputs(1)
+    assert "<p>NA <span" in report()
+
+
+def test_large_pictures_are_scaled_down_and_smoothed(project: Path) -> None:
+    write_outputs(1, 2, lambda *key: paint_noise(*key).resize((768, 512)), PROMPTS[:1])
+    pictures = Page(report()).all("img")
+    assert {(picture["width"], picture["height"]) for picture in pictures} == {("512", "341"), ("256", "171")}
+    assert not [picture for picture in pictures if "class" in picture]
+
+
+def test_a_long_run_does_not_make_a_heavy_chart(project: Path) -> None:
+    write_outputs(1)
+    table = pd.read_csv("outputs/words/base/loss.csv")
+    size = len(report())
+    long = pd.concat([table] * 40, ignore_index=True).assign(step=range(1, 40 * len(table) + 1))
+    long.to_csv("outputs/words/base/loss.csv", index=False)
+    assert len(report()) - size < 4 * MAX_POINTS * 30  # bytes of a point in a path
+
+
+def test_many_runs_share_the_quiet_colour(project: Path) -> None:
+    write_outputs(8)
+    assert "other runs" in report()
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "pictures.csv",
+        "captions.csv",
+        "words/base/loss.csv",
+        "words/base/settings.json",
+        "evaluation/choice.json",
+        "evaluation/metrics.json",
+        "evaluation/scores.csv",
+        "evaluation/sheets/pictures.csv",
+        "evaluation/sheets/base-160/0-0.png",
+        "embedding/snorf.safetensors",
+    ],
+)
+@pytest.mark.parametrize("harm", ["missing", "garbage", "empty"])
+def test_a_harmed_input_is_named(project: Path, file: str, harm: str) -> None:
+    write_outputs(1)
+    path = Path("outputs") / file
+    path.unlink()
+    if harm != "missing":
+        path.write_text("id,caption\n\x01{" if harm == "garbage" else "")
+    with pytest.raises(UserError, match=re.escape(file)):
+        main()
+    assert not PAGE.exists()
+
+
+@pytest.mark.parametrize("file", ["/etc/passwd", "../../../params.yaml"])
+def test_a_table_cannot_name_a_picture_elsewhere(project: Path, file: str) -> None:
+    write_outputs(1)
+    table = Path("outputs/evaluation/sheets/pictures.csv")
+    table.write_text(table.read_text().replace("base-0/0-0.png", file))
+    with pytest.raises(UserError, match=f"{re.escape(file)}.* is not in"):
+        main()
+
+
+def test_inputs_of_different_runs_of_the_pipeline_are_refused(project: Path) -> None:
+    write_outputs(1)
+    path = Path("outputs/evaluation/choice.json")
+    choice = json.loads(path.read_text())
+    path.write_text(json.dumps({**choice, "step": 7}))
+    with pytest.raises(UserError, match=r"choice.json: step 7 of run base"):
+        main()
+    path.write_text(json.dumps({**choice, "run": "run05"}))
+    with pytest.raises(UserError, match=r"choice.json: run run05"):
+        main()
+
+
+def test_numbers_and_settings_as_a_person_writes_them() -> None:
+    assert [number(None), number(float("nan")), number(0.12345), number(1, 1)] == ["–", "–", "0.123", "1.0"]
+    assert [plain(""), plain("a b"), plain(None), plain(True), plain(0.005)] == ['""', "a b", "null", "true", "0.005"]

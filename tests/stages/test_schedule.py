@@ -1,0 +1,50 @@
+"""The schedule text gives exactly the rates that its users know, and never one update more."""
+
+from itertools import groupby
+
+import pytest
+
+from stages.train.schedule import BadSchedule, parse_schedule
+
+
+def segments(text: str, steps: int) -> list[tuple[int, float]]:
+    """(last update, rate) of each stretch of equal rates."""
+    ends, at = [], 0
+    for rate, group in groupby(parse_schedule(text, steps)):
+        at += len(list(group))
+        ends.append((at, rate))
+    return ends
+
+
+GUIDE = "0.05:10, 0.02:20, 0.01:60, 0.005:200, 0.002:500, 0.001:3000, 0.0005"
+
+
+@pytest.mark.parametrize(
+    ("text", "steps", "expected"),
+    [
+        ("0.005", 1000, [(1000, 0.005)]),
+        ("0.005:100, 0.001:1000", 1000, [(100, 0.005), (1000, 0.001)]),
+        ("0.005:100, 1e-3:1000, 1e-5:10000", 10000, [(100, 0.005), (1000, 1e-3), (10000, 1e-5)]),
+        ("0.005:100", 1000, [(100, 0.005)]),
+        ("0.005:100,", 1000, [(100, 0.005)]),
+        ("0.1:5, 0.2:-1", 10, [(5, 0.1), (10, 0.2)]),
+        ("0.005:100, 0.001:200", 150, [(100, 0.005), (150, 0.001)]),
+        (GUIDE, 150, [(10, 0.05), (20, 0.02), (60, 0.01), (150, 0.005)]),
+        (GUIDE, 3000, [(10, 0.05), (20, 0.02), (60, 0.01), (200, 0.005), (500, 0.002), (3000, 0.001)]),
+        ("0.005:100, 0.001", 100, [(100, 0.005)]),
+        ("0.005:100,0.001:50,0.0001", 1000, [(100, 0.005), (1000, 0.0001)]),
+    ],
+)
+def test_each_end_is_inclusive_and_no_update_follows_the_last(text: str, steps: int, expected: list[tuple[int, float]]):
+    assert segments(text, steps) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "item"),
+    [("", ""), (",,", ",,"), ("abc", "abc"), ("0.1;5", "0.1;5"), ("0.1:", "0.1:"), (":5", ":5"), ("0.1:1e3", "0.1:1e3"),
+     ("0.1:0", "0.1:0"), ("0.1:5, 1:2:3", "1:2:3"), ("nan", "nan"), ("-0.1", "-0.1"), ("0", "0"), ("inf:4", "inf:4")],
+)  # fmt: skip
+def test_a_wrong_item_is_named(text: str, item: str):
+    with pytest.raises(BadSchedule) as error:
+        parse_schedule(text, 100)
+    assert f"'{item}'" in str(error.value)
