@@ -41,7 +41,7 @@ class StageFailed(RuntimeError):
         own = "\n".join(f"  {line}" for line in lines[-TAIL:])
         super().__init__(f"stage {stage} failed ({how}):\n{own}\nTo see it alone: dvc repro --single-item {stage}")
         self.headline = f"stage {stage} failed ({how}): {lines[-1] if lines else 'without a word'}"
-        self.may_heal = code is not None and (code == TRY_AGAIN or code < 0 or code == 128 + signal.SIGKILL)
+        self.may_heal = code in (TRY_AGAIN, -signal.SIGKILL, 128 + signal.SIGKILL)
 
 
 class StageStopped(RuntimeError):
@@ -73,6 +73,8 @@ def reproduce(stage: str, root: Path, on_line: Callable[[str], None]) -> Outcome
         output=subprocess.PIPE,
     )
     _running.add(process)
+    if _stopping.is_set():  # since asked above: too late to be among those that were stopped
+        child.stop(process)
     watch = threading.Thread(target=_end_with_dvc, args=[process])
     watch.start()
     lines = list(_passed_on(process, on_line))

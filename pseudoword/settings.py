@@ -9,20 +9,29 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic_core import ErrorDetails
 
 from pseudoword.errors import UserError
+from pseudoword.schedule import parse_schedule
 
 PARAMS = Path("params.yaml")
 
 Auto = Literal["auto"]
 # Strict: without it `true` would be taken for 1.
 PositiveInt = Annotated[int, Field(strict=True, ge=1)]
+
+
+def _checked_schedule(text: str) -> str:
+    parse_schedule(text, steps=1)
+    return text
+
+
 # `learn_rate: 0.005` in YAML is a number and `0.005:100, 0.001` is text; both are a schedule.
 ScheduleText = Annotated[
     str,
     BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value),
+    AfterValidator(_checked_schedule),
     WithJsonSchema({"type": ["number", "string"]}),
 ]
 
@@ -234,7 +243,13 @@ def _problem(error: ErrorDetails) -> tuple[str, str, str]:
     if error["type"] == "model_type":
         return path, found, f"the keys {', '.join(_keys_of(keys))}"
     wanted = error["msg"][0].lower() + error["msg"][1:]
-    return path, found, wanted.removeprefix("input should be ").replace("string should match", "text that matches")
+    return (
+        path,
+        found,
+        wanted.removeprefix("value error, ")
+        .removeprefix("input should be ")
+        .replace("string should match", "text that matches"),
+    )
 
 
 def _keys_of(path: list[str]) -> list[str]:

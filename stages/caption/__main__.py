@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pseudoword.base import resolve_device, resolve_precision
+from pseudoword.base.placement import resolve_device, resolve_precision
 from pseudoword.files import write_table
 from pseudoword.pictures import open_pictures, used_ids
 from pseudoword.settings import load_settings

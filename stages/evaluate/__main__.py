@@ -20,7 +20,8 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from pseudoword.base import StableDiffusion, load_pipeline, resolve_device, resolve_precision
+from pseudoword.base.placement import resolve_device, resolve_precision
+from pseudoword.base.stable_diffusion import StableDiffusion, load_pipeline
 from pseudoword.captions import read_captions
 from pseudoword.errors import UserError
 from pseudoword.files import save_with, write_table, write_text

@@ -6,7 +6,7 @@ from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
-from pseudoword.base import StableDiffusion
+from pseudoword.base.stable_diffusion import StableDiffusion
 from pseudoword.draws import Stream, generator
 from pseudoword.prompts import Vocabulary
 

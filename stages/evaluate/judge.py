@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPModel, CLIPProcessor
 
-from pseudoword.base import locate
+from pseudoword.base.location import locate
 from pseudoword.errors import UserError
 
 DEFAULT = "openai/clip-vit-base-patch32"

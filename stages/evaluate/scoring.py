@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pseudoword.base import StableDiffusion
+from pseudoword.base.stable_diffusion import StableDiffusion
 from pseudoword.draws import Stream, generator
 from pseudoword.latents import Latents
 

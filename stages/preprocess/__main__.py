@@ -15,6 +15,7 @@ from typing import NamedTuple
 import pandas as pd
 from tqdm import tqdm
 
+from pseudoword.base.location import native_resolution
 from pseudoword.files import save_with, write_table
 from pseudoword.pictures import PICTURES, TABLE
 from pseudoword.settings import load_settings
@@ -55,9 +56,6 @@ def main() -> None:
     settings = load_settings()
     side = settings.preprocess.resolution
     if side == "auto":
-        # Here and not above: it takes seconds to import the model's libraries, and a number needs none of them.
-        from pseudoword.base import native_resolution
-
         side = native_resolution(settings.base.model, settings.base.revision)
     files = list_files(settings.data.folder)
     # As dvc does before a stage: no picture of an earlier run stays behind.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pseudoword.base import StableDiffusion
+from pseudoword.base.stable_diffusion import StableDiffusion
 from pseudoword.errors import UserError
 from stages.train.optimizer import RowAdamW, rescale
 from stages.train.plan import Plan

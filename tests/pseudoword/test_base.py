@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from pseudoword.base import StableDiffusion, locate, native_resolution, resolve_device
-from pseudoword.base.location import ModelNotFound, UnknownFamily
-from pseudoword.base.placement import NoSuchDevice
+from pseudoword.base.location import ModelNotFound, UnknownFamily, locate, native_resolution
+from pseudoword.base.placement import NoSuchDevice, resolve_device
+from pseudoword.base.stable_diffusion import StableDiffusion
 from pseudoword.formats.embedding import save_embedding
 from pseudoword.prompts import Vocabulary
 from tests.tiny import tiny_stable_diffusion

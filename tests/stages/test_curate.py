@@ -108,6 +108,11 @@ def test_text_becomes_one_clean_line(project: Path, content: bytes, wanted: str)
     assert captions()[0] == (wanted, "file")
 
 
+def test_half_a_character_in_an_edit_is_replaced(project: Path) -> None:
+    EDITS.write_text('a.jpg: {caption: "x\\ud800y"}\n')
+    assert captions()[0] == ("x?y", "edit")
+
+
 def test_edits_may_run_over_lines_and_carry_comments(project: Path) -> None:
     EDITS.write_bytes(
         b'\xef\xbb\xbf# mine\na.jpg:  # star\n  caption: >\n    one\n    two\n  draft: "a red star in the snow"\n'

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pseudoword.base import StableDiffusion
+from pseudoword.base.stable_diffusion import StableDiffusion
 from pseudoword.errors import UserError
 from pseudoword.formats.embedding import load_embedding, save_embedding
 from pseudoword.prompts import Vocabulary

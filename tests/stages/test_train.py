@@ -20,7 +20,7 @@ import yaml
 from safetensors.torch import load_file
 from torch import Tensor
 
-from pseudoword.base import StableDiffusion
+from pseudoword.base.stable_diffusion import StableDiffusion
 from pseudoword.errors import UserError
 from pseudoword.formats.embedding import load_embedding
 from pseudoword.formats.tensors import save_tensors

@@ -4,7 +4,7 @@ from itertools import groupby
 
 import pytest
 
-from stages.train.schedule import BadSchedule, parse_schedule
+from pseudoword.schedule import BadSchedule, parse_schedule
 
 
 def segments(text: str, steps: int) -> list[tuple[int, float]]:
