@@ -17,6 +17,8 @@ from stages.train.plan import Plan
 from stages.train.samples import Samples, draw_samples
 from stages.train.state import State
 
+# The error of one latent value reaches the UNet's last layer as about 1e-5, where fp16 keeps two digits at best.
+LOSS_SCALE_FP16 = 4096.0
 BLOCK = 10  # updates drawn, run and read back at a time; the device is never waited for inside a block
 
 
@@ -72,6 +74,7 @@ def train(
     optimizer = RowAdamW(state.vectors)
     optimizer.first, optimizer.second = state.first, state.second
     rates = _rates(runs, plan.steps)
+    scale = LOSS_SCALE_FP16 if base.dtype is torch.float16 else 1.0
 
     while state.step < plan.steps:
         updates = range(state.step, min(state.step + BLOCK, plan.steps))
@@ -85,10 +88,10 @@ def train(
             for start in range(0, plan.samples, plan.batch):
                 chosen = slice(start, min(start + plan.batch, plan.samples))
                 loss = _loss(base, leaf, samples, at, chosen, mean, std, prompts, drawn)  # (R,), summed over samples
-                (loss.sum() / plan.samples).backward()
+                (loss.sum() * (scale / plan.samples)).backward()
                 records[at, :, 0] += loss.detach()
             assert leaf.grad is not None
-            optimizer.step(leaf.grad, row_rates[:, at : at + 1], counts[at])
+            optimizer.step(leaf.grad / scale, row_rates[:, at : at + 1], counts[at])
             rescale(state.vectors, torch.where(row_rates[:, at : at + 1] > 0, norms, 0))
             records[at, :, 1].index_add_(0, owner, state.vectors.norm(dim=-1).div(siblings))
             if update + 1 in plan.saved:

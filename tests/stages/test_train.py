@@ -58,7 +58,7 @@ def make_run(
     start = torch.randn(vectors, base.table.shape[1], generator=torch.Generator().manual_seed(seed)) * 0.02
     prompts = torch.stack([vocabulary.encode_all([prompt, prompt + ", flat"]) for prompt in PROMPTS])
     settings = {"rescaled": False, "deterministic": False} | more
-    return Run(f"run{seed}", seed, [rate] * steps, start.to(base.dtype), prompts, **settings)
+    return Run(f"run{seed}", seed, [rate] * steps, start, prompts, **settings)
 
 
 def learn(
@@ -66,8 +66,8 @@ def learn(
     save: Callable[[State, list[float]], None] = lambda state, losses: None,
 ) -> State:  # fmt: skip
     generator = torch.Generator().manual_seed(5)
-    mean = torch.randn(len(PROMPTS), 4, 4, 4, generator=generator).to(base.dtype)
-    std = (torch.rand(len(PROMPTS), 4, 4, 4, generator=generator) * 0.2).to(base.dtype)
+    mean = torch.randn(len(PROMPTS), 4, 4, 4, generator=generator)
+    std = (torch.rand(len(PROMPTS), 4, 4, 4, generator=generator) * 0.2)
     plan = replace(make_plan(len(PROMPTS), False, steps, "auto", "auto", 4), batch=batch)
     return train(base, runs, mean, std, plan, vocabulary_norm(base.table), state, save)
 
@@ -108,6 +108,16 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not():
     first = learn(base, [run]).vectors
     assert torch.equal(first, learn(base, [run]).vectors)
     assert not torch.equal(first, learn(base, [replace(run, seed=9)]).vectors)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_learns_in_the_direction_of_full_precision(dtype: torch.dtype):
+    full, half = tiny_base(), tiny_base(dtype=dtype)
+    start = make_run(full, len(full.table))
+    moved = learn(full, [start]).vectors - start.vectors
+    ended = learn(half, [start]).vectors
+    assert ended.dtype is torch.float32
+    assert torch.cosine_similarity((ended - start.vectors).flatten(), moved.flatten(), dim=0) > 0.9
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
@@ -289,7 +299,9 @@ def outputs(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_the_stage_writes_each_run_with_checkpoints_losses_and_settings(project: Path):
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_the_stage_writes_each_run_with_checkpoints_losses_and_settings(project: Path, prediction_type: str):
+    tiny_stable_diffusion(prediction_type).save_pretrained("base")
     write_params({"train": {"steps": 20, "save_every": 5}, "sweep": {"word.vectors": [1, 3], "train.seed": [0, 1]}})
     main()
     assert sorted(path.name for path in Path("outputs/words").iterdir()) == ["run00", "run01", "run02", "run03"]
