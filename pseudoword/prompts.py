@@ -41,9 +41,9 @@ def read_templates(path: Path) -> list[str]:
 
 
 def fill(template: str, name: str, caption: str = "") -> str:
-    """The prompt that a template makes; what an empty caption leaves dangling at the end is cut."""
+    """The prompt that a template makes; the commas that an empty caption leaves dangling are cut."""
     filled = template.replace(FILEWORDS, caption).replace(NAME, name)
-    return re.sub(r"\s+", " ", filled).strip(" ,")
+    return re.sub(r"\s*,(\s*,)*", ",", re.sub(r"\s+", " ", filled)).strip(" ,")
 
 
 def without_name(template: str) -> str:

@@ -62,10 +62,18 @@ class Base(Section):
     )
 
 
+def _lower_case(name: str) -> str:
+    # diffusers lowers a prompt's text before it looks for the names of a word's second and later vectors.
+    if name != name.lower():
+        raise ValueError(f"lower case, because diffusers finds no other names; for example '{name.lower()}'")
+    return name
+
+
 class Word(Section):
-    name: str = Field(
+    name: Annotated[str, AfterValidator(_lower_case)] = Field(
         pattern=r"^[\w][\w.-]{0,63}$",
-        description="What you will write in a prompt. Letters, digits, '_', '-' and '.'; not a word the model knows.",
+        description="What you will write in a prompt. Lower-case letters, digits, '_', '-' and '.'; not a word that "
+        "the model knows.",
     )
     vectors: Auto | Annotated[int, Field(strict=True, ge=1, le=75)] = Field(
         "auto",
@@ -118,7 +126,7 @@ class Train(Section):
         "random", description="Draw from the VAE posterior at each use, or always take its mean."
     )
     save_every: Auto | PositiveInt = Field("auto", description="Updates between checkpoints. auto: 15 of them in all.")
-    seed: Annotated[int, Field(strict=True, ge=0)] = Field(0, description="Key of every random draw.")
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = Field(0, description="Key of every random draw.")
 
 
 class Evaluate(Section):
@@ -139,7 +147,7 @@ class Evaluate(Section):
         20, description="Sampling steps (DPM++ 2M)."
     )
     guidance: Annotated[float, Field(strict=True, ge=1, allow_inf_nan=False)] = Field(
-        5.0, description="Classifier-free guidance."
+        3.0, description="Classifier-free guidance."
     )
     likeness: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
         0.5, description="Weight of likeness to the pictures against obedience to the prompt."

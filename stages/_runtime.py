@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,12 +39,15 @@ def _die_with_parent() -> None:
 
 
 @contextmanager
-def alone_on(device: str, lock_folder: Path = Path(".scratch")) -> Iterator[None]:
-    """Hold a file lock for a GPU while the body runs; the kernel frees it whatever happens. A CPU is shared."""
+def alone_on(device: str) -> Iterator[None]:
+    """Hold a file lock for a GPU while the body runs; the kernel frees it whatever happens. A CPU is shared.
+
+    All checkouts on a machine share the locks, which lie in PSEUDOWORD_GPU_LOCKS or the folder for temporary files.
+    """
     if device == "cpu" or fcntl is None:
         yield
         return
-    folder = Path(os.environ.get("PSEUDOWORD_GPU_LOCKS", lock_folder))
+    folder = Path(os.environ.get("PSEUDOWORD_GPU_LOCKS", Path(tempfile.gettempdir()) / "pseudoword-locks"))
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / f"{device.replace(':', '-')}.lock").open("w") as lock:
         _acquire(lock.fileno(), device)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,14 @@ class UnknownFamily(UserError):
         )
 
 
+class NoNativeResolution(UserError):
+    def __init__(self, model: str, found: object) -> None:
+        super().__init__(
+            f"base.model: '{model}' does not say what it was trained on: sample_size is {found} in its "
+            "unet/config.json. Write the side of its latents there (64 for pictures of 512 px)."
+        )
+
+
 @cache
 def locate(model: str, revision: str | None) -> Path:
     """The model's folder; a hub id is fetched into the hub's cache first. Raises ModelNotFound or UnknownFamily."""
@@ -44,10 +53,20 @@ def _fetch(model: str, revision: str | None) -> Path:
     from diffusers import DiffusionPipeline
 
     try:
-        return Path(DiffusionPipeline.download(model, revision=revision))
-    # The hub client raises a family of its own, requests' and plain OSErrors; all mean that the model is not to be had.
-    except (OSError, ValueError) as error:
-        raise ModelNotFound(model, str(error).strip().splitlines()[0]) from error
+        # Without the safety checker, which is larger than the model and judges nothing that is drawn here.
+        return Path(DiffusionPipeline.download(model, revision=revision, safety_checker=None))
+    # The hub client has errors of several families, its HTTP library others; all mean that the model is not to be had.
+    except Exception as error:
+        with suppress(Exception):
+            return Path(
+                DiffusionPipeline.download(model, revision=revision, safety_checker=None, local_files_only=True)
+            )
+        raise ModelNotFound(model, first_line(error)) from error
+
+
+def first_line(error: Exception) -> str:
+    """What an error says in one line; its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _check_family(model: str, folder: Path) -> None:
@@ -71,9 +90,13 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
 def native_resolution(model: str, revision: str | None) -> int:
     """Side in px of the square pictures that the model was trained on, from its configs alone."""
     folder = locate(model, revision)
-    latent_side: int = read_config(folder, "unet/config.json")["sample_size"]
+    latent_side = read_config(folder, "unet/config.json").get("sample_size")
+    if isinstance(latent_side, list):
+        latent_side = max(latent_side)
+    if not isinstance(latent_side, int):
+        raise NoNativeResolution(model, latent_side)
     levels = len(read_config(folder, "vae/config.json")["block_out_channels"])
-    return int(latent_side * 2 ** (levels - 1))
+    return latent_side * 2 ** (levels - 1)  # type: ignore[no-any-return]
 
 
 def digest(folder: Path) -> str:

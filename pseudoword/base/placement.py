@@ -16,10 +16,12 @@ class NoSuchDevice(UserError):
 
 
 def resolve_device(device: str) -> str:
-    """`auto` becomes cuda, mps or cpu; a device that is not there raises NoSuchDevice."""
+    """`auto` becomes cuda:0, mps or cpu; a device that is not there raises NoSuchDevice."""
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device in ("auto", "cuda") and present["cuda"]:
+        return "cuda:0"
     if device == "auto":
-        return "cuda" if present["cuda"] else "mps" if present["mps"] else "cpu"
+        return "mps" if present["mps"] else "cpu"
     kind, _, index = device.partition(":")
     if not present[kind] or (index and int(index) >= torch.cuda.device_count()):
         raise NoSuchDevice(device)
@@ -32,6 +34,8 @@ def resolve_precision(precision: str, device: str) -> torch.dtype:
         return PRECISIONS[precision]
     if device == "cpu":
         return torch.float32
-    if device.startswith("cuda") and torch.cuda.is_bf16_supported():
-        return torch.bfloat16
+    if device.startswith("cuda"):
+        with torch.cuda.device(device):
+            # Every card can pretend to have bf16; before the Ampere generation it is slower than fp32.
+            return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     return torch.float16

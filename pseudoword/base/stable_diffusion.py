@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from pseudoword.base.location import UnknownFamily, locate
+from pseudoword.base.location import ModelNotFound, UnknownFamily, first_line, locate
 from pseudoword.base.splice import SplicedEmbedding
 
 
@@ -21,9 +21,16 @@ def load_pipeline(model: str, revision: str | None, device: str, dtype: torch.dt
     """The whole model, frozen, in evaluation mode; without its safety checker, which judges nothing we draw here."""
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
-    pipeline = StableDiffusionPipeline.from_pretrained(
-        locate(model, revision), dtype=dtype, safety_checker=None, requires_safety_checker=False, local_files_only=True
-    )
+    folder = locate(model, revision)
+    try:
+        pipeline = StableDiffusionPipeline.from_pretrained(
+            folder, dtype=dtype, variant=_variant(folder), safety_checker=None, requires_safety_checker=False,
+            local_files_only=True,
+        )  # fmt: skip
+    except (OSError, ValueError) as error:
+        raise ModelNotFound(model, first_line(error)) from error
+    # One picture at a time through the VAE: its memory, not the UNet's, would bound how many are drawn at once.
+    pipeline.vae.enable_slicing()
     pipeline.set_progress_bar_config(disable=True)
     for part in (pipeline.unet, pipeline.text_encoder, pipeline.vae):
         part.requires_grad_(False).eval()
@@ -32,9 +39,20 @@ def load_pipeline(model: str, revision: str | None, device: str, dtype: torch.dt
 
 def load_vae(model: str, revision: str | None, device: str) -> AutoencoderKL:
     """The VAE alone, in fp32: half precision overflows in some VAEs, and each picture is encoded only once."""
-    folder: Path = locate(model, revision)
-    vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32, local_files_only=True)
+    folder = locate(model, revision)
+    try:
+        vae = AutoencoderKL.from_pretrained(
+            folder / "vae", torch_dtype=torch.float32, variant=_variant(folder), local_files_only=True
+        )
+    except (OSError, ValueError) as error:
+        raise ModelNotFound(model, first_line(error)) from error
     return vae.requires_grad_(False).eval().to(device)
+
+
+def _variant(folder: Path) -> str | None:
+    """`fp16` for a folder that holds no other weights."""
+    names = [path.name for path in (folder / "unet").iterdir() if path.suffix in (".safetensors", ".bin")]
+    return "fp16" if names and all(".fp16." in name for name in names) else None
 
 
 class StableDiffusion:
@@ -56,7 +74,6 @@ class StableDiffusion:
             raise UnknownFamily(
                 pipeline.name_or_path, f"trained for {self.prediction_type}, not epsilon or v_prediction"
             )
-        self.resolution = int(pipeline.unet.config.sample_size * pipeline.vae_scale_factor)  # px
         self.alpha_bar: Tensor = DDPMScheduler.from_config(pipeline.scheduler.config).alphas_cumprod.to(self.device)
 
     @property

@@ -8,6 +8,7 @@ writes  outputs/evaluation/scores.csv, choice.json, metrics.json, sheets/   (see
 import json
 import math
 import re
+import shutil
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -165,7 +166,7 @@ def metrics(table: pd.DataFrame, choice: Choice) -> dict[str, Any]:
 
 def draw_and_judge(
     pipeline: StableDiffusionPipeline, base: StableDiffusion, judge: Judge, references: Tensor, name: str,
-    checkpoints: list[Checkpoint], own: Evaluate,
+    checkpoints: list[Checkpoint], shape: tuple[int, ...], own: Evaluate,
 ) -> tuple[list[Candidate], pd.DataFrame]:  # fmt: skip
     """Draw each checkpoint with all prompts and seeds; what the judge says of it, and the table of the pictures."""
     templates = read_templates(own.prompts)
@@ -174,8 +175,9 @@ def draw_and_judge(
     for checkpoint in tqdm(checkpoints, desc="draw", unit="checkpoint", mininterval=1):
         vocabulary = vocabulary_of(base, name, checkpoint)
         pictures = draw(
-            pipeline, base, vocabulary, checkpoint.vectors, prompts, own.seeds, own.inference_steps, own.guidance
-        )
+            pipeline, base, vocabulary, checkpoint.vectors, prompts, own.seeds, shape,
+            own.inference_steps, own.guidance,
+        )  # fmt: skip
         rows.append(save_pictures(checkpoint, pictures, templates, own.seeds))
         candidates.append(judge_pictures(judge, checkpoint, pictures, references, texts, own.seeds))
     return candidates, pd.concat(rows)
@@ -209,27 +211,31 @@ def main() -> None:
         pipeline = load_pipeline(settings.base.model, settings.base.revision, device, dtype)
         base = StableDiffusion(pipeline)
         losses = score(base, name, latents, training_template, checkpoints, own.timesteps)
+        shutil.rmtree(SHEETS, ignore_errors=True)  # as dvc does before a stage
         drawn = shortlisted(checkpoints, losses, own.shortlist)
-        candidates, pictures = draw_and_judge(pipeline, base, judge, references, name, drawn, own)
+        candidates, pictures = draw_and_judge(
+            pipeline, base, judge, references, name, drawn, latents.mean.shape[1:], own
+        )
     ceiling = similarity_among(references)
     choice = choose(candidates, ceiling, own.likeness)
     (chosen,) = [c for c in checkpoints if (c.run, c.step) == (choice.run, choice.step)]
+    table = scores_table(checkpoints, losses, candidates, choice)
+    measured = metrics(table, choice)
     report = {
         "word": name,
-        "run": choice.run,
-        "step": choice.step,
         "file": chosen.file.as_posix(),
+        **measured["chosen"],
         "reason": choice.reason,
         "advice": choice.advice,
+        "tied": choice.tied,
         "training_similarity": ceiling,
         "judge": judged_by,
         "prompts": read_templates(own.prompts),
     }
-    table = scores_table(checkpoints, losses, candidates, choice)
     write_chosen_sheet(pictures, choice, training)
     write_table(SHEETS / "pictures.csv", pictures)
     write_table(OUT / "scores.csv", table)
-    write_text(OUT / "metrics.json", json.dumps(metrics(table, choice), indent=2) + "\n")
+    write_text(OUT / "metrics.json", json.dumps(measured, indent=2) + "\n")
     write_text(OUT / "choice.json", json.dumps(report, indent=2) + "\n")
     print("\n".join([choice.reason, *choice.advice]))
 

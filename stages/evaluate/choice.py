@@ -38,6 +38,7 @@ class Choice:
     step: int
     reason: str
     advice: list[str]
+    tied: list[int]  # steps of the same run that cannot be told from the best score
     scores: dict[tuple[str, int], float]
     vetoes: dict[tuple[str, int], str]
 
@@ -74,6 +75,7 @@ def choose(candidates: list[Candidate], ceiling: float, weight: float, seed: int
         step=trained[chosen].step,
         reason=_reason(trained, starts, chosen, best, len(tied), ceiling, vetoes),
         advice=_advice(trained, starts, chosen, ceiling, vetoes),
+        tied=[trained[at].step for at in tied if trained[at].run == trained[chosen].run],
         scores={(c.run, c.step): float(score) for c, score in zip(trained, plain, strict=True)},
         vetoes=vetoes,
     )
@@ -98,8 +100,6 @@ def _mean(values: Floats, resampled: NDArray[np.int64] | None) -> Floats:
 
 
 def _veto(candidate: Candidate, start: Candidate) -> str:
-    if not np.isfinite(candidate.image).all():
-        return "broken: a picture is not finite"
     if candidate.blank > 0.25:
         return f"{candidate.blank:.0%} of the pictures are blank"
     if candidate.image.mean() <= start.image.mean():

@@ -10,7 +10,7 @@ from pseudoword.base.stable_diffusion import StableDiffusion
 from pseudoword.draws import Stream, generator
 from pseudoword.prompts import Vocabulary
 
-BATCH = 16
+LATENTS_AT_ONCE = 4 * 64 * 64  # numbers per channel: sixteen pictures of 256 px, four of 512, one of 1024
 SEED = 0
 SMALL = 160  # px
 
@@ -23,18 +23,17 @@ def starting_noise(shape: tuple[int, ...], prompt: int, seed: int) -> Tensor:
 @torch.no_grad()
 def draw(
     pipeline: StableDiffusionPipeline, base: StableDiffusion, vocabulary: Vocabulary, vectors: Tensor,
-    prompts: list[str], seeds: int, inference_steps: int, guidance: float,
+    prompts: list[str], seeds: int, shape: tuple[int, ...], inference_steps: int, guidance: float,
 ) -> list[Image.Image]:  # fmt: skip
-    """len(prompts) x seeds pictures, the seeds of a prompt together."""
+    """len(prompts) x seeds pictures, the seeds of a prompt together; `shape` (C, H, W) is that of a latent."""
     pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
-    side = pipeline.unet.config.sample_size
-    shape = (pipeline.unet.config.in_channels, side, side)
     states = base.encode(vocabulary.encode_all(prompts).to(base.device), vectors.to(base.device))
     nothing = base.encode(vocabulary.encode_all([""]).to(base.device), vectors.to(base.device))
     jobs = [(prompt, seed) for prompt in range(len(prompts)) for seed in range(seeds)]
     pictures: list[Image.Image] = []
-    for at in range(0, len(jobs), BATCH):
-        part = jobs[at : at + BATCH]
+    batch = max(1, min(len(jobs), LATENTS_AT_ONCE // (shape[1] * shape[2])))
+    for at in range(0, len(jobs), batch):
+        part = jobs[at : at + batch]
         noise = torch.stack([starting_noise(shape, prompt, seed) for prompt, seed in part])
         pictures += pipeline(
             prompt_embeds=states[[prompt for prompt, _ in part]],

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPModel, CLIPProcessor
 
-from pseudoword.base.location import locate
+from pseudoword.base.location import first_line, locate
 from pseudoword.errors import UserError
 
 DEFAULT = "openai/clip-vit-base-patch32"
@@ -43,7 +43,7 @@ class Judge:
             model = CLIPModel.from_pretrained(name, dtype=torch.float32)
             processor = CLIPProcessor.from_pretrained(name)
         except (OSError, ValueError) as error:
-            raise NoJudge(name, str(error).strip().splitlines()[0]) from error
+            raise NoJudge(name, first_line(error)) from error
         return cls(model.requires_grad_(False).eval().to(device), processor)
 
     @torch.no_grad()

@@ -37,10 +37,10 @@ def deterministic_loss(base: StableDiffusion, latents: Latents, noise: Tensor, i
     states = base.encode(ids.to(device), vectors.to(device))
     levels = ((torch.arange(timesteps) + 0.5) * base.num_timesteps / timesteps).long()
     t = levels.repeat(number).to(device)
-    picture = torch.arange(number, device=device).repeat_interleave(timesteps)
+    picture = torch.arange(number).repeat_interleave(timesteps)
     flat = noise.flatten(0, 1)
     losses = []
     for part in torch.arange(number * timesteps).split(BATCH):
-        clean = latents.mean[picture[part].cpu()].to(device)
-        losses.append(base.loss(clean, flat[part].to(device), t[part], states[picture[part]]))
+        clean = latents.mean[picture[part]].to(device)
+        losses.append(base.loss(clean, flat[part].to(device), t[part], states[picture[part].to(device)]))
     return float(torch.cat(losses).mean())

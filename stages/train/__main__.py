@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from pseudoword.base.location import digest, locate
+from pseudoword.base.location import digest, locate, native_resolution
 from pseudoword.base.placement import resolve_device, resolve_precision
 from pseudoword.base.stable_diffusion import StableDiffusion, load_pipeline
 from pseudoword.captions import read_captions
@@ -74,8 +74,9 @@ def make_pack(settings: Settings, base: StableDiffusion, captions: list[str], st
 def write_run(folder: Path, run: Run, kept: Tensor, records: Tensor, plan: Plan, report: dict[str, Any]) -> None:
     """The checkpoints (C, K, D), the loss table and the settings of one run."""
     word, model = report["settings"]["word"]["name"], report["model"]
-    updates = [update for update in plan.saved if update <= len(run.rates)]
-    for update, vectors in zip(updates, kept, strict=False):
+    for update, vectors in zip(plan.saved, kept, strict=True):
+        if update > len(run.rates):
+            break
         metadata = modelspec(word, model["family"], model["resolution"]) | {
             "pseudoword.step": str(update),
             "pseudoword.run": run.name,
@@ -105,7 +106,7 @@ def describe_run(
         ("word", "vectors"): len(run.vectors),
         ("train", "steps"): plan.steps,
         ("train", "batch"): plan.batch,
-        ("train", "accumulation"): -(-plan.samples // plan.batch),
+        ("train", "accumulation"): plan.samples // plan.batch if plan.samples % plan.batch == 0 else AUTO,
         ("train", "save_every"): plan.saved[1] if len(plan.saved) > 1 else plan.steps,
         ("base", "device"): str(base.device),
         ("base", "precision"): str(base.dtype).removeprefix("torch."),
@@ -126,7 +127,7 @@ def describe_run(
         "model": {
             "name": settings.base.model,
             "family": base.family,
-            "resolution": base.resolution,
+            "resolution": native_resolution(settings.base.model, settings.base.revision),
             "sha256": sha,
         },
     }
@@ -158,27 +159,31 @@ def main() -> None:
     latents = read_latents()
     captions = read_captions(latents.ids)
     own = settings.train
-    plan = make_plan(len(captions), device != "cpu", own.steps, own.batch, own.accumulation, own.save_every)
+    number = len(runs(settings))
+    plan = make_plan(len(captions), number, device != "cpu", own.steps, own.batch, own.accumulation, own.save_every)
     with alone_on(device):
         base = StableDiffusion(load_pipeline(settings.base.model, settings.base.revision, device, dtype))
         check_name(settings.word.name, base.tokenizer)
         pack = make_pack(settings, base, captions, plan.steps)
+        plan = plan.ending(len(run.rates) for run in pack)
         sha = digest(locate(settings.base.model, settings.base.revision))
         code = [*CODE.glob("pseudoword/**/*.py"), *CODE.glob("stages/train/*.py")]
         relevant = [settings.base, settings.word, settings.train, settings.sweep]
-        key = fingerprint(relevant, [LATENTS, own.template], code, sha, device, json.dumps(captions))
+        key = fingerprint(relevant, [LATENTS, own.template], code, sha, device, str(dtype), json.dumps(captions))
         print(
             f"{len(pack)} run{'s' * (len(pack) > 1)} of {plan.steps} updates, {plan.samples} samples each, at most "
             f"{plan.batch} at once, {', '.join(str(len(run.vectors)) for run in pack)} vectors, {device} {dtype}"
         )
         state = run_pack(settings, base, pack, latents, plan, SCRATCH / key / "state.safetensors")
-    start = 0
-    for run, run_settings in zip(pack, runs(settings).values(), strict=True):
-        rows = slice(start, start := start + len(run.vectors))
-        report = describe_run(run_settings, run, plan, base, len(captions), sha)
-        own_records = state.records[:, pack.index(run)]
-        write_run(OUT / run.name, run, state.kept[:, rows].cpu(), own_records, plan, report)
-    shutil.rmtree(SCRATCH / key)
+    shutil.rmtree(OUT, ignore_errors=True)  # as dvc does before a stage: no run of an earlier sweep stays behind
+    kept = state.kept.cpu().split([len(run.vectors) for run in pack], dim=1)
+    for at, (run, own_settings) in enumerate(zip(pack, runs(settings).values(), strict=True)):
+        report = describe_run(own_settings, run, plan, base, len(captions), sha)
+        write_run(OUT / run.name, run, kept[at], state.records[:, at], plan, report)
+    # This state stays until another training ends: should dvc be killed before it has the outputs, nothing is lost.
+    for folder in SCRATCH.iterdir():
+        if folder.name != key:
+            shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,9 @@ from stages.train.state import State
 
 # The error of one latent value reaches the UNet's last layer as about 1e-5, where fp16 keeps two digits at best.
 LOSS_SCALE_FP16 = 4096.0
-BLOCK = 10  # updates drawn, run and read back at a time; the device is never waited for inside a block
+# A block is drawn, run and read back at a time, and the device is never waited for inside it. At most so many updates
+# and so many samples: the bar moves and the state is saved at its end.
+BLOCK_UPDATES, BLOCK_SAMPLES = 10, 256
 
 
 @dataclass(frozen=True)
@@ -74,10 +76,11 @@ def train(
     optimizer = RowAdamW(state.vectors)
     optimizer.first, optimizer.second = state.first, state.second
     rates = _rates(runs, plan.steps)
+    block = max(1, min(BLOCK_UPDATES, BLOCK_SAMPLES // (plan.samples * len(runs))))
     scale = LOSS_SCALE_FP16 if base.dtype is torch.float16 else 1.0
 
     while state.step < plan.steps:
-        updates = range(state.step, min(state.step + BLOCK, plan.steps))
+        updates = range(state.step, min(state.step + block, plan.steps))
         samples = [_to(_draw(run, updates, plan, base, mean, prompts), device) for run in runs]
         row_rates = rates[:, updates.start : updates.stop].to(device)[owner]  # (K, U)
         counts = torch.arange(updates.start + 1, updates.stop + 1, device=device, dtype=torch.float32)
@@ -112,7 +115,7 @@ def _draw(run: Run, updates: range, plan: Plan, base: StableDiffusion, mean: Ten
 
 
 def _to(samples: Samples, device: torch.device) -> Samples:
-    return Samples(**{name: value.to(device, non_blocking=True) for name, value in vars(samples).items()})
+    return Samples(**{name: value.to(device) for name, value in vars(samples).items()})
 
 
 def _loss(

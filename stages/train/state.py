@@ -7,6 +7,7 @@ settings, the inputs, the base model and the code, so a changed one of these nev
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -35,7 +36,7 @@ def fingerprint(settings: Sequence[object], files: Iterable[Path], code: Iterabl
     for path in (*files, *sorted(code)):
         total.update(path.name.encode())
         total.update(hashlib.sha256(path.read_bytes()).digest())
-    for text in (torch.__version__, *extra):
+    for text in (*map(version, ("torch", "diffusers", "transformers", "numpy")), *extra):
         total.update(text.encode())
     return total.hexdigest()[:16]
 
@@ -50,8 +51,9 @@ def load_state(path: Path, device: torch.device) -> State | None:
     if not path.exists():
         return None
     try:
-        tensors = load_file(path, device=str(device))
+        tensors = load_file(path)
     except SafetensorError as error:
         print(f"warning: {path} does not read ({error}); starting from the beginning")
         return None
-    return State(step=len(tensors["records"]), **tensors)
+    records = tensors.pop("records")  # stays on the CPU, where the loop gathers it
+    return State(len(records), records=records, **{name: value.to(device) for name, value in tensors.items()})

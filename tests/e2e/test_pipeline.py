@@ -14,6 +14,8 @@ import torch
 import yaml
 from diffusers import StableDiffusionPipeline
 
+from pseudoword.formats.embedding import load_embedding
+
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("data", "models", "pseudoword", "stages", "templates", ".dvc")
 FILES = ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore")
@@ -96,6 +98,13 @@ def test_the_exported_file_loads_in_diffusers_and_changes_the_picture(project: P
     before = draw()
     pipeline.load_textual_inversion(project / "outputs/embedding/snorf.safetensors")
     assert (draw() - before).abs().mean() > 0.02
+
+
+def test_the_exported_file_says_how_it_was_made(project: Path):
+    metadata = load_embedding(project / "outputs/embedding/snorf.safetensors").metadata
+    assert metadata["modelspec.trigger_phrase"] == "snorf"
+    assert metadata["pseudoword.base_model"] == "models/toyworld"
+    assert 0 < float(metadata["pseudoword.loss"]) < 1
 
 
 def test_a_second_repro_runs_nothing(project: Path):

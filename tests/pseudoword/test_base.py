@@ -1,14 +1,15 @@
 """What training sees of the base model is what diffusers' own pipeline computes from the exported file."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from pseudoword.base.location import ModelNotFound, UnknownFamily, locate, native_resolution
+from pseudoword.base.location import ModelNotFound, NoNativeResolution, UnknownFamily, locate, native_resolution
 from pseudoword.base.placement import NoSuchDevice, resolve_device
-from pseudoword.base.stable_diffusion import StableDiffusion
+from pseudoword.base.stable_diffusion import StableDiffusion, load_pipeline, load_vae
 from pseudoword.formats.embedding import save_embedding
 from pseudoword.prompts import Vocabulary
 from tests.tiny import tiny_stable_diffusion
@@ -16,27 +17,28 @@ from tests.tiny import tiny_stable_diffusion
 PROMPTS = [
     "a snorf by the sea",
     "snorf",
-    "a photo of a Snorf, snorf, left",
+    "a photo of a snorf, snorf, left",
     "no snorf; (snorf)",
     "a word that is not there",
     "",
 ]
 
 
+@pytest.mark.parametrize("name", ["snorf", "mycat-x1", "my.cat", "my_cat"])
 @pytest.mark.parametrize("vectors", [1, 5])
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
 def test_the_conditioning_of_training_is_that_of_the_exported_file_in_diffusers(
-    tmp_path: Path, prediction_type: str, vectors: int
+    tmp_path: Path, prediction_type: str, vectors: int, name: str
 ):
     word = torch.randn(vectors, 16, generator=torch.Generator().manual_seed(0))
     base = StableDiffusion(tiny_stable_diffusion(prediction_type))
-    vocabulary = Vocabulary(base.tokenizer, "snorf", len(base.table), vectors)
-    prompts = [prompt.replace("Snorf", "snorf") for prompt in PROMPTS]
+    vocabulary = Vocabulary(base.tokenizer, name, len(base.table), vectors)
+    prompts = [prompt.replace("snorf", name) for prompt in PROMPTS]
     ours = base.encode(vocabulary.encode_all(prompts), word)
 
-    save_embedding(tmp_path / "snorf.safetensors", "snorf", word, {})
+    save_embedding(tmp_path / "word.safetensors", name, word, {})
     pipeline = tiny_stable_diffusion(prediction_type)
-    pipeline.load_textual_inversion(tmp_path / "snorf.safetensors")
+    pipeline.load_textual_inversion(tmp_path / "word.safetensors")
     theirs = pipeline.encode_prompt(prompts, "cpu", 1, False)[0]
     torch.testing.assert_close(ours, theirs)
 
@@ -62,9 +64,30 @@ def test_the_loss_of_v_prediction_vanishes_for_a_model_that_answers_v():
     assert float(base.loss(clean, noise, t, torch.zeros(3, 77, 16)).max()) < 1e-10
 
 
-def test_native_resolution_comes_from_the_configs(tmp_path: Path):
-    tiny_stable_diffusion().save_pretrained(tmp_path / "base")
-    assert native_resolution(str(tmp_path / "base"), None) == 32
+@pytest.mark.parametrize(("sample_size", "expected"), [(4, 32), ([4, 4], 32), (None, None)])
+def test_native_resolution_comes_from_the_configs(tmp_path: Path, sample_size: object, expected: int | None):
+    tiny_stable_diffusion().save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "unet/config.json").read_text())
+    (tmp_path / "unet/config.json").write_text(json.dumps(config | {"sample_size": sample_size}))
+    if expected:
+        assert native_resolution(str(tmp_path), None) == expected
+    else:
+        with pytest.raises(NoNativeResolution, match=r"unet/config\.json"):
+            native_resolution(str(tmp_path), None)
+
+
+def test_a_folder_with_half_precision_weights_only_loads(tmp_path: Path):
+    tiny_stable_diffusion().to(torch.float16).save_pretrained(tmp_path, variant="fp16")
+    assert load_pipeline(str(tmp_path), None, "cpu", torch.float32).unet.dtype is torch.float32
+    assert load_vae(str(tmp_path), None, "cpu").dtype is torch.float32
+
+
+def test_a_folder_whose_weights_are_missing_is_named(tmp_path: Path):
+    tiny_stable_diffusion().save_pretrained(tmp_path)
+    for path in tmp_path.glob("unet/*.safetensors"):
+        path.unlink()
+    with pytest.raises(ModelNotFound, match=re.escape(str(tmp_path))):
+        load_pipeline(str(tmp_path), None, "cpu", torch.float32)
 
 
 def test_another_family_is_refused_with_what_was_found(tmp_path: Path):

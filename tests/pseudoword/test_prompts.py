@@ -21,6 +21,7 @@ FIRST = len(TOKENIZER)
         ("a photo of a [name], [filewords]", "by the sea", "a photo of a snorf, by the sea"),
         ("a photo of a [name], [filewords]", "", "a photo of a snorf"),
         ("a [name] [filewords]", " in   a cave ", "a snorf in a cave"),
+        ("a photo of [filewords], by [name]", "", "a photo of, by snorf"),
         ("[filewords], art by [name]", "a [name] at night", "a snorf at night, art by snorf"),
     ],
 )

@@ -17,7 +17,6 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
 from torch import Tensor
 
 from pseudoword.base.stable_diffusion import StableDiffusion
@@ -31,7 +30,7 @@ from stages.train.loop import Diverged, Run, train
 from stages.train.optimizer import RowAdamW, rescale
 from stages.train.plan import make_plan
 from stages.train.samples import draw_samples
-from stages.train.state import State
+from stages.train.state import State, load_state, save_state
 from tests.tiny import tiny_stable_diffusion
 
 ROOT = Path(__file__).parents[2]
@@ -67,8 +66,8 @@ def learn(
 ) -> State:  # fmt: skip
     generator = torch.Generator().manual_seed(5)
     mean = torch.randn(len(PROMPTS), 4, 4, 4, generator=generator)
-    std = (torch.rand(len(PROMPTS), 4, 4, 4, generator=generator) * 0.2)
-    plan = replace(make_plan(len(PROMPTS), False, steps, "auto", "auto", 4), batch=batch)
+    std = torch.rand(len(PROMPTS), 4, 4, 4, generator=generator) * 0.2
+    plan = replace(make_plan(len(PROMPTS), 1, False, steps, "auto", "auto", 4), batch=batch)
     return train(base, runs, mean, std, plan, vocabulary_norm(base.table), state, save)
 
 
@@ -241,21 +240,25 @@ def test_noise_is_standard_normal_and_all_of_it_differs():
 
 
 @pytest.mark.parametrize(
-    ("pictures", "batch", "accumulation", "expected"),
+    ("pictures", "runs", "batch", "accumulation", "expected"),
     [
-        (15, "auto", "auto", (300, 15, 15)),
-        (33, 3, "auto", (300, 3, 33)),
-        (33, 3, 11, (300, 3, 33)),
-        (17, 1, "auto", (300, 1, 17)),
-        (20, 4, 1, (1500, 4, 4)),
-        (40, "auto", "auto", (300, 16, 40)),
-        (3, 8, "auto", (112, 8, 8)),
+        (15, 1, "auto", "auto", (300, 15, 15)),
+        (17, 1, "auto", "auto", (300, 9, 17)),
+        (40, 1, "auto", "auto", (300, 14, 40)),
+        (15, 4, "auto", "auto", (300, 4, 15)),
+        (15, 99, "auto", "auto", (300, 1, 15)),
+        (33, 1, 3, "auto", (300, 3, 33)),
+        (33, 1, 3, 11, (300, 3, 33)),
+        (17, 1, 1, "auto", (300, 1, 17)),
+        (20, 1, 4, 1, (1500, 4, 4)),
+        (3, 1, 8, "auto", (112, 8, 8)),
+        (1, 1, "auto", "auto", (300, 1, 1)),
     ],
 )
 def test_auto_makes_an_update_see_each_picture_once(
-    pictures: int, batch: int | str, accumulation: int | str, expected: tuple[int, int, int]
+    pictures: int, runs: int, batch: int | str, accumulation: int | str, expected: tuple[int, int, int]
 ):
-    plan = make_plan(pictures, False, "auto", batch, accumulation, "auto")
+    plan = make_plan(pictures, runs, False, "auto", batch, accumulation, "auto")
     assert (plan.steps, plan.batch, plan.samples) == expected
     assert plan.saved[0] == 0
     assert plan.saved[-1] == plan.steps
@@ -263,7 +266,12 @@ def test_auto_makes_an_update_see_each_picture_once(
 
 def test_accumulation_without_batch_is_refused():
     with pytest.raises(UserError, match=r"train\.batch"):
-        make_plan(10, False, "auto", "auto", 4, "auto")
+        make_plan(10, 1, False, "auto", "auto", 4, "auto")
+
+
+def test_a_plan_ends_with_the_last_schedule_and_keeps_each_end():
+    plan = make_plan(10, 2, False, 300, "auto", "auto", 20).ending([10, 45])
+    assert (plan.steps, plan.saved) == (45, (0, 10, 20, 40, 45))
 
 
 # ---------------------------------------------------------------------------------------------- the stage
@@ -318,7 +326,34 @@ def test_the_stage_writes_each_run_with_checkpoints_losses_and_settings(project:
         report = json.loads((folder / "settings.json").read_text())
         assert report["settings"]["word"]["vectors"] == vectors
         assert "train.batch" in report["auto"]
-    assert not any(Path(".scratch/train").iterdir())
+
+
+def test_a_schedule_that_ends_early_ends_the_run_and_keeps_its_last_update(project: Path):
+    write_params({"train": {"steps": 60, "save_every": 20}, "sweep": {"train.learn_rate": ["0.05:10", "0.05:25"]}})
+    main()
+    kept = {
+        run: sorted(int(p.stem.split("-")[1]) for p in Path(f"outputs/words/{run}/steps").iterdir())
+        for run in ("run00", "run01")
+    }
+    assert kept == {"run00": [0, 10], "run01": [0, 10, 20, 25]}
+    assert len(pd.read_csv("outputs/words/run00/loss.csv")) == 10
+    assert len(pd.read_csv("outputs/words/run01/loss.csv")) == 25
+
+
+def test_a_later_training_leaves_nothing_of_an_earlier_one_behind(project: Path):
+    write_params({"train": {"steps": 2}, "sweep": {"train.seed": [0, 1]}})
+    main()
+    write_params({"train": {"steps": 2}})
+    main()
+    assert [path.name for path in Path("outputs/words").iterdir()] == ["base"]
+    assert len(list(Path(".scratch/train").iterdir())) == 1
+
+
+@pytest.mark.parametrize("settings", [{"batch": 16}, {"batch": 2, "accumulation": 1}, {"batch": 4}])
+def test_any_batch_goes_with_any_number_of_pictures(project: Path, settings: dict[str, object]):
+    write_params({"train": {"steps": 3, **settings}})
+    main()
+    assert len(pd.read_csv("outputs/words/base/loss.csv")) == 3
 
 
 def test_the_same_settings_give_the_same_bytes(project: Path):
@@ -335,24 +370,38 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(project: Path):
     main()
     expected = outputs(Path("outputs/words"))
     moments = random.Random(0)
-    killed = 0
     shutil.rmtree("outputs/words")
+    shutil.rmtree(".scratch")
     command = [sys.executable, "-m", "stages.train"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    for _ in range(4):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    went_on = 0
+    for _ in range(5):
         run = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert run.stdout is not None
         while "updates" not in (line := run.stdout.readline()) and line:
             pass
-        time.sleep(moments.uniform(0.05, 0.6))
-        killed += run.poll() is None
+        time.sleep(moments.uniform(0.1, 0.5))
         run.send_signal(signal.SIGKILL)
+        went_on += "going on at update" in run.stdout.read()
         run.wait()
         run.stdout.close()
-    states = list(Path(".scratch/train").glob("*/state.safetensors"))
-    assert killed and (not states or len(load_file(states[0])["records"]) > 0)
+    assert went_on
     main()
     assert outputs(Path("outputs/words")) == expected
+
+
+def test_the_state_is_read_back_to_where_the_loop_wants_it(tmp_path: Path):
+    """The records stay on the CPU whatever the device, the rest goes there."""
+    save_state(tmp_path / "state", State(7, *(torch.rand(2, 3) for _ in range(3)), torch.rand(4, 2, 3), torch.rand(7, 1, 2)))
+    state = load_state(tmp_path / "state", torch.device("meta"))
+    assert state is not None and state.step == 7
+    assert (state.records.device.type, state.vectors.device.type, state.kept.device.type) == ("cpu", "meta", "meta")
+
+
+def test_a_state_that_was_cut_off_is_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "state").write_bytes(b"cut off")
+    assert load_state(tmp_path / "state", torch.device("cpu")) is None
+    assert "does not read" in capsys.readouterr().out
 
 
 def test_a_changed_setting_never_picks_up_an_old_state(project: Path):
@@ -382,6 +431,8 @@ def test_a_changed_setting_never_picks_up_an_old_state(project: Path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"word": {"name": "Snorf"}}, "word.name: found 'Snorf', wanted lower case"),
+        ({"train": {"seed": 2**64}}, "train.seed: found"),
         ({"word": {"name": "forest"}}, "word.name: 'forest' is a word that the base model knows"),
         ({"train": {"learn_rate": "0.1:x"}}, "item '0.1:x'"),
         ({"train": {"template": "no.txt"}}, "no.txt: cannot be read"),
