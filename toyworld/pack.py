@@ -43,6 +43,9 @@ def pack(build: Path, folder: Path) -> None:
     CLIPImageProcessor.from_pretrained(build / "judge").save_pretrained(folder / "judge")
     BlipForConditionalGeneration.from_pretrained(build / "captioner", dtype=half).save_pretrained(folder / "captioner")
     BlipProcessor.from_pretrained(build / "captioner").save_pretrained(folder / "captioner")
+    for tokenizer in (folder / "tokenizer", folder / "judge"):
+        for name in ("vocab.json", "merges.txt"):  # which transformers before version 5 read
+            shutil.copy(build / "tokenizer" / name, tokenizer)
     megabytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
     print(f"pack: {folder} is {megabytes:.1f} MB")
     if megabytes > LARGEST_MB:

@@ -392,7 +392,9 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(project: Path):
 
 def test_the_state_is_read_back_to_where_the_loop_wants_it(tmp_path: Path):
     """The records stay on the CPU whatever the device, the rest goes there."""
-    save_state(tmp_path / "state", State(7, *(torch.rand(2, 3) for _ in range(3)), torch.rand(4, 2, 3), torch.rand(7, 1, 2)))
+    save_state(
+        tmp_path / "state", State(7, *(torch.rand(2, 3) for _ in range(3)), torch.rand(4, 2, 3), torch.rand(7, 1, 2))
+    )
     state = load_state(tmp_path / "state", torch.device("meta"))
     assert state is not None and state.step == 7
     assert (state.records.device.type, state.vectors.device.type, state.kept.device.type) == ("cpu", "meta", "meta")
