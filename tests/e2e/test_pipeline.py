@@ -28,10 +28,16 @@ QUICK = {
 }
 
 
+def start(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """A command in `folder` with its own code and this interpreter as `python`."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
 def run(command: list[str], folder: Path) -> str:
-    """A command in `folder` with its own code; all that it printed. Fails the test when it does."""
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    """All that the command printed. Fails the test when it does."""
+    done = start(command, folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
@@ -127,10 +133,7 @@ def test_another_number_of_steps_runs_train_and_what_follows(project: Path):
 def test_a_wrong_key_is_refused_before_any_work_with_the_nearest_valid_one(project: Path):
     before = (project / "params.yaml").read_text()
     change(project, {"train": {"learning_rate": 0.1}})
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", "repro"], cwd=project, capture_output=True, text=True, check=False,
-        env={**os.environ, "PYTHONPATH": str(project)},
-    )  # fmt: skip
+    done = start([sys.executable, "-m", "dvc", "repro"], project)
     (project / "params.yaml").write_text(before)
     assert done.returncode != 0
     assert "train.learning_rate: unknown key, did you mean 'learn_rate'?" in done.stdout + done.stderr
