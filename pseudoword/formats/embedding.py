@@ -4,6 +4,8 @@ K vectors, D width of the text encoder's token embeddings. diffusers takes the t
 accept any single key and take the trigger from the file's name.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +16,16 @@ from pseudoword.errors import UserError
 from pseudoword.formats.tensors import save_tensors
 
 # Keys that other trainers write for every word; the file's name tells which one it is.
-NAMELESS = ("emb_params", "*")
+NAMELESS = ("emb_params", "emp_params", "*", "clip_l", "clip_g")
+# Seventy-five vectors of the widest encoders are far below; a tensor of stride 0 can claim any shape in few bytes.
+MOST_NUMBERS = 2**24
 
 
 class BadEmbedding(UserError):
     def __init__(self, path: Path, found: str) -> None:
         super().__init__(
-            f"{path} is not an embedding file: {found}. Wanted: a safetensors file with one floating-point tensor "
-            "(vectors, width) of finite numbers."
+            f"{path} is not an embedding file: {found}. Wanted: a file with one floating-point tensor (vectors, width) "
+            "of finite numbers, such as diffusers, A1111 and this project write."
         )
 
 
@@ -32,6 +36,7 @@ class Embedding:
     name: str
     vectors: Tensor  # (K, D) float32, CPU, finite
     metadata: dict[str, str]
+    vectors_g: Tensor | None = None  # (K, width of its second text encoder), only for SDXL
 
 
 def save_embedding(path: Path, name: str, vectors: Tensor, metadata: dict[str, str]) -> None:
@@ -48,14 +53,13 @@ def load_embedding(path: Path) -> Embedding:
     try:
         with safe_open(path, framework="pt") as file:
             key = _only(list(file.keys()), path)
-            _check_shape(list(file.get_slice(key).get_shape()), path)
+            check_shape(file.get_slice(key).get_shape(), path)
             vectors, metadata = file.get_tensor(key), dict(file.metadata() or {})
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.") from None
     except (SafetensorError, OSError) as error:
         raise BadEmbedding(path, f"it cannot be read ({error})") from None
-    name = path.stem if key in NAMELESS else key
-    return Embedding(name, _checked(vectors, path), metadata)
+    return Embedding(name_of(key, path), checked(vectors, path), metadata)
 
 
 def _only(keys: list[str], path: Path) -> str:
@@ -64,13 +68,18 @@ def _only(keys: list[str], path: Path) -> str:
     return keys[0]
 
 
-def _check_shape(shape: list[int], path: Path) -> None:
-    # From the header, before any data is read: a whole model is refused without loading it.
-    if len(shape) not in (1, 2) or 0 in shape:
+def name_of(key: str, path: Path) -> str:
+    return path.stem if key in NAMELESS else key
+
+
+def check_shape(shape: Sequence[int], path: Path) -> None:
+    """Refuse what cannot be (K, D) or (D,), by its header alone: a whole model is refused without loading it."""
+    if len(shape) not in (1, 2) or 0 in shape or math.prod(shape) > MOST_NUMBERS:
         raise BadEmbedding(path, f"its tensor has the shape {tuple(shape)}")
 
 
-def _checked(vectors: Tensor, path: Path) -> Tensor:
+def checked(vectors: Tensor, path: Path) -> Tensor:
+    """`vectors`, (K, D) or (D,) of a shape that passed, as (K, D) float32. Raises BadEmbedding for NaN and integers."""
     if not vectors.is_floating_point():
         raise BadEmbedding(path, f"its numbers are {str(vectors.dtype).removeprefix('torch.')}")
     vectors = vectors.float().reshape(-1, vectors.shape[-1])

@@ -1,0 +1,268 @@
+"""pseudoword inspect | convert | list | create: embedding files from the command line.
+
+Modules that need torch are imported by the command that needs them, so that `--help` answers at once.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pseudoword.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import CLIPTokenizer
+
+    from pseudoword.formats.embedding import Embedding
+
+TOYWORLD = "models/toyworld"  # the base model when none is named and the width is its own
+NEAREST = 5  # words of the vocabulary shown for each vector
+MOST_SHOWN = 500  # characters of one value of the metadata
+OUT = "by its extension: .safetensors, .pt (A1111), .bin (diffusers) or .png"
+
+
+class WrongWidth(UserError):
+    def __init__(self, width: int, base: str, wanted: int) -> None:
+        super().__init__(
+            f"The word has vectors of {width} numbers, but {base} wants {wanted}. Name its own base model."
+        )
+
+
+class NoTokenTable(UserError):
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"{folder} holds no safetensors file with token embeddings. Give a model that has one.")
+
+
+class NotAFolder(UserError):
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is not a folder. Give the folder that holds the embedding files.")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 1, with one message on stderr, for what the user can mend."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except (UserError, OSError) as error:  # OSError: no room, no right to write
+        print(printable(str(error)), file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="pseudoword", description="Look at embedding files, convert and make them.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_inspect(commands.add_parser("inspect", help="what a file holds"))
+    _add_convert(commands.add_parser("convert", help="write a word in another format"))
+    _add_list(commands.add_parser("list", help="which files of a folder are words for a base model"))
+    _add_create(commands.add_parser("create", help="start a word from words that the base model knows"))
+    return parser
+
+
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Name, vectors, norms, the nearest words of the vocabulary, and where the word comes from."
+    parser.set_defaults(command=inspect)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--base", metavar="MODEL", help=f"folder or hub id; without it {TOYWORLD} where it fits")
+
+
+def _add_convert(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Read a word of any format and write it in another."
+    parser.set_defaults(command=convert)
+    parser.add_argument("file", type=Path, metavar="IN")
+    parser.add_argument("out", type=Path, metavar="OUT", help=OUT)
+    parser.add_argument("--picture", type=Path, help="what a .png shows; without it a plain card")
+    parser.add_argument("--word", help="which word of a file that holds several")
+    parser.add_argument("--name", help="what the word is called from now on")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
+
+
+def _add_list(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Every embedding file of a folder: loaded, or skipped and why."
+    parser.set_defaults(command=list_folder)
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument("--base", metavar="MODEL", help="folder or hub id; words of another width are skipped")
+
+
+def _add_create(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Write an untrained word that starts at the embeddings of a text."
+    parser.set_defaults(command=create)
+    parser.add_argument("name")
+    parser.add_argument("out", type=Path, metavar="OUT", help=OUT)
+    parser.add_argument("--vectors", type=_vectors, required=True, metavar="N", help="1 to 75")
+    parser.add_argument("--init-text", required=True, metavar="TEXT", help="empty for zeros")
+    parser.add_argument("--base", required=True, metavar="MODEL", help="folder or hub id")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
+
+
+def _vectors(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 75:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 to 75")
+    return int(text)
+
+
+def inspect(options: argparse.Namespace) -> None:
+    from pseudoword.formats.reading import read_embeddings
+
+    for embedding in read_embeddings(options.file):
+        _show(embedding, options.base)
+
+
+def _show(embedding: "Embedding", base: str | None) -> None:
+    count, width = embedding.vectors.shape
+    print(f"name     {printable(embedding.name)}")
+    print(f"vectors  {count}")
+    print(f"width    {width}{'' if embedding.vectors_g is None else f' + {embedding.vectors_g.shape[1]} (SDXL)'}")
+    print(f"norms    {_norms(embedding.vectors)}")
+    if embedding.vectors_g is not None:
+        print(f"norms_g  {_norms(embedding.vectors_g)}")
+    if base or _toyworld_fits(width):
+        _show_nearest(embedding.vectors, base or TOYWORLD)
+    for key, value in sorted(embedding.metadata.items()):
+        print(f"  {printable(key)}: {printable(value[:MOST_SHOWN])}")
+
+
+def _norms(vectors: "Tensor") -> str:
+    return " ".join(f"{norm:.3f}" for norm in vectors.norm(dim=-1).tolist())
+
+
+def _toyworld_fits(width: int) -> bool:
+    there = Path(TOYWORLD, "model_index.json").is_file()
+    return there and any(Path(TOYWORLD, "text_encoder").glob("*.safetensors")) and base_width(TOYWORLD) == width
+
+
+def _show_nearest(vectors: "Tensor", base: str) -> None:
+    from torch.nn.functional import cosine_similarity
+
+    from pseudoword.word import vocabulary_norm
+
+    tokenizer, table = _vocabulary(base)
+    if table.shape[1] != vectors.shape[1]:
+        raise WrongWidth(vectors.shape[1], base, table.shape[1])
+    print(f"nearest  in {printable(base)}, whose words have a norm of {vocabulary_norm(table):.3f}")
+    for row, vector in enumerate(vectors):
+        nearest = cosine_similarity(table, vector.unsqueeze(0)).topk(NEAREST)
+        words = tokenizer.convert_ids_to_tokens(nearest.indices.tolist())
+        shown = [
+            f"{printable(readable(word))} {cosine:.2f}"
+            for word, cosine in zip(words, nearest.values.tolist(), strict=True)
+        ]
+        print(f"  {row}: {', '.join(shown)}")
+
+
+def readable(token: str) -> str:
+    """CLIP's `cat</w>` as `cat`, and `ca`, which only begins a word, as `ca-`."""
+    return token.removesuffix("</w>") if token.endswith("</w>") else f"{token}-"
+
+
+def convert(options: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from pseudoword.formats.reading import read_embedding
+    from pseudoword.formats.writing import check_target, write_embedding
+
+    check_target(options.out, options.overwrite)
+    embedding = read_embedding(options.file, options.word)
+    if options.name is not None:
+        embedding = replace(embedding, name=options.name)
+    write_embedding(options.out, embedding, options.picture, options.overwrite)
+    print(f"{options.out}: {_summary(embedding)}")
+
+
+def list_folder(options: argparse.Namespace) -> None:
+    from pseudoword.formats.reading import EXTENSIONS
+
+    if not options.folder.is_dir():
+        raise NotAFolder(options.folder)
+    width = base_width(options.base) if options.base else None
+    taken: dict[str, Path] = {}
+    for path in sorted(options.folder.rglob("*")):
+        if path.is_file() and path.suffix.lower() in EXTENSIONS:
+            _list_file(path, width, taken)
+
+
+def _list_file(path: Path, width: int | None, taken: dict[str, Path]) -> None:
+    """Print a line for each word of the file; `taken` gains the names of those that are loaded."""
+    from pseudoword.formats.reading import read_embeddings
+
+    try:
+        embeddings = read_embeddings(path)
+    except UserError as error:
+        print(f"skipped  {printable(str(error))}")
+        return
+    for embedding in embeddings:
+        reason = _reason_to_skip(embedding, width, taken)
+        print(f"{'skipped' if reason else 'loaded '}  {printable(str(path))}: {reason or _summary(embedding)}")
+        if not reason:
+            taken[embedding.name] = path
+
+
+def _reason_to_skip(embedding: "Embedding", width: int | None, taken: dict[str, Path]) -> str:
+    if width is not None and embedding.vectors_g is not None:
+        return "it is for SDXL"
+    if width not in (None, embedding.vectors.shape[1]):
+        return f"its vectors have {embedding.vectors.shape[1]} numbers, the base model wants {width}"
+    if embedding.name in taken:
+        return printable(f"its name '{embedding.name}' is that of {taken[embedding.name]}")
+    return ""
+
+
+def create(options: argparse.Namespace) -> None:
+    from pseudoword.formats.embedding import Embedding
+    from pseudoword.formats.writing import check_target, write_embedding
+    from pseudoword.word import check_name, initial_vectors
+
+    check_target(options.out, options.overwrite)
+    tokenizer, table = _vocabulary(options.base)
+    check_name(options.name, tokenizer)
+    vectors = initial_vectors(options.init_text, options.vectors, table, tokenizer)
+    origin = {"pseudoword.init_text": options.init_text, "pseudoword.base_model": options.base, "pseudoword.step": "0"}
+    embedding = Embedding(options.name, vectors, origin)
+    write_embedding(options.out, embedding, overwrite=options.overwrite)
+    print(f"{options.out}: {_summary(embedding)}")
+
+
+def _summary(embedding: "Embedding") -> str:
+    count, width = embedding.vectors.shape
+    second = "" if embedding.vectors_g is None else f" and {embedding.vectors_g.shape[1]}"
+    vectors = "vector" if count == 1 else "vectors"
+    return f"'{printable(embedding.name)}', {count} {vectors} of {width}{second} numbers"
+
+
+def base_width(base: str) -> int:
+    """Numbers in a token embedding of the base model, from its configs alone."""
+    from pseudoword.base.location import locate, read_config
+
+    return int(read_config(locate(base, None), "text_encoder/config.json")["hidden_size"])
+
+
+def _vocabulary(base: str) -> "tuple[CLIPTokenizer, Tensor]":
+    """The tokenizer and the (vocabulary, D) float32 token embeddings, without loading the model. Raises UserError."""
+    from transformers import CLIPTokenizer
+
+    from pseudoword.base.location import locate
+
+    folder = locate(base, None)
+    files = sorted((folder / "text_encoder").glob("*.safetensors"), key=lambda path: ".fp16." in path.name)
+    tables = (table for path in files if (table := _token_table(path)) is not None)
+    if (table := next(tables, None)) is None:
+        raise NoTokenTable(folder / "text_encoder")
+    return CLIPTokenizer.from_pretrained(folder / "tokenizer"), table
+
+
+def _token_table(path: Path) -> "Tensor | None":
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = [key for key in file.keys() if key.endswith("token_embedding.weight")]  # noqa: SIM118 -- no dict
+            return file.get_tensor(found[0]).float() if found else None
+    except SafetensorError:
+        return None
+
+
+def printable(text: str) -> str:
+    """Text of a file with control characters written out, so that none of them reaches the terminal."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

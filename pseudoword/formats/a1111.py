@@ -1,0 +1,97 @@
+"""What A1111 keeps of a word: a dict of six keys, pickled as `.pt` or as JSON inside a picture.
+
+    string_to_token     {"*": 265}, always
+    string_to_param     {"*": (K, D) float32}; very old files hold a ParameterDict
+    name, step          what it was trained as, updates done
+    sd_checkpoint       first 10 hex digits of the base model's SHA-256, or None
+    sd_checkpoint_name  or None
+
+A seventh key, `metadata`, carries what else we know; other readers pass over it. For SDXL the dict is `clip_l` and
+`clip_g` alone, because A1111 takes every entry of such a dict for a tensor.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pseudoword.formats.embedding import BadEmbedding, Embedding
+from pseudoword.formats.keyed import check_key, from_keyed, to_keyed, vectors_of
+from pseudoword.formats.pickled import ParameterDict, load_pickled, save_pickled
+
+ASTERISK = 265  # the id of "*" in CLIP's vocabulary
+TRAINING = ("step", "sd_checkpoint", "sd_checkpoint_name")
+MOST_DIGITS = 18
+
+
+def load_pt(path: Path) -> Embedding:
+    """Read a `.pt` or `.bin` of A1111, of the original textual inversion or of diffusers. Raises BadEmbedding."""
+    return from_content(load_pickled(path), path)
+
+
+def save_pt(path: Path, embedding: Embedding) -> None:
+    """Write what every version of A1111 reads; equal content gives equal bytes."""
+    save_pickled(path, to_content(embedding))
+
+
+def save_bin(path: Path, embedding: Embedding) -> None:
+    """Write diffusers' older file: the tensor under a key that is the word. It has no room for metadata."""
+    save_pickled(path, to_keyed(embedding))
+
+
+def from_content(content: object, path: Path) -> Embedding:
+    """An embedding of A1111's dict, of one tensor under one key, or of SDXL's two. Raises BadEmbedding."""
+    if not isinstance(content, dict):
+        raise BadEmbedding(path, f"it holds a {type(content).__name__}, not a dict")
+    if "string_to_param" not in content:
+        return from_keyed(content, path)
+    name = _text(content.get("name")) or path.stem
+    vectors = vectors_of(_only_parameter(content["string_to_param"], path), path)
+    return Embedding(name, vectors, _metadata(content))
+
+
+def _only_parameter(parameters: object, path: Path) -> object:
+    if isinstance(parameters, ParameterDict):
+        parameters = parameters.parameters
+    if not isinstance(parameters, dict):
+        raise BadEmbedding(path, f"string_to_param is a {type(parameters).__name__}, not a dict")
+    if len(parameters) != 1:
+        raise BadEmbedding(path, f"string_to_param holds {len(parameters)} tensors")
+    return next(iter(parameters.values()))
+
+
+def _metadata(content: Mapping[object, object]) -> dict[str, str]:
+    more = content.get("metadata")
+    stated = dict(more) if isinstance(more, dict) else {}
+    stated |= {key: content[key] for key in TRAINING if key in content}
+    texts = {_text(key): _text(value) for key, value in stated.items()}
+    return {key: text for key, text in texts.items() if key is not None and text is not None}
+
+
+def _text(value: object) -> str | None:
+    """Text or a number as text that can be written anywhere; nothing for anything else."""
+    if isinstance(value, int) and abs(value) < 10**MOST_DIGITS:
+        return str(value)
+    # A pickle and JSON can hold halves of a character, which no encoding can write.
+    return value.encode(errors="replace").decode() if isinstance(value, str) else None
+
+
+def to_content(embedding: Embedding) -> dict[str, object]:
+    """The dict, with plain float32 tensors on the CPU."""
+    if embedding.vectors_g is not None:
+        return dict(to_keyed(embedding))
+    check_key(embedding.name)
+    known = embedding.metadata
+    base = known.get("sd_checkpoint_name") or known.get("pseudoword.base_model")
+    content: dict[str, object] = {
+        "string_to_token": {"*": ASTERISK},
+        "string_to_param": {"*": embedding.vectors.detach().float().cpu().clone()},
+        "name": embedding.name,
+        "step": _count(known.get("step") or known.get("pseudoword.step", "")),
+        "sd_checkpoint": known.get("sd_checkpoint"),
+        "sd_checkpoint_name": base and base.replace("/", "_").replace("\\", "_"),
+    }
+    more = {key: value for key, value in known.items() if key not in TRAINING}
+    return content | ({"metadata": more} if more else {})
+
+
+def _count(text: str) -> int:
+    return int(text) if text.isdecimal() and len(text) <= MOST_DIGITS else 0

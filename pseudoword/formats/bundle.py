@@ -1,0 +1,30 @@
+"""Words that come inside a LoRA file: tensors under `bundle_emb.<word>.<key>` of a safetensors file.
+
+<key> is what the word's own file would have: `string_to_param.*`, `clip_l` and `clip_g`, or any single one.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from safetensors import safe_open
+
+from pseudoword.formats.embedding import Embedding, check_shape
+from pseudoword.formats.keyed import BUNDLED, from_keyed
+
+
+def is_bundle(keys: Iterable[str]) -> bool:
+    return any(key.startswith(BUNDLED) for key in keys)
+
+
+def load_bundle(path: Path) -> list[Embedding]:
+    """The words of a LoRA file by name, without loading the LoRA. Raises BadEmbedding and safetensors' own errors."""
+    words: defaultdict[str, dict[object, object]] = defaultdict(dict)
+    with safe_open(path, framework="pt") as file:
+        for key in file.keys():  # noqa: SIM118 -- the file is no dict
+            if key.startswith(BUNDLED):
+                check_shape(file.get_slice(key).get_shape(), path)
+                name, _, rest = key.removeprefix(BUNDLED).partition(".")
+                words[name][rest] = file.get_tensor(key)
+    return [replace(from_keyed(words[name], path), name=name or path.stem) for name in sorted(words)]

@@ -1,0 +1,67 @@
+"""Tensors under keys, whatever file they came in: one key that is the word, or `clip_l` and `clip_g` of SDXL."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pseudoword.errors import UserError
+from pseudoword.formats.embedding import NAMELESS, BadEmbedding, Embedding, check_shape, checked, name_of
+
+SDXL = {"clip_l", "clip_g"}
+BUNDLED = "bundle_emb."  # before the keys of a word inside a LoRA file
+# As keys these mean something else to one reader or another.
+RESERVED = (*NAMELESS, "string_to_param", "__metadata__")
+
+
+class ReservedName(UserError):
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"'{name}' cannot be the name of a word: to other tools it is a mark of the format. Choose another."
+        )
+
+
+def from_keyed(tensors: Mapping[object, object], path: Path) -> Embedding:
+    """An embedding of the only tensor, or of SDXL's two. Raises BadEmbedding for any other content."""
+    if set(tensors) == SDXL:
+        return _of_pair(tensors["clip_l"], tensors["clip_g"], path)
+    if len(tensors) != 1:
+        raise BadEmbedding(path, f"it holds {len(tensors)} entries under the keys {sorted(map(repr, tensors))[:5]}")
+    ((key, tensor),) = tensors.items()
+    if not isinstance(key, str):
+        raise BadEmbedding(path, f"its only key is a {type(key).__name__}, not text")
+    name = name_of(key.encode(errors="replace").decode(), path)  # no halves of a character, which nothing can write
+    return Embedding(name, vectors_of(tensor, path), {})
+
+
+def _of_pair(clip_l: object, clip_g: object, path: Path) -> Embedding:
+    vectors, vectors_g = vectors_of(clip_l, path), vectors_of(clip_g, path)
+    if len(vectors) != len(vectors_g):
+        raise BadEmbedding(path, f"clip_l has {len(vectors)} vectors and clip_g {len(vectors_g)}")
+    return Embedding(path.stem, vectors, {}, vectors_g)
+
+
+def vectors_of(value: object, path: Path) -> Tensor:
+    """(K, D) float32 of whatever a file holds where a plain tensor should be. Raises BadEmbedding."""
+    if not isinstance(value, Tensor):
+        raise BadEmbedding(path, f"it holds a {type(value).__name__} in the place of its tensor")
+    if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
+        raise BadEmbedding(path, "its tensor is not a plain one")
+    check_shape(value.shape, path)
+    # A copy of its own: the tensor may be a view of something larger, or a parameter with gradient.
+    return checked(value.detach(), path).clone(memory_format=torch.contiguous_format)
+
+
+def to_keyed(embedding: Embedding) -> dict[str, Tensor]:
+    """What diffusers reads: one key that is the word, or SDXL's two, where the file's name is the word."""
+    if embedding.vectors_g is not None:
+        return {"clip_l": embedding.vectors, "clip_g": embedding.vectors_g}
+    check_key(embedding.name)
+    return {embedding.name: embedding.vectors}
+
+
+def check_key(name: str) -> None:
+    """Raise ReservedName when `name` is empty or a mark of some format."""
+    if not name or name in RESERVED or name.startswith(BUNDLED):
+        raise ReservedName(name)

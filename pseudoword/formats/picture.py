@@ -1,0 +1,93 @@
+"""A word inside a picture, as A1111 shares it: in a text chunk of the PNG and, for sites that drop those, in pixels.
+
+Both hold the dict of `a1111` as JSON, each tensor as {"TORCHTENSOR": nested lists}. The chunk `sd-ti-embedding` is
+base64 in tEXt, not zTXt: readers refuse compressed chunks of more than 1 MiB, which a word of many vectors exceeds.
+"""
+
+import base64
+import json
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from pseudoword.errors import UserError
+from pseudoword.files import save_with
+from pseudoword.formats.a1111 import from_content, to_content
+from pseudoword.formats.embedding import BadEmbedding, Embedding
+from pseudoword.formats.pixels import LEAST_HEIGHT, conceal, reveal
+
+KEYWORD, TENSOR = "sd-ti-embedding", "TORCHTENSOR"
+FORMATS = ("PNG", "WEBP", "AVIF")
+
+
+class BadPicture(UserError):
+    def __init__(self, path: Path, found: str) -> None:
+        super().__init__(f"{path} cannot carry the word: {found}. Give a picture at least {LEAST_HEIGHT} px high.")
+
+
+def open_card(path: Path) -> Image.Image:
+    """Any picture to carry a word, upright and RGB. Raises BadPicture."""
+    try:
+        with Image.open(path) as image:
+            card = ImageOps.exif_transpose(image).convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BadPicture(path, f"it cannot be opened ({error})") from None
+    if card.height < LEAST_HEIGHT:
+        raise BadPicture(path, f"it is {card.height} px high")
+    return card
+
+
+def save_picture(path: Path, embedding: Embedding, card: Image.Image) -> None:
+    """Write a PNG of `card` with the word in a text chunk and in pixels beside it."""
+    payload = to_json(to_content(embedding))
+    text = PngInfo()
+    text.add_text(KEYWORD, base64.b64encode(payload).decode())
+    image = conceal(card, payload)
+    save_with(path, lambda partial: image.save(partial, format="PNG", pnginfo=text))
+
+
+def load_picture(path: Path) -> Embedding:
+    """Read the word of a PNG, or of any lossless picture that carries it in its pixels. Raises BadEmbedding."""
+    payload = _payload(path)
+    if payload is None:
+        raise BadEmbedding(path, "it is a picture without a word in it, or was scaled or stored with loss")
+    try:
+        content = from_json(payload)
+    except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+        raise BadEmbedding(path, f"the text in it is not a word ({type(error).__name__})") from None
+    return from_content(content, path)
+
+
+def _payload(path: Path) -> bytes | None:
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            image.load()
+            text = getattr(image, "text", {}).get(KEYWORD)
+            return reveal(image) if text is None else base64.b64decode(text)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist.") from None
+    except UnidentifiedImageError:
+        raise BadEmbedding(path, "it is not a picture of the kinds that carry a word") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise BadEmbedding(path, f"the picture cannot be read ({error})") from None
+
+
+def to_json(content: dict[str, object]) -> bytes:
+    return json.dumps(content, default=_to_lists).encode()
+
+
+def _to_lists(value: object) -> dict[str, object]:
+    assert isinstance(value, Tensor), f"no JSON for {type(value).__name__}"
+    return {TENSOR: value.tolist()}
+
+
+def from_json(payload: bytes) -> object:
+    """The dict with tensors (float64) again. Raises ValueError and, for lists that are no tensor, what torch raises."""
+    return json.loads(payload, object_hook=_to_tensor)
+
+
+def _to_tensor(item: dict[str, object]) -> object:
+    return torch.tensor(item[TENSOR], dtype=torch.float64) if TENSOR in item else item

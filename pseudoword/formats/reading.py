@@ -1,0 +1,87 @@
+"""One door to every embedding file: what a file is, is read from its first bytes, then from its extension."""
+
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from pseudoword.errors import UserError
+from pseudoword.formats.a1111 import load_pt
+from pseudoword.formats.bundle import is_bundle, load_bundle
+from pseudoword.formats.embedding import BadEmbedding, Embedding, check_shape, load_embedding
+from pseudoword.formats.keyed import SDXL, from_keyed
+from pseudoword.formats.picture import load_picture
+
+PICKLES, PICTURES = (".pt", ".bin"), (".png", ".webp", ".avif")
+EXTENSIONS = (".safetensors", *PICKLES, *PICTURES)
+
+
+class NotInBundle(UserError):
+    def __init__(self, path: Path, word: str | None, words: list[str]) -> None:
+        found = f"has no word '{word}'" if word else f"holds {len(words)} words"
+        super().__init__(f"{path} {found}; name one of them with --word: {', '.join(map(repr, words))}.")
+
+
+def read_embedding(path: Path, word: str | None = None) -> Embedding:
+    """The word of an embedding file of any kind; `word` says which where a file holds several.
+
+    Raises BadEmbedding for what is no embedding, UserError when there is no file, NotInBundle. Runs no code of a file.
+    """
+    embeddings = read_embeddings(path)
+    found = [one for one in embeddings if word is None or one.name == word]
+    if len(found) != 1:
+        raise NotInBundle(path, word, [one.name for one in embeddings])
+    return found[0]
+
+
+def read_embeddings(path: Path) -> list[Embedding]:
+    """All words of a file, at least one: a LoRA can bring several. Raises as `read_embedding` does."""
+    kind = _kind(path)
+    if kind == "picture":
+        return [load_picture(path)]
+    if kind == "pickle":
+        return [load_pt(path)]
+    return _read_safetensors(path)
+
+
+def _kind(path: Path) -> str:
+    start = _start(path)
+    if start[8:9] == b"{":  # after the length of the header, whose bytes may look like anything
+        return "safetensors"
+    if start.startswith((b"\x89PNG", b"RIFF")) or start[4:8] == b"ftyp":
+        return "picture"
+    if start.startswith((b"PK\x03\x04", b"\x80")):
+        return "pickle"
+    suffix = path.suffix.lower()
+    return "picture" if suffix in PICTURES else "pickle" if suffix in PICKLES else "safetensors"
+
+
+def _start(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist.") from None
+    except OSError as error:
+        raise BadEmbedding(path, f"it cannot be read ({error.strerror})") from None
+    if not start:
+        raise BadEmbedding(path, "it is empty")
+    return start
+
+
+def _read_safetensors(path: Path) -> list[Embedding]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            keys = list(file.keys())
+        if is_bundle(keys):
+            return load_bundle(path)
+        return [_read_sdxl(path) if set(keys) == SDXL else load_embedding(path)]
+    except (SafetensorError, OSError) as error:
+        raise BadEmbedding(path, f"it cannot be read ({error})") from None
+
+
+def _read_sdxl(path: Path) -> Embedding:
+    with safe_open(path, framework="pt") as file:
+        for key in SDXL:
+            check_shape(file.get_slice(key).get_shape(), path)
+        pair = from_keyed({key: file.get_tensor(key) for key in SDXL}, path)
+        return Embedding(pair.name, pair.vectors, dict(file.metadata() or {}), pair.vectors_g)

@@ -1,0 +1,53 @@
+"""One door to every embedding file that we write: the extension says which."""
+
+from pathlib import Path
+
+from pseudoword.errors import UserError
+from pseudoword.formats.a1111 import save_bin, save_pt
+from pseudoword.formats.card import draw_card
+from pseudoword.formats.embedding import Embedding
+from pseudoword.formats.keyed import to_keyed
+from pseudoword.formats.picture import save_picture
+from pseudoword.formats.tensors import save_tensors
+
+EXTENSIONS = (".safetensors", ".pt", ".bin", ".png")
+
+
+class UnknownExtension(UserError):
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}: there is no format for '{path.suffix}'. Give it one of {', '.join(EXTENSIONS)}.")
+
+
+class AlreadyThere(UserError):
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is there already. Choose another name, or give --overwrite.")
+
+
+class NoPictureWanted(UserError):
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is not a PNG, so it has no place for a picture. Leave it out, or write to a .png.")
+
+
+def write_embedding(path: Path, embedding: Embedding, picture: Path | None = None, overwrite: bool = False) -> None:
+    """Write atomically in the format of the extension; `picture` is what a .png shows, a plain card without one.
+
+    Raises UnknownExtension, AlreadyThere, NoPictureWanted, ReservedName and BadPicture, all before anything is written.
+    """
+    check_target(path, overwrite)
+    kind = path.suffix.lower()
+    if picture and kind != ".png":
+        raise NoPictureWanted(path)
+    if kind == ".png":
+        save_picture(path, embedding, draw_card(embedding, picture))
+    elif kind == ".safetensors":
+        save_tensors(path, to_keyed(embedding), embedding.metadata)
+    else:
+        (save_pt if kind == ".pt" else save_bin)(path, embedding)
+
+
+def check_target(path: Path, overwrite: bool) -> None:
+    """Raise UnknownExtension or AlreadyThere."""
+    if path.suffix.lower() not in EXTENSIONS:
+        raise UnknownExtension(path)
+    if path.exists() and not overwrite:
+        raise AlreadyThere(path)

@@ -1,0 +1,194 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from pseudoword.cli import main
+from pseudoword.formats.embedding import Embedding
+from pseudoword.formats.reading import read_embedding
+from pseudoword.formats.writing import write_embedding
+from tests.tiny import tiny_stable_diffusion
+
+ROOT = Path(__file__).parents[2]
+Output = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a base model of width 16 in models/toyworld."""
+    folder = tmp_path_factory.mktemp("home")
+    tiny_stable_diffusion().save_pretrained(folder / "models" / "toyworld")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def inside(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(request.getfixturevalue("home") if "home" in request.fixturenames else tmp_path)
+
+
+def word(name: str = "snorf", vectors: int = 2, width: int = 16, **metadata: str) -> Embedding:
+    return Embedding(name, torch.full((vectors, width), 0.5), metadata)
+
+
+def run(output: Output, *arguments: object) -> str:
+    assert main([str(argument) for argument in arguments]) == 0
+    captured = output.readouterr()
+    assert captured.err == ""
+    return captured.out
+
+
+def refusal(output: Output, *arguments: object) -> str:
+    assert main([str(argument) for argument in arguments]) == 1
+    captured = output.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_create_spreads_the_words_of_the_text(tmp_path: Path, home: Path, capsys: Output) -> None:
+    path = tmp_path / "snorf-x1.safetensors"
+    arguments = ("create", "snorf-x1", path, "--vectors", 3, "--init-text", "red blue", "--base", "models/toyworld")
+    assert run(capsys, *arguments) == f"{path}: 'snorf-x1', 3 vectors of 16 numbers\n"
+    vectors = read_embedding(path).vectors
+    assert vectors.shape == (3, 16) and torch.equal(vectors[0], vectors[1]) and not torch.equal(vectors[1], vectors[2])
+    assert "--overwrite" in refusal(capsys, *arguments)
+    run(capsys, *arguments, "--overwrite")
+
+
+def test_inspect_finds_the_words_that_a_new_word_was_made_of(tmp_path: Path, home: Path, capsys: Output) -> None:
+    path = tmp_path / "w.pt"
+    run(capsys, "create", "snorf-x1", path, "--vectors", 2, "--init-text", "red blue", "--base", "models/toyworld")
+    lines = run(capsys, "inspect", path).splitlines()
+    assert [line.split() for line in lines[:3]] == [["name", "snorf-x1"], ["vectors", "2"], ["width", "16"]]
+    norms = [float(norm) for norm in lines[3].removeprefix("norms").split()]
+    assert norms == pytest.approx(read_embedding(path).vectors.norm(dim=-1).tolist(), abs=1e-3)
+    assert lines[4].startswith("nearest  in models/toyworld")
+    assert lines[5].startswith("  0: red 1.00, ") and lines[6].startswith("  1: blue 1.00, ")
+    assert "  pseudoword.init_text: red blue" in lines
+
+
+def test_inspect_needs_no_base_model(tmp_path: Path, capsys: Output) -> None:
+    write_embedding(tmp_path / "w.safetensors", word(width=4, note="n" * 9999))
+    output = run(capsys, "inspect", tmp_path / "w.safetensors")
+    assert "norms    1.000 1.000" in output and "nearest" not in output and len(output) < 1000
+
+
+def test_inspect_with_a_base_model_of_another_width_says_so(tmp_path: Path, home: Path, capsys: Output) -> None:
+    path = tmp_path / "w.safetensors"
+    write_embedding(path, word(width=4))
+    assert "nearest" not in run(capsys, "inspect", path)
+    assert main(["inspect", str(path), "--base", "models/toyworld"]) == 1
+    assert "vectors of 4 numbers, but models/toyworld wants 16" in capsys.readouterr().err
+
+
+def test_inspect_shows_both_encoders_of_sdxl_and_every_word_of_a_lora(tmp_path: Path, capsys: Output) -> None:
+    tensors = {"bundle_emb.a.clip_l": torch.ones(2, 4), "bundle_emb.a.clip_g": torch.ones(2, 9)}
+    save_file(tensors | {"bundle_emb.b.x": torch.ones(4)}, tmp_path / "lora.safetensors")
+    output = run(capsys, "inspect", tmp_path / "lora.safetensors")
+    assert "width    4 + 9 (SDXL)" in output and "norms_g  3.000 3.000" in output and "name     b" in output
+
+
+def test_text_of_a_file_does_not_reach_the_terminal_raw(tmp_path: Path, capsys: Output) -> None:
+    write_embedding(tmp_path / "w.safetensors", word("a\x1b[2Jb\n", note="\x07\u202e"))
+    for command in (("inspect", tmp_path / "w.safetensors"), ("list", tmp_path)):
+        output = run(capsys, *command)
+        assert "a\\x1b[2Jb\\n" in output and not set("\x1b\x07\u202e") & set(output)
+
+
+@pytest.mark.parametrize("first", [".safetensors", ".pt", ".png"])
+@pytest.mark.parametrize("second", [".safetensors", ".pt", ".bin", ".png"])
+def test_convert_from_any_format_to_any(tmp_path: Path, capsys: Output, first: str, second: str) -> None:
+    source, target = tmp_path / f"a{first}", tmp_path / f"b{second}"
+    write_embedding(source, word(note="kept"))
+    run(capsys, "convert", source, target)
+    read = read_embedding(target)
+    assert read.name == "snorf" and torch.equal(read.vectors, word().vectors)
+    assert read.metadata.get("note") == (None if second == ".bin" else "kept")
+
+
+def test_convert_renames_picks_and_takes_a_picture(tmp_path: Path, capsys: Output) -> None:
+    source, target = tmp_path / "lora.safetensors", tmp_path / "w.png"
+    save_file({"bundle_emb.a.x": torch.ones(1, 4), "bundle_emb.b.x": torch.zeros(1, 4)}, source)
+    Image.new("RGB", (50, 40)).save(tmp_path / "cat.webp")
+    assert "name one of them with --word: 'a', 'b'" in refusal(capsys, "convert", source, target)
+    run(capsys, "convert", source, target, "--word", "a", "--name", "cat-x1", "--picture", tmp_path / "cat.webp")
+    read = read_embedding(target)
+    assert read.name == "cat-x1" and read.vectors.tolist() == [[1, 1, 1, 1]]
+    with Image.open(target) as image:
+        assert image.height == 40
+
+
+def test_convert_refuses_to_overwrite(tmp_path: Path, capsys: Output) -> None:
+    source, target = tmp_path / "a.pt", tmp_path / "b.pt"
+    write_embedding(source, word())
+    target.write_text("mine")
+    assert "b.pt is there already" in refusal(capsys, "convert", source, target)
+    assert target.read_text() == "mine"
+    run(capsys, "convert", source, target, "--overwrite")
+    assert read_embedding(target).name == "snorf"
+
+
+def test_what_the_user_can_mend_is_one_message(tmp_path: Path, capsys: Output) -> None:
+    (tmp_path / "broken.pt").write_text("?")
+    (tmp_path / "file").write_text("")
+    write_embedding(tmp_path / "good.pt", word())
+    assert "does not exist" in refusal(capsys, "inspect", tmp_path / "none.pt")
+    assert "is not an embedding file" in refusal(capsys, "inspect", tmp_path / "broken.pt")
+    assert "no format for '.ckpt'" in refusal(capsys, "convert", tmp_path / "good.pt", tmp_path / "w.ckpt")
+    assert "file" in refusal(capsys, "convert", tmp_path / "good.pt", tmp_path / "file" / "w.pt")
+    assert "is not a folder" in refusal(capsys, "list", tmp_path / "file")
+    create = ("create", "cat-x1", tmp_path / "w.pt", "--vectors", 1, "--init-text", "cat", "--base", tmp_path)
+    assert "base.model" in refusal(capsys, *create)
+
+
+@pytest.mark.parametrize("vectors", ["0", "76", "-1", "two"])
+def test_an_odd_number_of_vectors_is_refused(vectors: str, capsys: Output) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["create", "x", "w.pt", f"--vectors={vectors}", "--init-text", "cat", "--base", "models/toyworld"])
+    assert stop.value.code == 2 and "is not a number from 1 to 75" in capsys.readouterr().err
+
+
+def test_a_word_of_the_vocabulary_cannot_be_created(tmp_path: Path, home: Path, capsys: Output) -> None:
+    arguments = ("create", "blue", tmp_path / "w.pt", "--vectors", 1, "--init-text", "", "--base", "models/toyworld")
+    assert "knows already" in refusal(capsys, *arguments)
+    assert not list(tmp_path.iterdir())
+
+
+def test_list_says_what_is_loaded_and_why_the_rest_is_not(tmp_path: Path, home: Path, capsys: Output) -> None:
+    sdxl = Embedding("big", torch.ones(1, 16), {}, torch.ones(1, 20))
+    write_embedding(tmp_path / "a.pt", word())
+    write_embedding(tmp_path / "b.safetensors", word())
+    write_embedding(tmp_path / "c.bin", word("wide", width=24))
+    write_embedding(tmp_path / "deep" / "d.safetensors", sdxl)
+    write_embedding(tmp_path / "deep" / "e.PNG", word("card"))
+    (tmp_path / "f.pt").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("not looked at")
+    lines = run(capsys, "list", tmp_path, "--base", "models/toyworld").splitlines()
+    expected = [
+        ("loaded", "a.pt", "'snorf', 2 vectors of 16 numbers"),
+        ("skipped", "b.safetensors", "its name 'snorf' is that of"),
+        ("skipped", "c.bin", "24 numbers, the base model wants 16"),
+        ("skipped", "d.safetensors", "for SDXL"),
+        ("loaded", "e.PNG", "'card'"),
+        ("skipped", "f.pt", "empty"),
+    ]
+    assert len(lines) == len(expected)
+    for line, (state, name, reason) in zip(lines, expected, strict=True):
+        assert line.startswith(state) and name in line and reason in line
+    without_base = run(capsys, "list", tmp_path).splitlines()
+    assert [line.split()[0] for line in without_base] == ["loaded", "skipped", "loaded", "loaded", "loaded", "skipped"]
+
+
+def test_the_help_needs_no_torch() -> None:
+    script = "import sys, pseudoword.cli as cli\ntry: cli.main(['--help'])\nfinally: print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.endswith("False\n") and "inspect" in done.stdout
+
+
+def test_the_command_runs_as_a_program(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pseudoword", "inspect", str(tmp_path / "none.pt")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (1, "") and done.stderr == f"{tmp_path / 'none.pt'} does not exist.\n"
