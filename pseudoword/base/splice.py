@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Self
 
 from torch import Tensor, nn
+from torch.nn.functional import embedding
 from transformers import PreTrainedModel
 
 
@@ -43,6 +44,7 @@ class SplicedEmbedding(nn.Module):
         embedded: Tensor = self.table(ids.clamp(max=first - 1))
         if self.vectors is None or len(self.vectors) == 0:
             return embedded
-        # A gather and a select with static shapes: no host synchronisation, fit for CUDA graphs.
-        own = self.vectors[(ids - first).clamp(0, len(self.vectors) - 1)].to(embedded.dtype)
+        # A lookup and a select with static shapes: no host synchronisation, fit for CUDA graphs. Not by indexing, whose
+        # backward adds up in another order each time when a CPU has several threads.
+        own = embedding((ids - first).clamp(0, len(self.vectors) - 1), self.vectors).to(embedded.dtype)
         return own.where((ids >= first).unsqueeze(-1), embedded)

@@ -9,6 +9,7 @@ import torch
 
 from pseudoword.base.location import ModelNotFound, NoNativeResolution, UnknownFamily, locate, native_resolution
 from pseudoword.base.placement import NoSuchDevice, resolve_device
+from pseudoword.base.splice import SplicedEmbedding
 from pseudoword.base.stable_diffusion import StableDiffusion, load_pipeline, load_vae
 from pseudoword.formats.embedding import save_embedding
 from pseudoword.prompts import Vocabulary
@@ -52,6 +53,27 @@ def test_gradient_reaches_the_vectors_and_nothing_else():
     base.encode(ids, word).sum().backward()
     assert word.grad is not None and (word.grad != 0).all()
     assert base.table.grad is None
+
+
+def test_the_gradient_has_the_same_bits_each_time_with_several_threads():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(2, threads))
+    generator = torch.Generator().manual_seed(0)
+    spliced = SplicedEmbedding(torch.nn.Embedding(100, 128).requires_grad_(False))
+    ids, upstream = torch.randint(105, (64, 77), generator=generator), torch.randn(64, 77, 128, generator=generator)
+    word = torch.randn(5, 128, generator=generator)
+
+    def gradient() -> torch.Tensor:
+        leaf = word.clone().requires_grad_()
+        with spliced.holding(leaf):
+            (spliced(ids) * upstream).sum().backward()
+        assert leaf.grad is not None
+        return leaf.grad
+
+    first = gradient()
+    same = [torch.equal(gradient(), first) for _ in range(30)]
+    torch.set_num_threads(threads)
+    assert all(same)
 
 
 def test_the_loss_of_v_prediction_vanishes_for_a_model_that_answers_v():
