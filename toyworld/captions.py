@@ -6,14 +6,16 @@ from numpy.random import Generator
 
 from toyworld.world import (
     COLOURS,
+    DETAILS,
     NOUNS,
+    OUTLINES,
+    PATTERNS,
     PLAIN_STYLES,
     POSITIONS,
     SCENES,
     STYLE_WORDS,
     Thing,
     draw_thing,
-    style_of,
     thing_of,
 )
 
@@ -97,8 +99,6 @@ def plain_caption(subject: Subject) -> str:
 
 def all_words() -> list[str]:
     """Every sentence fragment that a caption can hold, for the tokenizer to learn whole words from."""
-    from toyworld.world import DETAILS, OUTLINES, PATTERNS
-
     phrases = [scene.phrase for scene in SCENES.values()]
     return [
         *NOUNS,
@@ -112,6 +112,3 @@ def all_words() -> list[str]:
         *SCENES,
         *POSITIONS,
     ]
-
-
-__all__ = ["Subject", "caption", "describe", "draw_subject", "plain_caption", "style_of"]
