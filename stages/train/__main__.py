@@ -62,10 +62,10 @@ def make_run(
     )
 
 
-def make_pack(settings: Settings, base: StableDiffusion, captions: list[str], steps: int) -> list[Run]:
+def make_pack(sweep: dict[str, Settings], base: StableDiffusion, captions: list[str], steps: int) -> list[Run]:
     pack: list[Run] = []
     first_id = len(base.table)
-    for name, own in runs(settings).items():
+    for name, own in sweep.items():
         pack.append(make_run(name, own, base, captions, first_id, steps))
         first_id += len(pack[-1].vectors)
     return pack
@@ -133,9 +133,7 @@ def describe_run(
     }
 
 
-def run_pack(
-    settings: Settings, base: StableDiffusion, pack: list[Run], latents: Latents, plan: Plan, state_file: Path
-) -> State:
+def run_pack(base: StableDiffusion, pack: list[Run], latents: Latents, plan: Plan, state_file: Path) -> State:
     """Train with a progress bar, keeping the state on disk."""
     state = load_state(state_file, base.device)
     done = state.step if state else 0
@@ -159,12 +157,12 @@ def main() -> None:
     latents = read_latents()
     captions = read_captions(latents.ids)
     own = settings.train
-    number = len(runs(settings))
-    plan = make_plan(len(captions), number, device != "cpu", own.steps, own.batch, own.accumulation, own.save_every)
+    sweep = runs(settings)
+    plan = make_plan(len(captions), len(sweep), device != "cpu", own.steps, own.batch, own.accumulation, own.save_every)
     with alone_on(device):
         base = StableDiffusion(load_pipeline(settings.base.model, settings.base.revision, device, dtype))
         check_name(settings.word.name, base.tokenizer)
-        pack = make_pack(settings, base, captions, plan.steps)
+        pack = make_pack(sweep, base, captions, plan.steps)
         plan = plan.ending(len(run.rates) for run in pack)
         sha = digest(locate(settings.base.model, settings.base.revision))
         code = [*CODE.glob("pseudoword/**/*.py"), *CODE.glob("stages/train/*.py")]
@@ -174,10 +172,10 @@ def main() -> None:
             f"{len(pack)} run{'s' * (len(pack) > 1)} of {plan.steps} updates, {plan.samples} samples each, at most "
             f"{plan.batch} at once, {', '.join(str(len(run.vectors)) for run in pack)} vectors, {device} {dtype}"
         )
-        state = run_pack(settings, base, pack, latents, plan, SCRATCH / key / "state.safetensors")
+        state = run_pack(base, pack, latents, plan, SCRATCH / key / "state.safetensors")
     shutil.rmtree(OUT, ignore_errors=True)  # as dvc does before a stage: no run of an earlier sweep stays behind
     kept = state.kept.cpu().split([len(run.vectors) for run in pack], dim=1)
-    for at, (run, own_settings) in enumerate(zip(pack, runs(settings).values(), strict=True)):
+    for at, (run, own_settings) in enumerate(zip(pack, sweep.values(), strict=True)):
         report = describe_run(own_settings, run, plan, base, len(captions), sha)
         write_run(OUT / run.name, run, kept[at], state.records[:, at], plan, report)
     # This state stays until another training ends: should dvc be killed before it has the outputs, nothing is lost.
