@@ -30,7 +30,8 @@ from pseudoword.formats.embedding import load_embedding
 from pseudoword.latents import Latents, read_latents
 from pseudoword.pictures import open_pictures
 from pseudoword.prompts import Vocabulary, fill, read_templates, without_name
-from pseudoword.settings import Evaluate, load_settings
+from pseudoword.settings import load_settings
+from pseudoword.settings.evaluate import Evaluate
 from stages._runtime import alone_on, run_stage
 from stages.evaluate.choice import Candidate, Choice, choose
 from stages.evaluate.drawing import contact_sheet, draw

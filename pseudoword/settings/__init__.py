@@ -1,0 +1,153 @@
+"""params.yaml as frozen pydantic models, one file per section; unknown keys refused with the nearest valid one.
+
+settings = load_settings()
+settings.train.steps        # "auto" or an int
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from pseudoword.errors import UserError
+from pseudoword.settings.base import Base, Data
+from pseudoword.settings.caption import Caption
+from pseudoword.settings.curate import Curate
+from pseudoword.settings.evaluate import Evaluate
+from pseudoword.settings.fields import Section
+from pseudoword.settings.preprocess import Preprocess
+from pseudoword.settings.train import Train
+from pseudoword.settings.word import Word
+
+PARAMS = Path("params.yaml")
+
+
+class BadSettings(UserError):
+    """One line for each wrong key or value."""
+
+    def __init__(self, path: Path, problems: list[str]) -> None:
+        super().__init__(f"{path} is not valid:\n" + "\n".join(f"  {problem}" for problem in problems))
+
+
+SweepAxes = dict[str, Annotated[list[Any], Field(min_length=1)]]
+
+
+class Settings(Section):
+    data: Data
+    base: Base
+    word: Word
+    preprocess: Preprocess
+    caption: Caption
+    curate: Curate
+    train: Train
+    sweep: SweepAxes = Field(
+        default_factory=dict,
+        description="Axes as section.key: [values] over word and train; their product trains together.",
+    )
+    evaluate: Evaluate
+
+
+def load_settings(path: Path = PARAMS) -> Settings:
+    """Read and check all of params.yaml.
+
+    Raises BadSettings with one line per mistake: its key, what was found, what is wanted, the nearest valid key.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise BadSettings(path, [f"there is no such file in {Path.cwd()}; run from the project's folder"]) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadSettings(path, [f"not YAML: {error}"]) from None
+    if not isinstance(content, dict):
+        raise BadSettings(path, [f"found {type(content).__name__}, wanted sections such as 'train:'"])
+    try:
+        settings = Settings.model_validate(content)
+    except ValidationError as error:
+        raise BadSettings(path, _explain(error.errors())) from None
+    if problems := _sweep_problems(settings):
+        raise BadSettings(path, problems)
+    return settings
+
+
+def runs(settings: Settings) -> dict[str, Settings]:
+    """The settings of each run of the sweep by its name; without a sweep the one run is called `base`."""
+    combinations: list[dict[str, Any]] = [{}]
+    for axis, values in settings.sweep.items():
+        combinations = [{**chosen, axis: value} for chosen in combinations for value in values]
+    return {f"run{at:02d}" if settings.sweep else "base": _with(settings, c) for at, c in enumerate(combinations)}
+
+
+def _with(settings: Settings, changes: dict[str, Any]) -> Settings:
+    """`settings` with `section.key` values exchanged, checked again."""
+    content = settings.model_dump()
+    for axis, value in changes.items():
+        section, key = axis.split(".")
+        content[section][key] = value
+    return Settings.model_validate(content)
+
+
+SWEPT = ("word.vectors", "word.init_text", "train.learn_rate", "train.norm", "train.latents", "train.seed")
+
+
+def _sweep_problems(settings: Settings) -> list[str]:
+    problems = []
+    for axis, values in settings.sweep.items():
+        if axis not in SWEPT:
+            problems.append(f"sweep: '{axis}' cannot be swept{_nearest(axis, SWEPT)}; can be: {', '.join(SWEPT)}")
+            continue
+        for value in values:
+            try:
+                _with(settings, {axis: value})
+            except ValidationError as error:
+                problems += [f"sweep: {line}" for line in _explain(error.errors())]
+    return problems
+
+
+def _explain(errors: list[ErrorDetails]) -> list[str]:
+    """One line for each wrong key; a union such as `auto | int` has an error for each member, joined by 'or'."""
+    lines: dict[str, str] = {}
+    for error in errors:
+        path, found, wanted = _problem(error)
+        lines[path] = f"{lines[path]} or {wanted}" if path in lines else f"{path}: {found}{wanted}"
+    return list(lines.values())
+
+
+def _problem(error: ErrorDetails) -> tuple[str, str, str]:
+    """The key, what was found and what is wanted."""
+    keys = [str(part) for part in error["loc"]]
+    if error["type"] == "extra_forbidden":
+        known = _keys_of(keys[:-1])
+        return ".".join(keys), f"unknown key{_nearest(keys[-1], known)}; ", f"valid here: {', '.join(known)}"
+    # Union members ("constrained-int", "literal['auto']") are part of pydantic's location but no key of the file.
+    path = ".".join(keys[:2])
+    if error["type"] == "missing":
+        return path, "", "missing"
+    found = f"found {error['input']!r}, wanted "
+    if error["type"] == "model_type":
+        return path, found, f"the keys {', '.join(_keys_of(keys))}"
+    wanted = error["msg"][0].lower() + error["msg"][1:]
+    return (
+        path,
+        found,
+        wanted.removeprefix("value error, ")
+        .removeprefix("input should be ")
+        .replace("string should match", "text that matches"),
+    )
+
+
+def _keys_of(path: list[str]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for key in path:
+        annotation = model.model_fields[key].annotation if key in model.model_fields else None
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+def _nearest(key: str, known: tuple[str, ...] | list[str]) -> str:
+    near = difflib.get_close_matches(key, known, 1, 0.5)
+    return f", did you mean '{near[0]}'?" if near else ""

@@ -1,0 +1,33 @@
+"""Section evaluate."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from pseudoword.settings.fields import PositiveInt, Section
+
+
+class Evaluate(Section):
+    judge: str = Field(
+        "auto", description="CLIP folder or hub id that compares. auto: the base model's own, else ViT-B/32."
+    )
+    prompts: Path = Field(
+        description="One prompt a line, each with [name]; every checkpoint is drawn with all of them."
+    )
+    seeds: PositiveInt = Field(2, description="Pictures for each prompt, each from its own noise.")
+    timesteps: Annotated[int, Field(strict=True, ge=1, le=64)] = Field(
+        8, description="Noise levels of the deterministic loss."
+    )
+    shortlist: Annotated[int, Field(strict=True, ge=2)] = Field(
+        8, description="Checkpoints of each run that are drawn."
+    )
+    inference_steps: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(
+        20, description="Sampling steps (DPM++ 2M)."
+    )
+    guidance: Annotated[float, Field(strict=True, ge=1, allow_inf_nan=False)] = Field(
+        3.0, description="Classifier-free guidance."
+    )
+    likeness: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
+        0.5, description="Weight of likeness to the pictures against obedience to the prompt."
+    )

@@ -1,0 +1,29 @@
+"""Section word."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from pseudoword.settings.fields import Auto, Section
+
+
+def _lower_case(name: str) -> str:
+    # diffusers lowers a prompt's text before it looks for the names of a word's second and later vectors.
+    if name != name.lower():
+        raise ValueError(f"lower case, because diffusers finds no other names; for example '{name.lower()}'")
+    return name
+
+
+class Word(Section):
+    name: Annotated[str, AfterValidator(_lower_case)] = Field(
+        pattern=r"^[\w][\w.-]{0,63}$",
+        description="What you will write in a prompt. Lower-case letters, digits, '_', '-' and '.'; not a word that "
+        "the model knows.",
+    )
+    vectors: Auto | Annotated[int, Field(strict=True, ge=1, le=75)] = Field(
+        "auto",
+        description="Vectors per token. More fit harder and overfit sooner; auto goes by the number of pictures.",
+    )
+    init_text: str = Field(
+        "*", description="Words to start from, best the plain name of the thing. Empty starts from zeros."
+    )
