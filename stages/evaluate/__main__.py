@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from diffusers import StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from pseudoword.base.interface import Base
+from pseudoword.base.loading import load_base
 from pseudoword.base.placement import resolve_device, resolve_precision
-from pseudoword.base.stable_diffusion import StableDiffusion, load_pipeline
 from pseudoword.captions import read_captions
 from pseudoword.errors import UserError
 from pseudoword.files import save_with, write_table, write_text
@@ -80,7 +80,7 @@ def shortlist(steps: list[int], losses: list[float], number: int) -> list[int]:
 
 
 def score(
-    base: StableDiffusion, name: str, latents: Latents, template: str, checkpoints: list[Checkpoint], timesteps: int
+    base: Base, name: str, latents: Latents, template: str, checkpoints: list[Checkpoint], timesteps: int
 ) -> list[float]:
     """The deterministic loss of each checkpoint, with the first training template and each picture's caption."""
     prompts = [fill(template, name, caption) for caption in read_captions(latents.ids)]
@@ -92,8 +92,8 @@ def score(
     return losses
 
 
-def vocabulary_of(base: StableDiffusion, name: str, checkpoint: Checkpoint) -> Vocabulary:
-    return Vocabulary(base.tokenizer, name, len(base.table), len(checkpoint.vectors))
+def vocabulary_of(base: Base, name: str, checkpoint: Checkpoint) -> Vocabulary:
+    return Vocabulary(base.tokenizers[0], name, len(base.tables[0]), len(checkpoint.vectors))
 
 
 def shortlisted(checkpoints: list[Checkpoint], losses: list[float], number: int) -> list[Checkpoint]:
@@ -166,7 +166,7 @@ def metrics(table: pd.DataFrame, choice: Choice) -> dict[str, Any]:
 
 
 def draw_and_judge(
-    pipeline: StableDiffusionPipeline, base: StableDiffusion, judge: Judge, references: Tensor, name: str,
+    base: Base, judge: Judge, references: Tensor, name: str,
     checkpoints: list[Checkpoint], shape: tuple[int, ...], own: Evaluate,
 ) -> tuple[list[Candidate], pd.DataFrame]:  # fmt: skip
     """Draw each checkpoint with all prompts and seeds; what the judge says of it, and the table of the pictures."""
@@ -176,7 +176,7 @@ def draw_and_judge(
     for checkpoint in tqdm(checkpoints, desc="draw", unit="checkpoint", mininterval=1):
         vocabulary = vocabulary_of(base, name, checkpoint)
         pictures = draw(
-            pipeline, base, vocabulary, checkpoint.vectors, prompts, own.seeds, shape,
+            base, vocabulary, checkpoint.vectors, prompts, own.seeds, shape,
             own.inference_steps, own.guidance,
         )  # fmt: skip
         rows.append(save_pictures(checkpoint, pictures, templates, own.seeds))
@@ -209,14 +209,11 @@ def main() -> None:
         judge = Judge.load(judged_by, device)
         training = open_pictures(latents.ids)
         references = judge.pictures(training)
-        pipeline = load_pipeline(settings.base.model, settings.base.revision, device, dtype)
-        base = StableDiffusion(pipeline)
+        base = load_base(settings.base.model, settings.base.revision, device, dtype)
         losses = score(base, name, latents, training_template, checkpoints, own.timesteps)
         shutil.rmtree(SHEETS, ignore_errors=True)  # as dvc does before a stage
         drawn = shortlisted(checkpoints, losses, own.shortlist)
-        candidates, pictures = draw_and_judge(
-            pipeline, base, judge, references, name, drawn, latents.mean.shape[1:], own
-        )
+        candidates, pictures = draw_and_judge(base, judge, references, name, drawn, latents.mean.shape[1:], own)
     ceiling = similarity_among(references)
     choice = choose(candidates, ceiling, own.likeness)
     (chosen,) = [c for c in checkpoints if (c.run, c.step) == (choice.run, choice.step)]

@@ -2,11 +2,10 @@
 
 import numpy as np
 import torch
-from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
-from pseudoword.base.stable_diffusion import StableDiffusion
+from pseudoword.base.interface import Base
 from pseudoword.draws import Stream, generator
 from pseudoword.prompts import Vocabulary
 
@@ -22,26 +21,19 @@ def starting_noise(shape: tuple[int, ...], prompt: int, seed: int) -> Tensor:
 
 @torch.no_grad()
 def draw(
-    pipeline: StableDiffusionPipeline, base: StableDiffusion, vocabulary: Vocabulary, vectors: Tensor,
+    base: Base, vocabulary: Vocabulary, vectors: Tensor,
     prompts: list[str], seeds: int, shape: tuple[int, ...], inference_steps: int, guidance: float,
 ) -> list[Image.Image]:  # fmt: skip
     """len(prompts) x seeds pictures, the seeds of a prompt together; `shape` (C, H, W) is that of a latent."""
-    pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
-    states = base.encode(vocabulary.encode_all(prompts).to(base.device), vectors.to(base.device))
-    nothing = base.encode(vocabulary.encode_all([""]).to(base.device), vectors.to(base.device))
+    conditioning = base.encode(vocabulary.encode_all(prompts).to(base.device)[:, None, None], vectors.to(base.device))
     jobs = [(prompt, seed) for prompt in range(len(prompts)) for seed in range(seeds)]
     pictures: list[Image.Image] = []
     batch = max(1, min(len(jobs), LATENTS_AT_ONCE // (shape[1] * shape[2])))
     for at in range(0, len(jobs), batch):
         part = jobs[at : at + batch]
         noise = torch.stack([starting_noise(shape, prompt, seed) for prompt, seed in part])
-        pictures += pipeline(
-            prompt_embeds=states[[prompt for prompt, _ in part]],
-            negative_prompt_embeds=nothing.expand(len(part), -1, -1),
-            latents=noise.to(base.device, base.dtype),
-            num_inference_steps=inference_steps,
-            guidance_scale=guidance,
-        ).images
+        told = conditioning[[prompt for prompt, _ in part]]
+        pictures += base.draw(told, None, noise, inference_steps, guidance)
     return pictures
 
 

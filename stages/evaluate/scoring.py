@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pseudoword.base.stable_diffusion import StableDiffusion
+from pseudoword.base.interface import Base
 from pseudoword.draws import Stream, generator
 from pseudoword.latents import Latents
 
@@ -26,7 +26,7 @@ def fixed_noise(latents: Latents, timesteps: int) -> Tensor:
 
 
 @torch.no_grad()
-def deterministic_loss(base: StableDiffusion, latents: Latents, noise: Tensor, ids: Tensor, vectors: Tensor) -> float:
+def deterministic_loss(base: Base, latents: Latents, noise: Tensor, ids: Tensor, vectors: Tensor) -> float:
     """The mean loss over all pictures at the middles of T equal bins of noise levels.
 
     noise    (N, T, C, H, W) of `fixed_noise`
@@ -34,7 +34,7 @@ def deterministic_loss(base: StableDiffusion, latents: Latents, noise: Tensor, i
     vectors  (K, D), the checkpoint
     """
     device, (number, timesteps) = base.device, noise.shape[:2]
-    states = base.encode(ids.to(device), vectors.to(device))
+    states = base.encode(ids.to(device)[:, None, None], vectors.to(device))
     levels = ((torch.arange(timesteps) + 0.5) * base.num_timesteps / timesteps).long()
     t = levels.repeat(number).to(device)
     picture = torch.arange(number).repeat_interleave(timesteps)

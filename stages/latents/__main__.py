@@ -11,8 +11,8 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from tqdm import tqdm
 
+from pseudoword.base.loading import load_vae
 from pseudoword.base.placement import resolve_device
-from pseudoword.base.stable_diffusion import load_vae
 from pseudoword.formats.tensors import save_tensors
 from pseudoword.latents import LATENTS
 from pseudoword.pictures import read_pictures, used_ids

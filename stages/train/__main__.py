@@ -20,9 +20,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from pseudoword.base.interface import Base
+from pseudoword.base.loading import load_base
 from pseudoword.base.location import digest, locate, native_resolution
 from pseudoword.base.placement import resolve_device, resolve_precision
-from pseudoword.base.stable_diffusion import StableDiffusion, load_pipeline
 from pseudoword.captions import read_captions
 from pseudoword.files import write_table, write_text
 from pseudoword.formats.embedding import save_embedding
@@ -42,29 +43,27 @@ CODE = Path(__file__).parents[2]
 AUTO = "auto"
 
 
-def make_run(
-    name: str, settings: Settings, base: StableDiffusion, captions: list[str], first_id: int, steps: int
-) -> Run:
+def make_run(name: str, settings: Settings, base: Base, captions: list[str], first_id: int, steps: int) -> Run:
     """One run of the pack: its vectors' ids start at `first_id`."""
     word, train = settings.word, settings.train
     vectors = vectors_for(len(captions)) if word.vectors == AUTO else int(word.vectors)
-    vocabulary = Vocabulary(base.tokenizer, word.name, first_id, vectors)
+    vocabulary = Vocabulary(base.tokenizers[0], word.name, first_id, vectors)
     templates = read_templates(train.template)
     prompts = [vocabulary.encode_all([fill(line, word.name, caption) for line in templates]) for caption in captions]
     return Run(
         name=name,
         seed=train.seed,
         rates=parse_schedule(train.learn_rate, steps),
-        vectors=initial_vectors(word.init_text, vectors, base.table, base.tokenizer),
+        vectors=initial_vectors(word.init_text, vectors, base.tables[0], base.tokenizers[0]),
         prompts=torch.stack(prompts),
         rescaled=train.norm == "rescale",
         deterministic=train.latents == "deterministic",
     )
 
 
-def make_pack(sweep: dict[str, Settings], base: StableDiffusion, captions: list[str], steps: int) -> list[Run]:
+def make_pack(sweep: dict[str, Settings], base: Base, captions: list[str], steps: int) -> list[Run]:
     pack: list[Run] = []
-    first_id = len(base.table)
+    first_id = len(base.tables[0])
     for name, own in sweep.items():
         pack.append(make_run(name, own, base, captions, first_id, steps))
         first_id += len(pack[-1].vectors)
@@ -97,9 +96,7 @@ def write_run(folder: Path, run: Run, kept: Tensor, records: Tensor, plan: Plan,
     write_text(folder / "settings.json", json.dumps(report, indent=2) + "\n")
 
 
-def describe_run(
-    settings: Settings, run: Run, plan: Plan, base: StableDiffusion, pictures: int, sha: str
-) -> dict[str, Any]:
+def describe_run(settings: Settings, run: Run, plan: Plan, base: Base, pictures: int, sha: str) -> dict[str, Any]:
     """What the run was made with: the settings that it depends on with each `auto` resolved, versions, the model."""
     content = settings.model_dump(mode="json", include={"base", "word", "train"})
     resolved = {
@@ -133,7 +130,7 @@ def describe_run(
     }
 
 
-def run_pack(base: StableDiffusion, pack: list[Run], latents: Latents, plan: Plan, state_file: Path) -> State:
+def run_pack(base: Base, pack: list[Run], latents: Latents, plan: Plan, state_file: Path) -> State:
     """Train with a progress bar, keeping the state on disk."""
     state = load_state(state_file, base.device)
     done = state.step if state else 0
@@ -146,7 +143,7 @@ def run_pack(base: StableDiffusion, pack: list[Run], latents: Latents, plan: Pla
             bar.set_postfix_str("loss " + " ".join(f"{loss:.4f}" for loss in losses[:4]), refresh=False)
             bar.update(state.step - bar.n)
 
-        norm = vocabulary_norm(base.table)
+        norm = vocabulary_norm(base.tables[0])
         return train(base, pack, latents.mean, latents.std, plan, norm, state, save)
 
 
@@ -160,8 +157,8 @@ def main() -> None:
     sweep = runs(settings)
     plan = make_plan(len(captions), len(sweep), device != "cpu", own.steps, own.batch, own.accumulation, own.save_every)
     with alone_on(device):
-        base = StableDiffusion(load_pipeline(settings.base.model, settings.base.revision, device, dtype))
-        check_name(settings.word.name, base.tokenizer)
+        base = load_base(settings.base.model, settings.base.revision, device, dtype)
+        check_name(settings.word.name, base.tokenizers[0])
         pack = make_pack(sweep, base, captions, plan.steps)
         plan = plan.ending(len(run.rates) for run in pack)
         sha = digest(locate(settings.base.model, settings.base.revision))

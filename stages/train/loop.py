@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pseudoword.base.stable_diffusion import StableDiffusion
+from pseudoword.base.interface import Base
 from pseudoword.errors import UserError
 from stages.train.optimizer import RowAdamW, rescale
 from stages.train.plan import Plan
@@ -46,7 +46,7 @@ class Diverged(UserError):
 
 
 def train(
-    base: StableDiffusion,
+    base: Base,
     runs: list[Run],
     mean: Tensor,
     std: Tensor,
@@ -108,7 +108,7 @@ def train(
     return state
 
 
-def _draw(run: Run, updates: range, plan: Plan, base: StableDiffusion, mean: Tensor, prompts: Tensor) -> Samples:
+def _draw(run: Run, updates: range, plan: Plan, base: Base, mean: Tensor, prompts: Tensor) -> Samples:
     return draw_samples(
         run.seed, updates, plan.samples, len(mean), prompts.shape[2], base.num_timesteps, tuple(mean.shape[1:])
     )
@@ -119,7 +119,7 @@ def _to(samples: Samples, device: torch.device) -> Samples:
 
 
 def _loss(
-    base: StableDiffusion, vectors: Tensor, samples: list[Samples], at: int, chosen: slice, mean: Tensor, std: Tensor,
+    base: Base, vectors: Tensor, samples: list[Samples], at: int, chosen: slice, mean: Tensor, std: Tensor,
     prompts: Tensor, drawn: Tensor,
 ) -> Tensor:  # fmt: skip
     """Loss of each run, (R,), summed over the chosen samples of update `at` of the block."""
@@ -131,7 +131,7 @@ def _loss(
     clean = mean[picture] + drawn * std[picture] * of_all("posterior")
     run = torch.arange(len(samples), device=picture.device)[:, None]
     ids = prompts[run, picture, of_all("template")]  # (R, B, L)
-    states = base.encode(ids.flatten(0, 1), vectors)
+    states = base.encode(ids.flatten(0, 1)[:, None, None], vectors)
     loss = base.loss(clean.flatten(0, 1), noise.flatten(0, 1), of_all("t").flatten(), states)
     return loss.view(len(samples), -1).sum(1)
 

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from pseudoword.base.interface import Conditioning
+from pseudoword.base.loading import load_base, load_vae
 from pseudoword.base.location import ModelNotFound, NoNativeResolution, UnknownFamily, locate, native_resolution
 from pseudoword.base.placement import NoSuchDevice, resolve_device
 from pseudoword.base.splice import SplicedEmbedding
-from pseudoword.base.stable_diffusion import StableDiffusion, load_pipeline, load_vae
+from pseudoword.base.stable_diffusion import StableDiffusion
 from pseudoword.formats.embedding import save_embedding
 from pseudoword.prompts import Vocabulary
 from tests.tiny import tiny_stable_diffusion
@@ -33,9 +35,9 @@ def test_the_conditioning_of_training_is_that_of_the_exported_file_in_diffusers(
 ):
     word = torch.randn(vectors, 16, generator=torch.Generator().manual_seed(0))
     base = StableDiffusion(tiny_stable_diffusion(prediction_type))
-    vocabulary = Vocabulary(base.tokenizer, name, len(base.table), vectors)
+    vocabulary = Vocabulary(base.tokenizers[0], name, len(base.tables[0]), vectors)
     prompts = [prompt.replace("snorf", name) for prompt in PROMPTS]
-    ours = base.encode(vocabulary.encode_all(prompts), word)
+    ours = base.encode(vocabulary.encode_all(prompts)[:, None, None], word).states
 
     save_embedding(tmp_path / "word.safetensors", name, word, {})
     pipeline = tiny_stable_diffusion(prediction_type)
@@ -49,10 +51,10 @@ def test_gradient_reaches_the_vectors_and_nothing_else():
     pipeline.text_encoder.requires_grad_(False)
     base = StableDiffusion(pipeline)
     word = torch.randn(2, 16, requires_grad=True)
-    ids = Vocabulary(base.tokenizer, "snorf", len(base.table), 2).encode_all(["a snorf"])
-    base.encode(ids, word).sum().backward()
+    ids = Vocabulary(base.tokenizers[0], "snorf", len(base.tables[0]), 2).encode_all(["a snorf"])
+    base.encode(ids[:, None, None], word).states.sum().backward()
     assert word.grad is not None and (word.grad != 0).all()
-    assert base.table.grad is None
+    assert base.tables[0].grad is None
 
 
 def test_the_gradient_has_the_same_bits_each_time_with_several_threads():
@@ -83,7 +85,7 @@ def test_the_loss_of_v_prediction_vanishes_for_a_model_that_answers_v():
     a = base.alpha_bar[t].view(-1, 1, 1, 1)
     v = a.sqrt() * noise - (1 - a).sqrt() * clean
     base.unet.forward = lambda noisy, t, states: type("Out", (), {"sample": v})()
-    assert float(base.loss(clean, noise, t, torch.zeros(3, 77, 16)).max()) < 1e-10
+    assert float(base.loss(clean, noise, t, Conditioning(torch.zeros(3, 77, 16))).max()) < 1e-10
 
 
 @pytest.mark.parametrize(("sample_size", "expected"), [(4, 32), ([4, 4], 32), (None, None)])
@@ -100,7 +102,7 @@ def test_native_resolution_comes_from_the_configs(tmp_path: Path, sample_size: o
 
 def test_a_folder_with_half_precision_weights_only_loads(tmp_path: Path):
     tiny_stable_diffusion().to(torch.float16).save_pretrained(tmp_path, variant="fp16")
-    assert load_pipeline(str(tmp_path), None, "cpu", torch.float32).unet.dtype is torch.float32
+    assert load_base(str(tmp_path), None, "cpu", torch.float32).unet.dtype is torch.float32
     assert load_vae(str(tmp_path), None, "cpu").dtype is torch.float32
 
 
@@ -109,7 +111,7 @@ def test_a_folder_whose_weights_are_missing_is_named(tmp_path: Path):
     for path in tmp_path.glob("unet/*.safetensors"):
         path.unlink()
     with pytest.raises(ModelNotFound, match=re.escape(str(tmp_path))):
-        load_pipeline(str(tmp_path), None, "cpu", torch.float32)
+        load_base(str(tmp_path), None, "cpu", torch.float32)
 
 
 def test_another_family_is_refused_with_what_was_found(tmp_path: Path):

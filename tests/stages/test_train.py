@@ -19,6 +19,7 @@ import torch
 import yaml
 from torch import Tensor
 
+from pseudoword.base.interface import Conditioning
 from pseudoword.base.stable_diffusion import StableDiffusion
 from pseudoword.errors import UserError
 from pseudoword.formats.embedding import load_embedding
@@ -53,8 +54,8 @@ def make_run(
     steps: int = 12,
     **more: bool,
 ) -> Run:
-    vocabulary = Vocabulary(base.tokenizer, "snorf", first_id, vectors)
-    start = torch.randn(vectors, base.table.shape[1], generator=torch.Generator().manual_seed(seed)) * 0.02
+    vocabulary = Vocabulary(base.tokenizers[0], "snorf", first_id, vectors)
+    start = torch.randn(vectors, base.tables[0].shape[1], generator=torch.Generator().manual_seed(seed)) * 0.02
     prompts = torch.stack([vocabulary.encode_all([prompt, prompt + ", flat"]) for prompt in PROMPTS])
     settings = {"rescaled": False, "deterministic": False} | more
     return Run(f"run{seed}", seed, [rate] * steps, start, prompts, **settings)
@@ -68,7 +69,7 @@ def learn(
     mean = torch.randn(len(PROMPTS), 4, 4, 4, generator=generator)
     std = torch.rand(len(PROMPTS), 4, 4, 4, generator=generator) * 0.2
     plan = replace(make_plan(len(PROMPTS), 1, False, steps, "auto", "auto", 4), batch=batch)
-    return train(base, runs, mean, std, plan, vocabulary_norm(base.table), state, save)
+    return train(base, runs, mean, std, plan, vocabulary_norm(base.tables[0]), state, save)
 
 
 def rows(state: State, runs: list[Run], index: int) -> Tensor:
@@ -81,7 +82,7 @@ def rows(state: State, runs: list[Run], index: int) -> Tensor:
 
 def test_a_run_in_a_pack_ends_where_it_ends_alone():
     base = tiny_base()
-    first = len(base.table)
+    first = len(base.tables[0])
     pack = [
         make_run(base, first, 2, seed=1),
         make_run(base, first + 2, 5, seed=2, rate=0.1),
@@ -95,7 +96,7 @@ def test_a_run_in_a_pack_ends_where_it_ends_alone():
 
 def test_the_split_into_micro_batches_does_not_change_the_result_beyond_rounding():
     base = tiny_base()
-    run = make_run(base, len(base.table))
+    run = make_run(base, len(base.tables[0]))
     torch.testing.assert_close(
         learn(base, [run], batch=1).vectors, learn(base, [run], batch=3).vectors, rtol=1e-3, atol=2e-5
     )
@@ -103,7 +104,7 @@ def test_the_split_into_micro_batches_does_not_change_the_result_beyond_rounding
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not():
     base = tiny_base()
-    run = make_run(base, len(base.table))
+    run = make_run(base, len(base.tables[0]))
     first = learn(base, [run]).vectors
     assert torch.equal(first, learn(base, [run]).vectors)
     assert not torch.equal(first, learn(base, [replace(run, seed=9)]).vectors)
@@ -112,7 +113,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not():
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_learns_in_the_direction_of_full_precision(dtype: torch.dtype):
     full, half = tiny_base(), tiny_base(dtype=dtype)
-    start = make_run(full, len(full.table))
+    start = make_run(full, len(full.tables[0]))
     moved = learn(full, [start]).vectors - start.vectors
     ended = learn(half, [start]).vectors
     assert ended.dtype is torch.float32
@@ -122,9 +123,9 @@ def test_half_precision_learns_in_the_direction_of_full_precision(dtype: torch.d
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
 def test_the_frozen_model_is_bit_identical_after_training(prediction_type: str):
     base = tiny_base(prediction_type)
-    parts = {**base.unet.state_dict(), **{f"text.{k}": v for k, v in base.text_encoder.state_dict().items()}}
+    parts = {**base.unet.state_dict(), **{f"text.{k}": v for k, v in base.text_encoders[0].state_dict().items()}}
     before = {name: value.clone() for name, value in parts.items()}
-    run = make_run(base, len(base.table))
+    run = make_run(base, len(base.tables[0]))
     state = learn(base, [run])
     assert not torch.equal(state.vectors, run.vectors)
     assert all(torch.equal(before[name], value) for name, value in parts.items())
@@ -132,7 +133,7 @@ def test_the_frozen_model_is_bit_identical_after_training(prediction_type: str):
 
 def test_training_from_a_saved_state_ends_with_the_same_bits():
     base = tiny_base()
-    run = make_run(base, len(base.table), steps=25)
+    run = make_run(base, len(base.tables[0]), steps=25)
     saved: list[State] = []
 
     def save(state: State, losses: list[float]) -> None:
@@ -152,7 +153,7 @@ def test_training_from_a_saved_state_ends_with_the_same_bits():
 
 def test_a_run_whose_schedule_ends_early_stands_still_while_the_others_go_on():
     base = tiny_base()
-    first = len(base.table)
+    first = len(base.tables[0])
     short, long = make_run(base, first, seed=1, steps=5), make_run(base, first + 2, seed=2)
     pack = [short, long]
     state = learn(base, pack)
@@ -162,9 +163,9 @@ def test_a_run_whose_schedule_ends_early_stands_still_while_the_others_go_on():
 
 def test_rescaled_vectors_keep_the_vocabularys_norm_and_free_ones_do_not():
     base = tiny_base()
-    norm = vocabulary_norm(base.table)
-    held = learn(base, [make_run(base, len(base.table), rescaled=True)]).vectors.norm(dim=-1)
-    free = learn(base, [make_run(base, len(base.table))]).vectors.norm(dim=-1)
+    norm = vocabulary_norm(base.tables[0])
+    held = learn(base, [make_run(base, len(base.tables[0]), rescaled=True)]).vectors.norm(dim=-1)
+    free = learn(base, [make_run(base, len(base.tables[0]))]).vectors.norm(dim=-1)
     torch.testing.assert_close(held, torch.full_like(held, norm))
     assert (free > 1.2 * norm).all()
 
@@ -172,7 +173,7 @@ def test_rescaled_vectors_keep_the_vocabularys_norm_and_free_ones_do_not():
 def test_a_run_that_is_no_longer_finite_is_named_with_its_update():
     base = tiny_base()
     with pytest.raises(Diverged, match="run 'run0' is no longer finite at update"):
-        learn(base, [make_run(base, len(base.table), rate=1e38)])
+        learn(base, [make_run(base, len(base.tables[0]), rate=1e38)])
 
 
 def test_v_prediction_is_trained_on_v():
@@ -181,7 +182,7 @@ def test_v_prediction_is_trained_on_v():
         base = tiny_base(prediction_type)
         base.unet.forward = lambda noisy, t, states: type("Out", (), {"sample": torch.ones_like(noisy)})()
         one = torch.ones(2, 4, 4, 4)
-        loss = base.loss(one, one, torch.tensor([100, 900]), torch.zeros(2, 77, 16))
+        loss = base.loss(one, one, torch.tensor([100, 900]), Conditioning(torch.zeros(2, 77, 16)))
         assert bool((loss < 1e-6).all()) is perfect
 
 
