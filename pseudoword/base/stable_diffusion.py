@@ -101,18 +101,20 @@ class StableDiffusion:
             states: Tensor = self.text_encoder(ids).last_hidden_state
         return states
 
-    def loss(self, clean: Tensor, noise: Tensor, t: Tensor, states: Tensor) -> Tensor:
-        """Mean squared error of each sample's prediction (Ho et al. 2020, eq. 14; v: Salimans and Ho 2022, eq. 8).
+    def residual(self, clean: Tensor, noise: Tensor, t: Tensor, states: Tensor) -> Tensor:
+        """Prediction minus target of each sample (Ho et al. 2020, eq. 14; v: Salimans and Ho 2022, eq. 8).
 
         clean, noise  (B, C, H, W) float32, latents in the UNet's units
         t             (B,) int64, 0 <= t < num_timesteps
         states        (B, L, D)
-        returns       (B,) float32
+        returns       (B, C, H, W) float32
         """
         alpha_bar = self.alpha_bar[t].view(-1, 1, 1, 1)
         signal, spread = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
         noisy = (signal * clean + spread * noise).to(self.dtype, memory_format=torch.channels_last)
-        predicted = self.unet(noisy, t, states).sample.float()
-        target = noise if self.prediction_type == "epsilon" else signal * noise - spread * clean
-        error: Tensor = (predicted - target).square().mean((1, 2, 3))
-        return error
+        predicted: Tensor = self.unet(noisy, t, states).sample.float()
+        return predicted - (noise if self.prediction_type == "epsilon" else signal * noise - spread * clean)
+
+    def loss(self, clean: Tensor, noise: Tensor, t: Tensor, states: Tensor) -> Tensor:
+        """Mean squared residual of each sample, (B,) float32."""
+        return self.residual(clean, noise, t, states).square().mean((1, 2, 3))

@@ -1,6 +1,6 @@
 """train: the word, learned in R runs that share one UNet batch.
 
-reads   outputs/latents.safetensors, outputs/captions.csv, train.template, the base model
+reads   outputs/latents, outputs/captions.csv, train.template, the base model
 writes  outputs/words/<run>/steps/<word>-<update>.safetensors   the word after each kept update, 0 is the start
         outputs/words/<run>/loss.csv                            step, epoch, loss, learn_rate, norm
         outputs/words/<run>/settings.json                       every setting resolved, versions, counts, device
@@ -27,7 +27,7 @@ from pseudoword.captions import read_captions
 from pseudoword.files import write_table, write_text
 from pseudoword.formats.embedding import save_embedding
 from pseudoword.formats.modelspec import modelspec
-from pseudoword.latents import LATENTS, Latents, read_latents
+from pseudoword.latents import INDEX, LATENTS, Group, read_latents
 from pseudoword.prompts import Vocabulary, fill, read_templates
 from pseudoword.schedule import parse_schedule
 from pseudoword.settings import Settings, load_settings, runs
@@ -133,7 +133,7 @@ def describe_run(
     }
 
 
-def run_pack(base: StableDiffusion, pack: list[Run], latents: Latents, plan: Plan, state_file: Path) -> State:
+def run_pack(base: StableDiffusion, pack: list[Run], latents: Group, plan: Plan, state_file: Path) -> State:
     """Train with a progress bar, keeping the state on disk."""
     state = load_state(state_file, base.device)
     done = state.step if state else 0
@@ -155,6 +155,7 @@ def main() -> None:
     device = resolve_device(settings.base.device)
     dtype = resolve_precision(settings.base.precision, device)
     latents = read_latents()
+    (group,) = latents.groups
     captions = read_captions(latents.ids)
     own = settings.train
     sweep = runs(settings)
@@ -167,12 +168,14 @@ def main() -> None:
         sha = digest(locate(settings.base.model, settings.base.revision))
         code = [*CODE.glob("pseudoword/**/*.py"), *CODE.glob("stages/train/*.py")]
         relevant = [settings.base, settings.word, settings.train, settings.sweep]
-        key = fingerprint(relevant, [LATENTS, own.template], code, sha, device, str(dtype), json.dumps(captions))
+        key = fingerprint(
+            relevant, [LATENTS / INDEX, own.template], code, sha, device, str(dtype), json.dumps(captions)
+        )
         print(
             f"{len(pack)} run{'s' * (len(pack) > 1)} of {plan.steps} updates, {plan.samples} samples each, at most "
             f"{plan.batch} at once, {', '.join(str(len(run.vectors)) for run in pack)} vectors, {device} {dtype}"
         )
-        state = run_pack(base, pack, latents, plan, SCRATCH / key / "state.safetensors")
+        state = run_pack(base, pack, group, plan, SCRATCH / key / "state.safetensors")
     shutil.rmtree(OUT, ignore_errors=True)  # as dvc does before a stage: no run of an earlier sweep stays behind
     kept = state.kept.cpu().split([len(run.vectors) for run in pack], dim=1)
     for at, (run, own_settings) in enumerate(zip(pack, sweep.values(), strict=True)):
