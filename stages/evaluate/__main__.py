@@ -1,6 +1,6 @@
 """evaluate: every checkpoint scored by loss, the shortlist drawn and judged, one chosen.
 
-reads   outputs/words/, outputs/latents.safetensors, outputs/captions.csv, outputs/pictures/, evaluate.prompts,
+reads   outputs/words/, outputs/latents, outputs/captions.csv, outputs/pictures/, evaluate.prompts,
         the base model
 writes  outputs/evaluation/scores.csv, choice.json, metrics.json, sheets/   (see docs/files.md)
 """
@@ -204,6 +204,7 @@ def main() -> None:
     dtype = resolve_precision(settings.base.precision, device)
     latents, checkpoints = read_latents(), read_checkpoints()
     training_template = read_templates(settings.train.template)[0]
+    shape = max(latents.groups, key=lambda group: len(group.rows)).mean.shape[1:]
     judged_by = judge_name(own.judge, settings.base.model, settings.base.revision)
     with alone_on(device):
         judge = Judge.load(judged_by, device)
@@ -213,7 +214,7 @@ def main() -> None:
         losses = score(base, name, latents, training_template, checkpoints, own.timesteps)
         shutil.rmtree(SHEETS, ignore_errors=True)  # as dvc does before a stage
         drawn = shortlisted(checkpoints, losses, own.shortlist)
-        candidates, pictures = draw_and_judge(base, judge, references, name, drawn, latents.mean.shape[1:], own)
+        candidates, pictures = draw_and_judge(base, judge, references, name, drawn, shape, own)
     ceiling = similarity_among(references)
     choice = choose(candidates, ceiling, own.likeness)
     (chosen,) = [c for c in checkpoints if (c.run, c.step) == (choice.run, choice.step)]

@@ -77,7 +77,7 @@ def test_every_promised_file_is_there(project: Path):
     assert (
         len(list((outputs / "pictures").glob("*.png"))) == len(pictures) == len(list(project.glob("data/sample/*.png")))
     )
-    for name in ("drafts.csv", "captions.csv", "latents.safetensors", "words/base/loss.csv", "evaluation/scores.csv",
+    for name in ("drafts.csv", "captions.csv", "latents/index.json", "words/base/loss.csv", "evaluation/scores.csv",
                  "embedding/snorf.safetensors", "report/index.html"):  # fmt: skip
         assert (outputs / name).stat().st_size > 0
     steps = sorted(path.name for path in (outputs / "words/base/steps").iterdir())

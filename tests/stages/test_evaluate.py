@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pseudoword.formats.embedding import save_embedding
-from pseudoword.formats.tensors import save_tensors
+from pseudoword.latents import Encoded, write_latents
 from stages.evaluate.__main__ import main, shortlist
 from stages.evaluate.choice import Candidate, choose, likeness_of, obedience_of
 from stages.evaluate.judge import similarity_among
@@ -118,8 +118,8 @@ def project(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     for name, picture in zip(ids, pixels, strict=True):
         Image.fromarray(picture).save(f"outputs/pictures/{name}.png")
     generator = torch.Generator().manual_seed(0)
-    tensors = {"mean": torch.randn(4, 4, 4, 4, generator=generator), "std": torch.full((4, 4, 4, 4), 0.1)}
-    save_tensors(Path("outputs/latents.safetensors"), tensors, {"ids": json.dumps(ids), "model": "base"})
+    means, std = torch.randn(4, 4, 4, 4, generator=generator), torch.full((4, 4, 4), 0.1)
+    write_latents((Encoded(name, "", mean, std) for name, mean in zip(ids, means, strict=True)), {})
     pd.DataFrame({"id": ids, "caption": ["by the sea", "", "at night", "x"]}).to_csv(
         "outputs/captions.csv", index=False
     )

@@ -23,7 +23,7 @@ from pseudoword.base.interface import Conditioning
 from pseudoword.base.stable_diffusion import StableDiffusion
 from pseudoword.errors import UserError
 from pseudoword.formats.embedding import load_embedding
-from pseudoword.formats.tensors import save_tensors
+from pseudoword.latents import Encoded, write_latents
 from pseudoword.prompts import Vocabulary
 from pseudoword.word import vocabulary_norm
 from stages.train.__main__ import main
@@ -286,8 +286,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(ROOT / "templates", "templates")
     ids = [f"{number:012x}" for number in range(5)]
     generator = torch.Generator().manual_seed(0)
-    tensors = {"mean": torch.randn(5, 4, 4, 4, generator=generator), "std": torch.full((5, 4, 4, 4), 0.1)}
-    save_tensors(Path("outputs/latents.safetensors"), tensors, {"ids": json.dumps(ids), "model": "base"})
+    means, std = torch.randn(5, 4, 4, 4, generator=generator), torch.full((4, 4, 4), 0.1)
+    write_latents((Encoded(name, "", mean, std) for name, mean in zip(ids, means, strict=True)), {})
     captions = ["by the sea", "", "in a cave", "at night", "null"]
     pd.DataFrame({"id": ids, "caption": captions}).to_csv("outputs/captions.csv", index=False)
     write_params({"train": {"steps": 30}})

@@ -1,0 +1,43 @@
+"""Pictures through the VAE, in batches of one shape."""
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+AT_ONCE = 4
+PIXELS_AT_ONCE = AT_ONCE * 256 * 256  # four pictures of 256 px, one of 512: a larger one fills a GPU by itself
+
+Item = TypeVar("Item")
+
+
+def batch_for(width: int, height: int) -> int:
+    """How many pictures of this shape go through the VAE at once."""
+    return max(1, min(AT_ONCE, PIXELS_AT_ONCE // (width * height)))
+
+
+def batches(items: list[Item], shapes: list[tuple[int, int]]) -> Iterator[list[Item]]:
+    """`items` in batches of one (width, height), each as long as `batch_for` lets it."""
+    for shape in sorted(set(shapes)):
+        own = [item for item, its in zip(items, shapes, strict=True) if its == shape]
+        step = batch_for(*shape)
+        yield from (own[at : at + step] for at in range(0, len(own), step))
+
+
+@torch.no_grad()
+def encode(vae: AutoencoderKL, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """(n, 3, H, W) in [-1, 1] -> mean and standard deviation, (n, C, h, w) float32 each, in the UNet's units.
+
+    A batch is filled up to the length for its shape: torch picks its convolutions by the batch's shape, so a picture
+    alone would not get the bits that it gets among others.
+    """
+    scale, shift = vae.config.scaling_factor, vae.config.get("shift_factor") or 0.0
+    number, full = len(pictures), batch_for(pictures.shape[3], pictures.shape[2])
+    filled = torch.cat([pictures, pictures[-1:].expand(full - number, -1, -1, -1)])
+    posterior = vae.encode(filled.to(vae.device, vae.dtype)).latent_dist
+    mean = (posterior.mean[:number].float().cpu() - shift) * scale
+    # From the logarithm, so that a VAE of half precision does not round the standard deviation once more.
+    std = (0.5 * posterior.logvar[:number].float().cpu()).exp() * scale
+    return mean, std
