@@ -136,12 +136,12 @@ def _toyworld_fits(width: int) -> bool:
 def _show_nearest(vectors: "Tensor", base: str) -> None:
     from torch.nn.functional import cosine_similarity
 
-    from pseudoword.word import vocabulary_norm
+    from pseudoword.word import vocabulary_norms
 
     tokenizer, table = _vocabulary(base)
     if table.shape[1] != vectors.shape[1]:
         raise WrongWidth(vectors.shape[1], base, table.shape[1])
-    print(f"nearest  in {printable(base)}, whose words have a norm of {vocabulary_norm(table):.3f}")
+    print(f"nearest  in {printable(base)}, whose words have a norm of {vocabulary_norms([table])[0]:.3f}")
     for row, vector in enumerate(vectors):
         nearest = cosine_similarity(table, vector.unsqueeze(0)).topk(NEAREST)
         words = tokenizer.convert_ids_to_tokens(nearest.indices.tolist())
@@ -216,8 +216,8 @@ def create(options: argparse.Namespace) -> None:
 
     check_target(options.out, options.overwrite)
     tokenizer, table = _vocabulary(options.base)
-    check_name(options.name, tokenizer)
-    vectors = initial_vectors(options.init_text, options.vectors, table, tokenizer)
+    check_name(options.name, tokenizer, overwrite=True)
+    vectors = initial_vectors(options.init_text, options.vectors, [table], [tokenizer])
     origin = {"pseudoword.init_text": options.init_text, "pseudoword.base_model": options.base, "pseudoword.step": "0"}
     embedding = Embedding(options.name, vectors, origin)
     write_embedding(options.out, embedding, overwrite=options.overwrite)

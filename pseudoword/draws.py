@@ -18,6 +18,8 @@ class Stream(IntEnum):
     SAMPLE = 2
     SCORE = 3
     PICTURE = 4
+    POSTERIOR = 5
+    EVALUATION = 6
 
 
 def generator(seed: int, stream: Stream, a: int = 0, b: int = 0) -> Generator:

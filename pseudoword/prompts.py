@@ -1,9 +1,14 @@
 """From a template and a caption to token ids with the word's vectors in their places."""
 
 import re
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import CLIPTokenizer
 
@@ -21,7 +26,7 @@ class PromptTooLong(UserError):
     def __init__(self, prompt: str, tokens: int, limit: int) -> None:
         super().__init__(
             f"the prompt '{prompt}' takes {tokens} tokens with the word's vectors in it; the model reads {limit}. "
-            "Shorten the caption or the template, or lower word.vectors."
+            "Shorten the caption or the template, or lower word.vectors; train.long_prompts: window reads longer ones."
         )
 
 
@@ -52,28 +57,67 @@ def without_name(template: str) -> str:
 
 
 class Vocabulary:
-    """A tokenizer that knows one more word, whose K vectors have the ids `first_id` to `first_id + K - 1`.
+    """Tokenizers that know one more word, whose K vectors have the ids `first` to `first + K - 1` in each of them.
 
-    `first_id` is the size of the text encoder's token table, plus the vectors of other runs before this one.
+    Letters in shapes: E text encoders, W windows, L tokens of a window (77).
     """
 
-    def __init__(self, tokenizer: CLIPTokenizer, name: str, first_id: int, vectors: int) -> None:
-        self.tokenizer = tokenizer
-        self.ids = list(range(first_id, first_id + vectors))
+    def __init__(
+        self, tokenizers: Sequence[CLIPTokenizer], first_ids: Sequence[int], name: str, vectors: int, windows: int = 1
+    ) -> None:
+        """`first_ids`: each encoder's token table's length, plus the vectors of other runs before this one."""
+        self.tokenizers = tokenizers
+        self.words = [list(range(first, first + vectors)) for first in first_ids]
+        self.windows = windows
         self.pattern = re.compile(rf"(?<![\w]){re.escape(name)}(?![\w])", re.IGNORECASE)
+        # A caption comes back with every pass over the pictures.
+        self._known = lru_cache(maxsize=4096)(self._encode)
 
-    def encode(self, prompt: str) -> list[int]:
-        """Token ids of one prompt, framed and padded to the model's length. Raises PromptTooLong, never cuts."""
-        middle: list[int] = []
-        for at, text in enumerate(self.pattern.split(prompt)):
-            middle += self.ids if at else []
-            middle += self.tokenizer(text, add_special_tokens=False)["input_ids"] if text.strip() else []
-        length: int = self.tokenizer.model_max_length
-        if len(middle) > length - 2:
-            raise PromptTooLong(prompt, len(middle), length - 2)
-        framed = [self.tokenizer.bos_token_id, *middle, self.tokenizer.eos_token_id]
-        return framed + [self.tokenizer.pad_token_id] * (length - len(framed))
+    def encode(self, prompt: str) -> NDArray[np.int64]:
+        """Token ids of one prompt, framed and padded, (E, W, L). Raises PromptTooLong, never cuts."""
+        return self._known(prompt)
 
     def encode_all(self, prompts: list[str]) -> Tensor:
-        """(B, L) int64."""
-        return torch.tensor([self.encode(prompt) for prompt in prompts])
+        """(B, E, W, L) int64."""
+        return torch.from_numpy(np.stack([self.encode(prompt) for prompt in prompts]))
+
+    def lengths(self, prompt: str) -> tuple[int, int]:
+        """How many tokens a prompt takes, and how many its longest word."""
+        words = [len(word) for word in self._split(prompt, 0)]
+        return sum(words), max(words, default=0)
+
+    def _encode(self, prompt: str) -> NDArray[np.int64]:
+        framed = np.empty((len(self.tokenizers), self.windows, self.tokenizers[0].model_max_length), np.int64)
+        for encoder, tokenizer in enumerate(self.tokenizers):
+            filled = self._windows(prompt, encoder)
+            if len(filled) > self.windows:
+                room = self.windows * (framed.shape[2] - 2)
+                raise PromptTooLong(prompt, sum(map(len, filled)), room)
+            framed[encoder] = tokenizer.pad_token_id
+            for window in range(self.windows):
+                middle = filled[window] if window < len(filled) else []
+                row = [tokenizer.bos_token_id, *middle, tokenizer.eos_token_id]
+                framed[encoder, window, : len(row)] = row
+        return framed
+
+    def _windows(self, prompt: str, encoder: int) -> list[list[int]]:
+        """The prompt's ids cut into windows between words, never inside one and never inside the new word."""
+        room = self.tokenizers[encoder].model_max_length - 2
+        filled: list[list[int]] = [[]]
+        for word in self._split(prompt, encoder):
+            if len(filled[-1]) + len(word) > room:
+                filled.append([])
+            filled[-1] += word
+        return filled
+
+    def _split(self, prompt: str, encoder: int) -> list[list[int]]:
+        """The ids of each word of the prompt; a word may take several."""
+        tokenizer = self.tokenizers[encoder]
+        words: list[list[int]] = []
+        for at, text in enumerate(self.pattern.split(prompt)):
+            words += [self.words[encoder]] if at else []
+            ids = tokenizer(text, add_special_tokens=False)["input_ids"] if text.strip() else []
+            ends = [token.endswith("</w>") for token in tokenizer.convert_ids_to_tokens(ids)]
+            starts = [0, *(place + 1 for place, end in enumerate(ends) if end)]
+            words += [ids[start:end] for start, end in pairwise([*starts, len(ids)]) if end > start]
+        return words

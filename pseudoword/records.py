@@ -35,6 +35,7 @@ class RunRecord(Record):
     auto: list[str] = []
     pictures: int
     samples_per_update: int
+    windows: int = 1
     versions: dict[str, str]
     device: str
     precision: str

@@ -1,4 +1,6 @@
-"""The learning-rate schedule text of A1111's users: `0.05:10, 0.02:20, 0.005`."""
+"""What changes from update to update: the staircase text of A1111's users, `0.05:10, 0.02:20, 0.005`, and its shape."""
+
+import math
 
 
 class BadSchedule(ValueError):
@@ -25,6 +27,27 @@ def parse_schedule(text: str, steps: int) -> list[float]:
         rate, end = _parse_item(item, steps)
         rates += [rate] * (min(end, steps) - len(rates))
     return rates
+
+
+def shaped(rates: list[float], warm_up: int, decay: str) -> list[float]:
+    """The rates after a linear rise over the first `warm_up` updates, and along half a cosine to zero for `cosine`.
+
+    The first update has 1/warm_up of its rate, update `warm_up` all of it. `cosine` falls from there and would reach
+    zero one update after the last (Loshchilov and Hutter 2017, eq. 5, one cycle).
+    """
+    falling = len(rates) - warm_up
+
+    def factor(update: int) -> float:
+        if update < warm_up:
+            return (update + 1) / warm_up
+        return (1 + math.cos(math.pi * (update - warm_up) / falling)) / 2 if decay == "cosine" else 1.0
+
+    return [rate * factor(update) for update, rate in enumerate(rates)]
+
+
+def lasting(values: list[float], steps: int) -> list[float]:
+    """The values of a schedule that ends no training: the last one goes on to update `steps`."""
+    return values + [values[-1]] * (steps - len(values))
 
 
 def _parse_item(item: str, steps: int) -> tuple[float, int]:

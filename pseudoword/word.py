@@ -1,11 +1,18 @@
 """The word: how many vectors it has, where they start, and whether its name is free."""
 
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+
 import torch
 from torch import Tensor
 from transformers import CLIPTokenizer
 
 from pseudoword.errors import UserError
+from pseudoword.formats.embedding import Embedding
+from pseudoword.formats.reading import read_embedding
 
+EMBEDDINGS = Path("data/embeddings")
 # (at most so many pictures, vectors), as the guides of textual inversion's users give it.
 VECTORS_BY_PICTURES = ((10, 2), (30, 5), (60, 8), (100, 10))
 MANY_PICTURES_VECTORS = 12
@@ -19,22 +26,50 @@ class NameTaken(UserError):
         )
 
 
+class NameInUse(UserError):
+    def __init__(self, name: str, path: Path) -> None:
+        super().__init__(
+            f"word.name: {path} has the name '{name}' already. Choose another, or set word.overwrite: true."
+        )
+
+
+class BadStart(UserError):
+    def __init__(self, path: Path, found: str, wanted: str) -> None:
+        super().__init__(f"word.init_file: {path} has {found}, wanted {wanted}.")
+
+
 def vectors_for(pictures: int) -> int:
     """How many vectors `auto` means."""
     return next((vectors for most, vectors in VECTORS_BY_PICTURES if pictures <= most), MANY_PICTURES_VECTORS)
 
 
-def check_name(name: str, tokenizer: CLIPTokenizer) -> None:
-    """Raise NameTaken if the tokenizer has the whole name as one token."""
+def check_name(name: str, tokenizer: CLIPTokenizer, overwrite: bool, folder: Path = EMBEDDINGS) -> list[str]:
+    """The words of the vocabulary that the name could be mistaken for, nearest first, at most three.
+
+    Raises NameTaken if the tokenizer has the whole name as one token, and NameInUse if an embedding in `folder` has it
+    and `overwrite` is false.
+    """
     if len(tokenizer.tokenize(name)) == 1:
         raise NameTaken(name)
+    for path in sorted(folder.iterdir()) if folder.is_dir() and not overwrite else []:
+        if path.stem.lower() == name:
+            raise NameInUse(name, path)
+    words = [token.removesuffix("</w>") for token in tokenizer.get_vocab() if token.endswith("</w>")]
+    return difflib.get_close_matches(name, [word for word in words if abs(len(word) - len(name)) < 2], 3, 0.85)
 
 
-def initial_vectors(init_text: str, vectors: int, table: Tensor, tokenizer: CLIPTokenizer) -> Tensor:
+def initial_vectors(
+    init_text: str, vectors: int, tables: Sequence[Tensor], tokenizers: Sequence[CLIPTokenizer]
+) -> Tensor:
     """(K, D) float32: the embeddings of the text's tokens spread over the vectors, row i from token floor(i T / K).
 
-    `init_text` may have any number of tokens; those beyond K are dropped. Empty gives zeros.
+    `init_text` may have any number of tokens; those beyond K are dropped. Empty gives zeros. With several encoders
+    their embeddings lie side by side.
     """
+    return torch.cat([_spread(init_text, vectors, *pair) for pair in zip(tables, tokenizers, strict=True)], dim=1)
+
+
+def _spread(init_text: str, vectors: int, table: Tensor, tokenizer: CLIPTokenizer) -> Tensor:
     ids = tokenizer(init_text, add_special_tokens=False)["input_ids"][:vectors] if init_text.strip() else []
     if not ids:
         return torch.zeros(vectors, table.shape[1], device=table.device)
@@ -42,6 +77,36 @@ def initial_vectors(init_text: str, vectors: int, table: Tensor, tokenizer: CLIP
     return table[torch.tensor(spread, device=table.device)].detach().float().clone()
 
 
-def vocabulary_norm(table: Tensor) -> float:
-    """Mean Euclidean norm of the token embeddings."""
-    return float(table.detach().float().norm(dim=-1).mean())
+def stored_vectors(file: Path, vectors: int | None, widths: Sequence[int], folder: Path = EMBEDDINGS) -> Tensor:
+    """(K, sum of widths) float32 from an embedding file of any format that is read here.
+
+    Raises BadStart when it is of another base model, or has other than `vectors` rows (None: any number).
+    """
+    path = folder / file
+    found = _parts(read_embedding(path))
+    if [part.shape[1] for part in found] != list(widths):
+        sizes = " and ".join(str(part.shape[1]) for part in found)
+        raise BadStart(path, f"vectors of {sizes} numbers", f"{' and '.join(map(str, widths))} for this base model")
+    if vectors not in (None, len(found[0])):
+        raise BadStart(path, f"{len(found[0])} vectors", f"word.vectors, which is {vectors}; auto takes what is there")
+    return torch.cat(found, dim=1)
+
+
+def _parts(embedding: Embedding) -> list[Tensor]:
+    return [embedding.vectors] if embedding.vectors_g is None else [embedding.vectors, embedding.vectors_g]
+
+
+def side_by_side(embedding: Embedding) -> Tensor:
+    """(K, sum of widths), as the base model's `encode` takes it."""
+    return torch.cat(_parts(embedding), dim=1)
+
+
+def to_embedding(name: str, vectors: Tensor, widths: Sequence[int], metadata: dict[str, str]) -> Embedding:
+    """The word of vectors (K, sum of widths), of one encoder or SDXL's two."""
+    parts = [part.detach().cpu().float().contiguous() for part in vectors.split(list(widths), dim=1)]
+    return Embedding(name, parts[0], metadata, *parts[1:])
+
+
+def vocabulary_norms(tables: Sequence[Tensor]) -> list[float]:
+    """Mean Euclidean norm of each encoder's token embeddings."""
+    return [float(table.detach().float().norm(dim=-1).mean()) for table in tables]

@@ -20,6 +20,14 @@ except ImportError:  # Windows has no flock; there two stages on one GPU are the
 PR_SET_PDEATHSIG = 1
 
 
+class Interrupted(UserError):
+    """The stage was asked to stop and has saved what it needs to go on."""
+
+    def __init__(self, signal_number: int, what: str) -> None:
+        super().__init__(f"stopped by {signal.Signals(signal_number).name}: {what}")
+        self.exit_code = 128 + signal_number  # as a shell reports it
+
+
 def run_stage(main: Callable[[], None]) -> None:
     """Run a stage's `main`. A UserError becomes one message on stderr and exit code 1, without a traceback."""
     _die_with_parent()
@@ -29,7 +37,26 @@ def run_stage(main: Callable[[], None]) -> None:
         main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(error.exit_code if isinstance(error, Interrupted) else 1)
+
+
+@contextmanager
+def stop_requests() -> Iterator[Callable[[], int]]:
+    """Yield a function that tells which of SIGINT and SIGTERM has come, 0 for none; a second one stops at once."""
+    came: list[int] = []
+
+    def note(number: int, _: object) -> None:
+        if came:
+            signal.signal(number, before[signal.Signals(number)])
+            signal.raise_signal(number)
+        came.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: came[0] if came else 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _die_with_parent() -> None:

@@ -106,7 +106,7 @@ class Base(ABC):
         alpha_bar = self.alpha_bar[t].view(-1, 1, 1, 1)
         signal, spread = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
         noisy = (signal * clean + spread * noise).to(self.dtype, memory_format=torch.channels_last)
-        predicted = self.predict(noisy, t, conditioning).float()
+        predicted = self.predict(noisy, t, conditioning).to(clean.dtype)
         target = noise if self.prediction_type == "epsilon" else signal * noise - spread * clean
         return predicted - target
 

@@ -1,12 +1,9 @@
 """The picture that carries a word: its name and counts written over a plain ground or over a picture."""
 
-from pathlib import Path
-
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from pseudoword.formats.embedding import Embedding
-from pseudoword.formats.picture import open_card
 
 SIDE, GROUND = 512, (96, 120, 140)  # px, RGB
 PADDING, OPACITY = 10, 230  # px, of 255
@@ -14,15 +11,23 @@ LARGEST = 72  # pt
 PRINTABLE = 60  # characters of a name that are shown
 
 
-def draw_card(embedding: Embedding, picture: Path | None = None) -> Image.Image:
-    """RGB: `picture`, or a plain square without one, with `<name>` at its head and vectors and steps at its foot."""
-    ground = open_card(picture) if picture else Image.new("RGB", (SIDE, SIDE), GROUND)
+def draw_card(embedding: Embedding, picture: Image.Image | None = None) -> Image.Image:
+    """RGB: `picture`, or a plain square without one, with `<name>` at its head; at its foot what the base model is
+    called, the start of its hash, and how many vectors and steps."""
+    ground = picture.convert("RGB") if picture else Image.new("RGB", (SIDE, SIDE), GROUND)
     card = Image.composite(Image.new("RGB", ground.size), ground, _shade(*ground.size))
+    told = embedding.metadata
     title = "".join(letter if letter.isprintable() else "?" for letter in embedding.name.strip("<>")[:PRINTABLE])
-    steps = embedding.metadata.get("step") or embedding.metadata.get("pseudoword.step")
+    steps = told.get("step") or told.get("pseudoword.step")
+    model, sha = told.get("pseudoword.base_model", ""), told.get("pseudoword.base_sha256", "")
     _write(card, f"<{title}>", (PADDING, PADDING), "la", card.width * 3 // 4)
-    foot = f"{len(embedding.vectors)}v" + (f" {steps}s" if steps else "")
-    _write(card, foot, (card.width - PADDING, card.height - PADDING), "rd", card.width // 3)
+    foot = card.height - PADDING
+    third = card.width // 3
+    _write(card, model.rstrip("/").rpartition("/")[2][:PRINTABLE], (PADDING, foot), "ld", third)
+    _write(card, f"[{sha[:10]}]" if sha else "", (card.width // 2, foot), "md", third)
+    _write(
+        card, f"{len(embedding.vectors)}v" + (f" {steps}s" if steps else ""), (card.width - PADDING, foot), "rd", third
+    )
     return card
 
 
@@ -35,6 +40,8 @@ def _shade(width: int, height: int) -> Image.Image:
 
 def _write(card: Image.Image, text: str, at: tuple[int, int], anchor: str, width: int) -> None:
     """White text, as large as fits into `width` px."""
+    if not text:
+        return
     drawing = ImageDraw.Draw(card, "RGBA")
     probe = drawing.textlength(text, font=ImageFont.load_default(LARGEST)) / LARGEST
     font = ImageFont.load_default(max(1, min(LARGEST, (width - 4 * PADDING) / probe)))

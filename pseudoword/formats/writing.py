@@ -7,7 +7,7 @@ from pseudoword.formats.a1111 import save_bin, save_pt
 from pseudoword.formats.card import draw_card
 from pseudoword.formats.embedding import Embedding
 from pseudoword.formats.keyed import to_keyed
-from pseudoword.formats.picture import save_picture
+from pseudoword.formats.picture import open_card, save_picture
 from pseudoword.formats.tensors import save_tensors
 
 EXTENSIONS = (".safetensors", ".pt", ".bin", ".png")
@@ -38,7 +38,7 @@ def write_embedding(path: Path, embedding: Embedding, picture: Path | None = Non
     if picture and kind != ".png":
         raise NoPictureWanted(path)
     if kind == ".png":
-        save_picture(path, embedding, draw_card(embedding, picture))
+        save_picture(path, embedding, draw_card(embedding, open_card(picture) if picture else None))
     elif kind == ".safetensors":
         save_tensors(path, to_keyed(embedding), embedding.metadata)
     else:

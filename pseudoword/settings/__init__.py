@@ -89,7 +89,16 @@ def _with(settings: Settings, changes: dict[str, Any]) -> Settings:
     return Settings.model_validate(content)
 
 
-SWEPT = ("word.vectors", "word.init_text", "train.learn_rate", "train.norm", "train.latents", "train.seed")
+# What differs between runs that share a UNet batch. The rest of train is common to all of them.
+SWEPT = (
+    "word.vectors", "word.init_text", "word.init_file",
+    *(f"train.{key}" for key in (
+        "template", "learn_rate", "warm_up", "decay", "weight_decay", "betas", "eps", "clip", "clip_at", "norm", "pull",
+        "average", "loss", "huber_delta", "min_snr_gamma", "noise_offset", "timesteps", "latents", "shuffle_tags",
+        "tag_dropout", "caption_dropout", "seed",
+    )),
+)  # fmt: skip
+TEMPLATES = Path("templates/training")
 
 
 def _sweep_problems(settings: Settings) -> list[str]:
@@ -100,7 +109,10 @@ def _sweep_problems(settings: Settings) -> list[str]:
             continue
         for value in values:
             try:
-                _with(settings, {axis: value})
+                swept = _with(settings, {axis: value})
+                # DVC watches the one template of the section and this folder; another file could change unnoticed.
+                if axis == "train.template" and swept.train.template.parent != TEMPLATES:
+                    problems.append(f"sweep: {axis}: found '{value}', wanted a file in {TEMPLATES}")
             except ValidationError as error:
                 problems += [f"sweep: {line}" for line in _explain(error.errors())]
     return problems
@@ -121,8 +133,7 @@ def _problem(error: ErrorDetails) -> tuple[str, str, str]:
     if error["type"] == "extra_forbidden":
         known = _keys_of(keys[:-1])
         return ".".join(keys), f"unknown key{_nearest(keys[-1], known)}; ", f"valid here: {', '.join(known)}"
-    # Union members ("constrained-int", "literal['auto']") are part of pydantic's location but no key of the file.
-    path = ".".join(keys[:2])
+    path = _path_of(keys)
     if error["type"] == "missing":
         return path, "", "missing"
     found = f"found {error['input']!r}, wanted "
@@ -136,6 +147,15 @@ def _problem(error: ErrorDetails) -> tuple[str, str, str]:
         .removeprefix("input should be ")
         .replace("string should match", "text that matches"),
     )
+
+
+def _path_of(keys: list[str]) -> str:
+    """The key of the file; union members ("constrained-int", "literal['auto']") and indices are in pydantic's only."""
+    known = 2 if keys[0] == "sweep" else 1
+    while known < len(keys) and keys[known] in _keys_of(keys[:known]):
+        known += 1
+    # A missing key is in nobody's list of what is there, and still the key that is meant.
+    return ".".join(keys[: max(known, min(2, len(keys)))])
 
 
 def _keys_of(path: list[str]) -> list[str]:

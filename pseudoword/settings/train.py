@@ -7,6 +7,52 @@ from pydantic import Field
 
 from pseudoword.settings.fields import Auto, PositiveInt, ScheduleText, Section
 
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]
+BelowOne = Annotated[float, Field(strict=True, ge=0, lt=1)]
+NotNegative = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(strict=True, ge=0)]
+Side = Auto | Annotated[int, Field(strict=True, ge=32, le=4096, multiple_of=8)]
+
+
+class EarlyStop(Section):
+    """DVAR (Voronov et al. 2023): stop when the deterministic loss has stopped varying."""
+
+    enabled: bool = Field(
+        default=False, strict=True, description="End a run when its deterministic loss has levelled out."
+    )
+    every: PositiveInt = Field(default=5, description="Updates between two looks at the deterministic loss.")
+    window: PositiveInt = Field(default=100, description="Updates over which the loss must have levelled out.")
+    threshold: Share = Field(
+        default=0.15, description="Variance over the window as a share of the variance since the start."
+    )
+    floor: PositiveInt = Field(default=100, description="No run ends before this update; train.steps is the cap.")
+
+
+class Preview(Section):
+    """Pictures of the word while it learns; they take part in no training draw."""
+
+    every: Count = Field(default=0, description="Updates between two previews; 0 draws none.")
+    prompt: str | None = Field(
+        default=None, description="With [name] for the word. null: the run's first training prompt."
+    )
+    negative: str = Field(default="", description="What the picture should not show.")
+    inference_steps: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(
+        default=20, description="Sampling steps."
+    )
+    sampler: Literal["dpm++2m", "dpm++2m-karras", "euler", "ddim"] = Field(
+        default="dpm++2m", description="Sampling method."
+    )
+    guidance: Annotated[float, Field(strict=True, ge=1, allow_inf_nan=False)] = Field(
+        default=7.0, description="Classifier-free guidance."
+    )
+    seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = Field(
+        default=0, description="Same noise for every preview."
+    )
+    width: Side = Field(default="auto", description="px. auto: what the base model was trained on.")
+    height: Side = Field(default="auto", description="px. auto: what the base model was trained on.")
+    embed: bool = Field(default=True, strict=True, description="Put the word itself into each PNG, as A1111 does.")
+
 
 class Train(Section):
     template: Path = Field(description="One prompt a line, with [name] and optionally [filewords].")
@@ -18,12 +64,55 @@ class Train(Section):
     learn_rate: ScheduleText = Field(
         "0.005", description="One rate, or a schedule 'RATE:END, RATE:END, RATE'; END is the last update at that rate."
     )
-    norm: Literal["rescale", "free"] = Field(
+    warm_up: Count = Field(0, description="Updates over which the rate rises from zero.")
+    decay: Literal["constant", "cosine"] = Field(
+        "constant", description="constant: as learn_rate says. cosine: that, falling to zero along half a cosine."
+    )
+    weight_decay: NotNegative = Field(0.0, description="AdamW's decay of the vectors towards zero.")
+    betas: tuple[BelowOne, BelowOne] = Field((0.9, 0.999), description="AdamW's memory of gradient and its square.")
+    eps: Positive = Field(1e-8, description="AdamW's smallest spread.")
+    clip: Literal["none", "value", "norm"] = Field(
+        "none", description="value: each number of the gradient; norm: the gradient of all the run's vectors together."
+    )
+    clip_at: ScheduleText = Field("0.1", description="Where to clip: one number, or a schedule as for learn_rate.")
+    norm: Literal["rescale", "direction", "free"] = Field(
         "rescale",
-        description="rescale: hold each vector at the vocabulary's mean norm. free: as the optimiser leaves it.",
+        description="rescale: hold each vector at the vocabulary's mean norm. direction: that, and learn the direction "
+        "alone on the sphere (DTI). free: as the optimiser leaves it.",
     )
-    latents: Literal["random", "deterministic"] = Field(
-        "random", description="Draw from the VAE posterior at each use, or always take its mean."
+    pull: NotNegative = Field(1e-4, description="With norm: direction, the pull towards the init text (DTI's kappa).")
+    average: BelowOne = Field(0.0, description="Decay of a moving average (EMA) that is saved in place of the vectors.")
+    loss: Literal["mse", "huber"] = Field("mse", description="Of the noise prediction; huber forgives outliers.")
+    huber_delta: Positive = Field(0.1, description="With loss: huber, the error above which it grows linearly.")
+    min_snr_gamma: Positive | None = Field(
+        None, description="Weigh noise levels by min(SNR, gamma) (Hang et al. 2023); 5 is usual. null: all alike."
     )
+    noise_offset: NotNegative = Field(0.0, description="Noise that is equal over a whole channel; 0.05 is usual.")
+    timesteps: Literal["stratified", "independent"] = Field(
+        "stratified", description="stratified: one noise level from each of as many bins as an update has samples."
+    )
+    latents: Literal["random", "once", "deterministic"] = Field(
+        "random",
+        description="random: draw from the VAE posterior at each use. once: one draw for each picture. deterministic: "
+        "its mean.",
+    )
+    shuffle_tags: bool = Field(False, strict=True, description="Put a caption's parts between commas in a new order.")
+    tag_dropout: Share = Field(0.0, description="Chance of each part of a caption to be left out.")
+    caption_dropout: Share = Field(0.0, description="Chance of a whole caption to be left out.")
+    long_prompts: Literal["refuse", "window"] = Field(
+        "refuse",
+        description="Of more than 75 tokens. refuse: stop before any work. window: read in windows of 75, as A1111 "
+        "does; diffusers reads the first window only.",
+    )
+    early_stop: EarlyStop = EarlyStop()
+    preview: Preview = Preview()
     save_every: Auto | PositiveInt = Field("auto", description="Updates between checkpoints. auto: 15 of them in all.")
+    log_every: PositiveInt = Field(1, description="Updates between two rows of loss.csv.")
+    tensorboard: bool = Field(False, strict=True, description="Also write scalars and previews for TensorBoard.")
+    gradient_checkpointing: Auto | bool = Field(
+        "auto", description="Less memory for a third more time. auto: only when one picture does not fit without."
+    )
+    compile: bool = Field(
+        False, strict=True, description="torch.compile the UNet: minutes first, then faster on a GPU."
+    )
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = Field(0, description="Key of every random draw.")

@@ -1,5 +1,6 @@
 """Section word."""
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -12,6 +13,13 @@ def _lower_case(name: str) -> str:
     if name != name.lower():
         raise ValueError(f"lower case, because diffusers finds no other names; for example '{name.lower()}'")
     return name
+
+
+def _file_name(path: Path) -> Path:
+    # The folder is one that DVC watches: a file elsewhere could change unnoticed.
+    if len(path.parts) != 1 or path.name in ("..", "."):
+        raise ValueError("the name of a file in data/embeddings, without a folder")
+    return path
 
 
 class Word(Section):
@@ -27,3 +35,7 @@ class Word(Section):
     init_text: str = Field(
         "*", description="Words to start from, best the plain name of the thing. Empty starts from zeros."
     )
+    init_file: Annotated[Path, AfterValidator(_file_name)] | None = Field(
+        None, description="An embedding file in data/embeddings to start from in place of init_text."
+    )
+    overwrite: bool = Field(False, strict=True, description="Allow a name that a file in data/embeddings has already.")

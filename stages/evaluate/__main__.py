@@ -26,12 +26,14 @@ from pseudoword.base.placement import resolve_device, resolve_precision
 from pseudoword.captions import read_captions
 from pseudoword.errors import UserError
 from pseudoword.files import save_with, write_table, write_text
-from pseudoword.formats.embedding import load_embedding
+from pseudoword.formats.reading import read_embedding
 from pseudoword.latents import Latents, read_latents
 from pseudoword.pictures import open_pictures
 from pseudoword.prompts import Vocabulary, fill, read_templates, without_name
+from pseudoword.records import RunRecord, read_record
 from pseudoword.settings import load_settings
 from pseudoword.settings.evaluate import Evaluate
+from pseudoword.word import side_by_side
 from stages._runtime import alone_on, run_stage
 from stages.evaluate.choice import Candidate, Choice, choose
 from stages.evaluate.drawing import contact_sheet, draw
@@ -53,15 +55,19 @@ class Checkpoint:
     run: str
     step: int
     file: Path
-    vectors: Tensor
+    vectors: Tensor  # (K, sum of the encoders' widths)
+    windows: int  # that its prompts were read in
 
 
 def read_checkpoints() -> list[Checkpoint]:
     """All checkpoints of all runs, by run and step."""
     found = []
-    for path in WORDS.glob("*/steps/*.safetensors"):
-        step = int(re.findall(r"-(\d+)\.safetensors$", path.name)[0])
-        found.append(Checkpoint(path.parts[-3], step, path, load_embedding(path).vectors))
+    for run in WORDS.glob("*/settings.json"):
+        windows = read_record(run, RunRecord).windows
+        for path in run.parent.glob("steps/*.safetensors"):
+            step = int(re.findall(r"-(\d+)\.safetensors$", path.name)[0])
+            vectors = side_by_side(read_embedding(path))
+            found.append(Checkpoint(run.parent.name, step, path, vectors, windows))
     if not found:
         raise NoCheckpoints
     return sorted(found, key=lambda checkpoint: (checkpoint.run, checkpoint.step))
@@ -93,7 +99,8 @@ def score(
 
 
 def vocabulary_of(base: Base, name: str, checkpoint: Checkpoint) -> Vocabulary:
-    return Vocabulary(base.tokenizers[0], name, len(base.tables[0]), len(checkpoint.vectors))
+    first_ids = [len(table) for table in base.tables]
+    return Vocabulary(base.tokenizers, first_ids, name, len(checkpoint.vectors), checkpoint.windows)
 
 
 def shortlisted(checkpoints: list[Checkpoint], losses: list[float], number: int) -> list[Checkpoint]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 WEAK = 0.05  # a start that is less like its prompts than this says nothing about what there was to keep
 DRAWS = 1000  # bootstrap samples
+NEGLIGIBLE = 0.02  # of score, 0 to 1: with few pictures much larger differences pass for chance
 LEAST = 1e-3  # keeps the score of a checkpoint with no likeness apart from that of a vetoed one
 
 
@@ -58,7 +59,7 @@ def choose(candidates: list[Candidate], ceiling: float, weight: float, seed: int
     """The earliest checkpoint that is not provably worse than the best one.
 
     Each run has its step 0 among the candidates. Two checkpoints tie when the 95 % interval of their paired
-    difference, over resampled pictures, holds 0.
+    difference, over resampled pictures, holds 0, and the difference is negligible too.
     """
     starts = {c.run: c for c in candidates if c.step == 0}
     trained = [c for c in candidates if c.step > 0]
@@ -68,7 +69,11 @@ def choose(candidates: list[Candidate], ceiling: float, weight: float, seed: int
     vetoes = {(c.run, c.step): veto for c in trained if (veto := _veto(c, starts[c.run]))}
     open_to = [at for at, c in enumerate(trained) if (c.run, c.step) not in vetoes] or list(range(len(trained)))
     best = max(open_to, key=lambda at: plain[at])
-    tied = [at for at in open_to if np.quantile(drawn[best] - drawn[at], 0.025) <= 0]
+    tied = [
+        at
+        for at in open_to
+        if np.quantile(drawn[best] - drawn[at], 0.025) <= 0 and plain[best] - plain[at] <= NEGLIGIBLE
+    ]
     chosen = min(tied, key=lambda at: (trained[at].step, -plain[at]))
     return Choice(
         run=trained[chosen].run,

@@ -25,7 +25,7 @@ def draw(
     prompts: list[str], seeds: int, shape: tuple[int, ...], inference_steps: int, guidance: float,
 ) -> list[Image.Image]:  # fmt: skip
     """len(prompts) x seeds pictures, the seeds of a prompt together; `shape` (C, H, W) is that of a latent."""
-    conditioning = base.encode(vocabulary.encode_all(prompts).to(base.device)[:, None, None], vectors.to(base.device))
+    conditioning = base.encode(vocabulary.encode_all(prompts).to(base.device), vectors.to(base.device))
     jobs = [(prompt, seed) for prompt in range(len(prompts)) for seed in range(seeds)]
     pictures: list[Image.Image] = []
     batch = max(1, min(len(jobs), LATENTS_AT_ONCE // (shape[1] * shape[2])))

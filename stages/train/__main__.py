@@ -1,23 +1,22 @@
 """train: the word, learned in R runs that share one UNet batch.
 
-reads   outputs/latents.safetensors, outputs/captions.csv, train.template, the base model
+reads   outputs/latents, outputs/captions.csv, train.template, data/embeddings, the base model
 writes  outputs/words/<run>/steps/<word>-<update>.safetensors   the word after each kept update, 0 is the start
-        outputs/words/<run>/loss.csv                            step, epoch, loss, learn_rate, norm
-        outputs/words/<run>/settings.json                       every setting resolved, versions, counts, device
+        outputs/words/<run>/loss.csv                            what happened at each update
+        outputs/words/<run>/settings.json                       every setting resolved, versions, hashes, how it ended
+        outputs/words/<run>/previews/<word>-<update>.png        where train.preview.every is not 0
+        outputs/words/<run>/tensorboard/                        where train.tensorboard is true
 
 A stopped training goes on from .scratch/train/<fingerprint>/ with the same bits.
 """
 
+import hashlib
 import json
-import platform
 import shutil
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from pseudoword.base.interface import Base
@@ -25,126 +24,110 @@ from pseudoword.base.loading import load_base
 from pseudoword.base.location import digest, locate, native_resolution
 from pseudoword.base.placement import resolve_device, resolve_precision
 from pseudoword.captions import read_captions
-from pseudoword.files import write_table, write_text
-from pseudoword.formats.embedding import save_embedding
-from pseudoword.formats.modelspec import modelspec
-from pseudoword.latents import LATENTS, Latents, read_latents
-from pseudoword.prompts import Vocabulary, fill, read_templates
-from pseudoword.schedule import parse_schedule
+from pseudoword.errors import UserError
+from pseudoword.latents import INDEX, LATENTS, Latents, read_latents
 from pseudoword.settings import Settings, load_settings, runs
-from pseudoword.word import check_name, initial_vectors, vectors_for, vocabulary_norm
-from stages._runtime import alone_on, run_stage
-from stages.train.loop import Run, train
-from stages.train.plan import Plan, make_plan
-from stages.train.state import State, fingerprint, load_state, save_state
+from pseudoword.word import EMBEDDINGS, check_name, to_embedding
+from stages._runtime import Interrupted, alone_on, run_stage, stop_requests
+from stages.train.board import Board
+from stages.train.loop import Training
+from stages.train.memory import probed_rows
+from stages.train.outcome import describe, metadata_of, write_checkpoint, write_records
+from stages.train.pack import AUTO, Packed, make_pack
+from stages.train.plan import Plan, equal_parts, make_plan
+from stages.train.previews import draw_preview, preview_prompt, save_preview
+from stages.train.state import fingerprint, load_state, save_state
 
 OUT, SCRATCH = Path("outputs/words"), Path(".scratch/train")
 CODE = Path(__file__).parents[2]
-AUTO = "auto"
 
 
-def make_run(name: str, settings: Settings, base: Base, captions: list[str], first_id: int, steps: int) -> Run:
-    """One run of the pack: its vectors' ids start at `first_id`."""
-    word, train = settings.word, settings.train
-    vectors = vectors_for(len(captions)) if word.vectors == AUTO else int(word.vectors)
-    vocabulary = Vocabulary(base.tokenizers[0], word.name, first_id, vectors)
-    templates = read_templates(train.template)
-    prompts = [vocabulary.encode_all([fill(line, word.name, caption) for line in templates]) for caption in captions]
-    return Run(
-        name=name,
-        seed=train.seed,
-        rates=parse_schedule(train.learn_rate, steps),
-        vectors=initial_vectors(word.init_text, vectors, base.tables[0], base.tokenizers[0]),
-        prompts=torch.stack(prompts),
-        rescaled=train.norm == "rescale",
-        deterministic=train.latents == "deterministic",
-    )
+class Diverged(UserError):
+    def __init__(self, why: list[str]) -> None:
+        super().__init__(
+            "\n".join(why)
+            + "\nLower train.learn_rate; with base.precision fp16, try bf16 or fp32. The last good state "
+            f"of each run is kept in {OUT}."
+        )
 
 
-def make_pack(sweep: dict[str, Settings], base: Base, captions: list[str], steps: int) -> list[Run]:
-    pack: list[Run] = []
-    first_id = len(base.tables[0])
-    for name, own in sweep.items():
-        pack.append(make_run(name, own, base, captions, first_id, steps))
-        first_id += len(pack[-1].vectors)
-    return pack
-
-
-def write_run(folder: Path, run: Run, kept: Tensor, records: Tensor, plan: Plan, report: dict[str, Any]) -> None:
-    """The checkpoints (C, K, D), the loss table and the settings of one run."""
-    word, model = report["settings"]["word"]["name"], report["model"]
-    for update, vectors in zip(plan.saved, kept, strict=True):
-        if update > len(run.rates):
-            break
-        metadata = modelspec(word, model["family"], model["resolution"]) | {
-            "pseudoword.step": str(update),
-            "pseudoword.run": run.name,
-            "pseudoword.base_model": model["name"],
-            "pseudoword.base_sha256": model["sha256"],
-        }
-        save_embedding(folder / "steps" / f"{word}-{update}.safetensors", word, vectors, metadata)
-    table = pd.DataFrame(
-        {
-            "step": range(1, len(run.rates) + 1),
-            "epoch": [update * plan.samples // report["pictures"] for update in range(len(run.rates))],
-            "loss": records[: len(run.rates), 0].numpy(),
-            "learn_rate": run.rates,
-            "norm": records[: len(run.rates), 1].numpy(),
-        }
-    )
-    write_table(folder / "loss.csv", table)
-    write_text(folder / "settings.json", json.dumps(report, indent=2) + "\n")
-
-
-def describe_run(settings: Settings, run: Run, plan: Plan, base: Base, pictures: int, sha: str) -> dict[str, Any]:
-    """What the run was made with: the settings that it depends on with each `auto` resolved, versions, the model."""
-    content = settings.model_dump(mode="json", include={"base", "word", "train"})
-    resolved = {
-        ("word", "vectors"): len(run.vectors),
-        ("train", "steps"): plan.steps,
-        ("train", "batch"): plan.batch,
-        ("train", "accumulation"): plan.samples // plan.batch if plan.samples % plan.batch == 0 else AUTO,
-        ("train", "save_every"): plan.saved[1] if len(plan.saved) > 1 else plan.steps,
-        ("base", "device"): str(base.device),
-        ("base", "precision"): str(base.dtype).removeprefix("torch."),
+def run_pack(training: Training, pack: list[Packed], model: dict[str, Any], scratch: Path) -> None:
+    """Train to the end, keeping checkpoints, previews and the state in `scratch`. Raises Interrupted when asked to."""
+    state, total = training.state, training.plan.steps
+    if state.step:
+        print(f"going on at update {state.step} of {total}")
+    boards = {
+        at: Board(OUT / own.run.name / "tensorboard") for at, own in enumerate(pack) if own.settings.train.tensorboard
     }
-    auto = [f"{section}.{key}" for section, key in resolved if content[section][key] == AUTO]
-    for (section, key), value in resolved.items():
-        if content[section][key] == AUTO:
-            content[section][key] = value
-    packages = ("pseudoword", "torch", "diffusers", "transformers")
-    return {
-        "settings": content,
-        "auto": auto,
-        "pictures": pictures,
-        "samples_per_update": plan.samples,
-        "versions": {"python": platform.python_version()} | {package: version(package) for package in packages},
-        "device": str(base.device),
-        "precision": str(base.dtype).removeprefix("torch."),
-        "model": {
-            "name": settings.base.model,
-            "family": base.family,
-            "resolution": native_resolution(settings.base.model, settings.base.revision),
-            "sha256": sha,
-        },
-    }
-
-
-def run_pack(base: Base, pack: list[Run], latents: Latents, plan: Plan, state_file: Path) -> State:
-    """Train with a progress bar, keeping the state on disk."""
-    state = load_state(state_file, base.device)
-    done = state.step if state else 0
-    if done:
-        print(f"going on at update {done} of {plan.steps}")
-    with tqdm(total=plan.steps, initial=done, desc="train", unit="update", mininterval=1) as bar:
-
-        def save(state: State, losses: list[float]) -> None:
-            save_state(state_file, state)
+    with (
+        stop_requests() as signal_that_came,
+        tqdm(total=total, initial=state.step, desc="train", unit="update", mininterval=1) as bar,
+    ):
+        training.asked_to_stop = lambda: signal_that_came() != 0
+        while not training.finished:
+            before = state.step
+            for kept in training.advance():
+                own = pack[kept.run]
+                write_checkpoint(scratch / own.run.name, own, kept.update, kept.vectors, training.base, model)
+            for at in training.learning_at(before):
+                preview = pack[at].settings.train.preview
+                if preview.every and state.step % preview.every == 0:
+                    show_preview(training, pack[at], at, model, scratch, boards.get(at))
+            for at, board in boards.items():
+                board.write(state.records[:, at], pack[at].run.update.rates[: training.ends[at]])
+            save_state(scratch / "state.safetensors", state)
+            losses = state.records[before:, :, 0].mean(0).tolist()
             bar.set_postfix_str("loss " + " ".join(f"{loss:.4f}" for loss in losses[:4]), refresh=False)
             bar.update(state.step - bar.n)
+            if (number := signal_that_came()) and not training.finished:
+                raise Interrupted(number, f"{state.step} of {total} updates are saved; `dvc repro` goes on from there.")
+    for board in boards.values():
+        board.close()
 
-        norm = vocabulary_norm(base.tables[0])
-        return train(base, pack, latents.mean, latents.std, plan, norm, state, save)
+
+def show_preview(
+    training: Training, own: Packed, at: int, model: dict[str, Any], scratch: Path, board: Board | None
+) -> None:
+    base, state = training.base, training.state
+    image = draw_preview(base, own, state.average, model["resolution"])
+    rows = state.average.split([len(run.vectors) for run in training.runs])[at]
+    word = own.settings.word.name
+    embedding = to_embedding(word, rows, base.widths, metadata_of(own, state.step, model))
+    path = scratch / own.run.name / "previews" / f"{word}-{state.step}.png"
+    save_preview(path, image, embedding, preview_prompt(own), own.settings.train.preview)
+    if board:
+        board.show(image, state.step)
+
+
+def how_it_ended(training: Training, at: int, ids: list[str]) -> str:
+    own, end = training.runs[at], training.ends[at]
+    if training.state.failed[at] >= 0:
+        picture = f", at picture {ids[training.broken_by[at]]}" if at in training.broken_by else ""
+        return f"run '{own.name}' is no longer finite at update {end + 1}{picture}"
+    if training.state.stopped[at] >= 0:
+        return f"run '{own.name}' stopped early after update {end}: its deterministic loss has levelled out"
+    return ""
+
+
+def data_digest(captions: list[str]) -> str:
+    """SHA-256 over latents and captions."""
+    return hashlib.sha256(json.dumps(captions).encode() + (LATENTS / INDEX).read_bytes()).hexdigest()
+
+
+def start(settings: Settings, base: Base, pack: list[Packed], latents: Latents, plan: Plan, scratch: Path) -> Training:
+    """At the saved state if there is one, with as many rows at once as the memory takes."""
+    state = load_state(scratch / "state.safetensors", base.device)
+    own = settings.train
+    training = Training(
+        base, [packed.run for packed in pack], latents, plan, state, [own.preview.every] if own.preview.every else [],
+        checkpointing=own.gradient_checkpointing is True,
+    )  # fmt: skip
+    if state is None and own.batch == AUTO and base.device.type == "cuda":
+        most = plan.samples * len(pack)
+        fit = probed_rows(training.probe, base.device, most)
+        training.state.rows = torch.tensor(equal_parts(plan.samples, len(pack), fit))
+        print(f"{fit} of {most} rows fit into the memory of {base.device}")
+    return training
 
 
 def main() -> None:
@@ -153,28 +136,42 @@ def main() -> None:
     dtype = resolve_precision(settings.base.precision, device)
     latents = read_latents()
     captions = read_captions(latents.ids)
-    own = settings.train
-    sweep = runs(settings)
-    plan = make_plan(len(captions), len(sweep), device != "cpu", own.steps, own.batch, own.accumulation, own.save_every)
+    own, sweep = settings.train, runs(settings)
+    plan = make_plan(len(captions), len(sweep), own.steps, own.batch, own.accumulation, own.save_every)
     with alone_on(device):
         base = load_base(settings.base.model, settings.base.revision, device, dtype)
-        check_name(settings.word.name, base.tokenizers[0])
+        near = check_name(settings.word.name, base.tokenizers[0], settings.word.overwrite)
+        if near:
+            print(f"warning: word.name '{settings.word.name}' is close to words of the base model: {', '.join(near)}")
         pack = make_pack(sweep, base, captions, plan.steps)
-        plan = plan.ending(len(run.rates) for run in pack)
+        plan = plan.ending(packed.run.steps for packed in pack)
         sha = digest(locate(settings.base.model, settings.base.revision))
+        resolution = native_resolution(settings.base.model, settings.base.revision)
+        model = {"name": settings.base.model, "family": base.family, "resolution": resolution, "sha256": sha}
+        data_sha = data_digest(captions)
         code = [*CODE.glob("pseudoword/**/*.py"), *CODE.glob("stages/train/*.py")]
+        inputs = {one.train.template for one in sweep.values()}
+        inputs |= {EMBEDDINGS / one.word.init_file for one in sweep.values() if one.word.init_file}
         relevant = [settings.base, settings.word, settings.train, settings.sweep]
-        key = fingerprint(relevant, [LATENTS, own.template], code, sha, device, str(dtype), json.dumps(captions))
+        key = fingerprint(relevant, sorted(inputs), code, sha, device, str(dtype), data_sha)
+        scratch = SCRATCH / key
+        shutil.rmtree(OUT, ignore_errors=True)  # as dvc does before a stage: no run of an earlier sweep stays behind
+        training = start(settings, base, pack, latents, plan, scratch)
         print(
-            f"{len(pack)} run{'s' * (len(pack) > 1)} of {plan.steps} updates, {plan.samples} samples each, at most "
-            f"{plan.batch} at once, {', '.join(str(len(run.vectors)) for run in pack)} vectors, {device} {dtype}"
+            f"{len(pack)} run{'s' * (len(pack) > 1)} of {plan.steps} updates, {plan.samples} samples each, "
+            f"{int(training.state.rows)} rows at once, {', '.join(str(len(one.run.vectors)) for one in pack)} vectors, "
+            f"{device} {dtype}"
         )
-        state = run_pack(base, pack, latents, plan, SCRATCH / key / "state.safetensors")
-    shutil.rmtree(OUT, ignore_errors=True)  # as dvc does before a stage: no run of an earlier sweep stays behind
-    kept = state.kept.cpu().split([len(run.vectors) for run in pack], dim=1)
-    for at, (run, own_settings) in enumerate(zip(pack, sweep.values(), strict=True)):
-        report = describe_run(own_settings, run, plan, base, len(captions), sha)
-        write_run(OUT / run.name, run, kept[at], state.records[:, at], plan, report)
+        run_pack(training, pack, model, scratch)
+    endings = [how_it_ended(training, at, latents.ids) for at in range(len(pack))]
+    for at, packed in enumerate(pack):
+        report = describe(packed, plan, base, model, len(captions), len(pack), data_sha)
+        report["ended"] = {"step": training.ends[at], "early": endings[at]}
+        shutil.copytree(scratch / packed.run.name, OUT / packed.run.name, dirs_exist_ok=True)
+        write_records(OUT / packed.run.name, packed, training.state.records[:, at], training.ends[at], plan, report)
+    print("\n".join(filter(None, endings)))
+    if all(training.state.failed[at] >= 0 for at in range(len(pack))):
+        raise Diverged(endings)
     # This state stays until another training ends: should dvc be killed before it has the outputs, nothing is lost.
     for folder in SCRATCH.iterdir():
         if folder.name != key:

@@ -1,148 +1,266 @@
 """The optimiser's loop. Everything shared is frozen, so R runs share one UNet batch and stay independent.
 
-Letters in shapes: R runs, K vectors of all runs, D width, N pictures, M templates, L tokens, S samples per update,
-B samples at once, U updates in a block.
+Letters in shapes: R runs, V vectors of all runs, D width, N pictures, S samples per update, U updates in a block.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pseudoword.base.interface import Base
 from pseudoword.errors import UserError
-from stages.train.optimizer import RowAdamW, rescale
+from pseudoword.latents import Latents
+from pseudoword.word import vocabulary_norms
+from stages.train.objective import Losses, Objective
+from stages.train.optimizer import FIRST_SCALE_FP16, Optimizer, Update
 from stages.train.plan import Plan
-from stages.train.samples import Samples, draw_samples
-from stages.train.state import State
+from stages.train.samples import Block, Drawing, Rows, draw_block, draw_sample, fixed_rows
+from stages.train.state import RECORDED, State
+from stages.train.stopping import Stopping, levelled_out
 
-# The error of one latent value reaches the UNet's last layer as about 1e-5, where fp16 keeps two digits at best.
-LOSS_SCALE_FP16 = 4096.0
 # A block is drawn, run and read back at a time, and the device is never waited for inside it. At most so many updates
-# and so many samples: the bar moves and the state is saved at its end.
-BLOCK_UPDATES, BLOCK_SAMPLES = 10, 256
+# and so many rows: the bar moves and the state is saved at its end.
+BLOCK_UPDATES, BLOCK_ROWS = 10, 256
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")  # how torch says it on a CPU
 
 
 @dataclass(frozen=True)
 class Run:
-    """One of the runs of a pack."""
+    """One of the runs of a pack. It ends with `update.rates`."""
 
     name: str
-    seed: int
-    rates: list[float]  # of each update; the run ends with them
     vectors: Tensor  # (K of this run, D) float32, where it starts
-    prompts: Tensor  # (N, M, L) int64, with the run's own ids
-    rescaled: bool  # hold each vector at the vocabulary's mean norm
-    deterministic: bool  # take the latents' mean instead of drawing
+    drawing: Drawing
+    objective: Objective
+    update: Update
+    plain_ids: Callable[[int], NDArray[np.int64]]  # of a picture, (E, W, L), what every evaluation sees
+    stopping: Stopping | None = None
+
+    @property
+    def steps(self) -> int:
+        return len(self.update.rates)
 
 
-class Diverged(UserError):
-    def __init__(self, run: str, step: int) -> None:
+class Checkpoint(NamedTuple):
+    """The vectors (K, D) of a run, by its place in the pack, after so many updates."""
+
+    run: int
+    update: int
+    vectors: Tensor
+
+
+class OutOfMemory(UserError):
+    def __init__(self, device: torch.device) -> None:
         super().__init__(
-            f"run '{run}' is no longer finite at update {step}. Lower train.learn_rate; with base.precision fp16, try "
-            "bf16 or fp32. The last good state is kept."
+            f"not even one picture at a time fits into the memory of {device}, with gradient checkpointing on. Take a "
+            "smaller preprocess.resolution, base.precision bf16 or fp16, or a larger GPU."
         )
 
 
-def train(
-    base: Base,
-    runs: list[Run],
-    mean: Tensor,
-    std: Tensor,
-    plan: Plan,
-    norm: float,
-    state: State | None,
-    save: Callable[[State, list[float]], None],
-) -> State:
-    """Train all runs to the end of the plan, from `state` if there is one; `save` is called after each block.
+class Training:
+    """The training of a pack: what is resident on the device, and one block of updates after another.
 
-    mean, std  (N, C, H, W) float32, the latents' posterior
-    norm       the norm that rescaled runs hold their vectors at
-    save       takes the state and each run's mean loss over the block
+    training = Training(base, runs, latents, plan)
+    while not training.finished:
+        checkpoints = training.advance()
     """
-    device = base.device
-    mean, std = mean.to(device), std.to(device)
-    prompts = torch.stack([run.prompts for run in runs]).to(device)  # (R, N, M, L)
-    owner = torch.tensor([at for at, run in enumerate(runs) for _ in run.vectors], device=device)  # (K,)
-    siblings = torch.bincount(owner)[owner]  # (K,), vectors in the same run
-    norms = torch.tensor([norm if runs[at].rescaled else 0.0 for at in owner], device=device).unsqueeze(1)
-    drawn = torch.tensor([0.0 if run.deterministic else 1.0 for run in runs], device=device).view(-1, 1, 1, 1, 1)
-    if state is None:
-        vectors = torch.cat([run.vectors for run in runs]).to(device)
-        rescale(vectors, norms)
-        zeros = torch.zeros_like(vectors)
-        state = State(0, vectors, zeros, zeros.clone(), vectors[None].clone(), torch.empty(0, len(runs), 2))
-    optimizer = RowAdamW(state.vectors)
-    optimizer.first, optimizer.second = state.first, state.second
-    rates = _rates(runs, plan.steps)
-    block = max(1, min(BLOCK_UPDATES, BLOCK_SAMPLES // (plan.samples * len(runs))))
-    scale = LOSS_SCALE_FP16 if base.dtype is torch.float16 else 1.0
 
-    while state.step < plan.steps:
-        updates = range(state.step, min(state.step + block, plan.steps))
-        samples = [_to(_draw(run, updates, plan, base, mean, prompts), device) for run in runs]
-        row_rates = rates[:, updates.start : updates.stop].to(device)[owner]  # (K, U)
-        counts = torch.arange(updates.start + 1, updates.stop + 1, device=device, dtype=torch.float32)
-        records = torch.zeros(len(updates), len(runs), 2, device=device)
-        kept = []
+    def __init__(
+        self, base: Base, runs: Sequence[Run], latents: Latents, plan: Plan, state: State | None = None,
+        stops_at: Sequence[int] = (), checkpointing: bool = False, asked_to_stop: Callable[[], bool] = lambda: False,
+    ) -> None:  # fmt: skip
+        """state          where to go on; None: at the start
+        stops_at       a block ends at every multiple of these updates
+        checkpointing  gradient checkpointing from the start
+        asked_to_stop  is looked at after each update; a block then ends there
+        """
+        self.base, self.runs, self.plan, self.latents = base, list(runs), plan, latents
+        self.asked_to_stop = asked_to_stop
+        self.dtype = torch.promote_types(torch.float32, base.dtype)
+        self.losses = Losses(base, latents, [run.objective for run in runs], self.dtype)
+        updates = [run.update for run in runs]
+        norms = vocabulary_norms(base.tables)
+        self.optimizer = Optimizer(
+            updates, [run.vectors for run in runs], base.widths, norms, plan.steps, base.device, self.dtype
+        )
+        self.shapes, self.places = _layout(latents)
+        self.largest = max(self.shapes, key=np.prod)
+        if state is None:
+            start = torch.cat([run.vectors for run in runs]).to(base.device, self.dtype)
+            scale = FIRST_SCALE_FP16 if base.dtype is torch.float16 else 1.0
+            state = State.at_start(self.optimizer.start(start), len(runs), scale, plan.rows)
+        self.state = state
+        block = max(1, min(BLOCK_UPDATES, BLOCK_ROWS // (plan.samples * len(runs))))
+        evaluations = {run.stopping.every for run in runs if run.stopping}
+        self.boundaries = {block, *evaluations, *stops_at}
+        self.evaluations = evaluations
+        self.fixed = self._fixed_rows() if evaluations else []
+        self.ahead: tuple[range, list[int], Block] | None = None
+        self.broken_by: dict[int, int] = {}  # the picture at which a run failed, where its loss says so
+        self.checkpointing = checkpointing
+        if checkpointing:
+            base.checkpoint_gradients(True)
+        self.ends = self._find_ends()
+        self.first = state.average.clone()
+
+    @property
+    def finished(self) -> bool:
+        return not self.learning_at(self.state.step)
+
+    def advance(self) -> list[Checkpoint]:
+        """Run the updates up to the next boundary; what is to be kept of them."""
+        state, learning = self.state, self.learning_at(self.state.step)
+        updates = self._next_updates(state.step)
+        block = self._block(updates, learning)
+        records = torch.full((len(updates), len(self.runs), len(RECORDED)), torch.nan, device=self.base.device)
+        seen = torch.zeros(len(updates), len(self.runs), self.plan.samples, device=self.base.device)
+        kept: dict[int, Tensor] = {}
         for at, update in enumerate(updates):
-            leaf = state.vectors.detach().requires_grad_()
-            for start in range(0, plan.samples, plan.batch):
-                chosen = slice(start, min(start + plan.batch, plan.samples))
-                loss = _loss(base, leaf, samples, at, chosen, mean, std, prompts, drawn)  # (R,), summed over samples
-                (loss.sum() * (scale / plan.samples)).backward()
-                records[at, :, 0] += loss.detach()
-            assert leaf.grad is not None
-            optimizer.step(leaf.grad / scale, row_rates[:, at : at + 1], counts[at])
-            rescale(state.vectors, torch.where(row_rates[:, at : at + 1] > 0, norms, 0))
-            records[at, :, 1].index_add_(0, owner, state.vectors.norm(dim=-1).div(siblings))
-            if update + 1 in plan.saved:
-                kept.append(state.vectors.clone())
-        records[..., 0] /= plan.samples
-        _check_finite(records.cpu(), runs, updates)
-        state.records = torch.cat([state.records, records.cpu()])
-        state.kept = torch.cat([state.kept, *(vectors[None] for vectors in kept)])
-        state.step = updates.stop
-        save(state, records[..., 0].mean(0).tolist())
-    return state
+            gradient = self._gradient(block, at, seen[at])
+            records[at, :, 2] = self.optimizer.step(state, gradient, update)
+            records[at, :, 1] = self.optimizer.norms_of(state.vectors)
+            if update + 1 in self.plan.saved:
+                kept[update + 1] = state.average.clone()
+            if any((update + 1) % every == 0 for every in self.evaluations):
+                records[at, :, 3] = self._evaluate(state.average)
+            state.step = update + 1
+            if self.asked_to_stop():
+                break
+        records[..., 0] = seen.mean(-1)
+        if state.step == updates.stop < max(self.ends):
+            # Drawn while the device is still busy with this block.
+            self._block(self._next_updates(state.step), learning)
+        state.records = torch.cat([state.records, records[: state.step - updates.start].cpu()])
+        self._stop_early()
+        self.ends = self._find_ends()
+        self._note_failures(seen.cpu(), updates)
+        return self._checkpoints(kept, learning, updates.start)
+
+    def probe(self, rows: int) -> None:
+        """Take the memory that so many rows at once take, and give it back."""
+        block = draw_block(
+            {0: self.runs[0].drawing}, range(-(-rows // self.plan.samples)), self.plan.samples,
+            [self.largest] * len(self.shapes), [self.places[self.shapes.index(self.largest)]] * len(self.shapes),
+            self.base.num_timesteps, self.base.device,
+        )  # fmt: skip
+        self._accumulate(self.state.vectors.detach().requires_grad_(), block.rows[0][:rows])
+
+    def _gradient(self, block: Block, at: int, seen: Tensor) -> Tensor:
+        """The gradient (V, D) of update `at` of the block; writes each sample's loss into `seen` (R, S)."""
+        while True:
+            try:
+                leaf = self.state.vectors.detach().requires_grad_()
+                for rows in block.of_update(at, int(self.state.rows)):
+                    seen[rows.run, rows.sample] = self._accumulate(leaf, rows)
+                return leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
+            except RuntimeError as error:  # torch.OutOfMemoryError is one
+                if not isinstance(error, torch.OutOfMemoryError) and not any(t in str(error) for t in OUT_OF_MEMORY):
+                    raise
+            # Not in the handler, where the error's traceback keeps the tensors alive.
+            self._take_less_memory()
+
+    def _accumulate(self, leaf: Tensor, rows: Rows) -> Tensor:
+        """Add to the leaf's gradient what these rows of an update bring, times each run's scale; their losses, (n,)."""
+        losses = self.losses(leaf, rows)
+        (losses * self.state.scale[rows.run]).sum().div(self.plan.samples).backward()
+        return losses.detach().float()
+
+    def _take_less_memory(self) -> None:
+        """Fewer rows at once: the same draws in smaller parts, so the same result beyond rounding."""
+        rows = int(self.state.rows)
+        if self.base.device.type == "cuda":
+            torch.cuda.empty_cache()
+        if rows > 1:
+            self.state.rows = torch.tensor(rows // 2)
+            print(f"out of memory with {rows} at once; going on with {rows // 2}, and twice the accumulation")
+        elif not self.checkpointing:
+            self.checkpointing = True
+            self.base.checkpoint_gradients(True)
+            print("out of memory with one at a time; going on with gradient checkpointing")
+        else:
+            raise OutOfMemory(self.base.device)
+
+    def learning_at(self, step: int) -> list[int]:
+        """Places in the pack of the runs that go on after so many updates."""
+        return [at for at, end in enumerate(self.ends) if step < end]
+
+    def _find_ends(self) -> list[int]:
+        """After how many updates each run has ended or will end. Waits for the device."""
+        ended = zip(self.state.stopped.tolist(), self.state.failed.tolist(), self.runs, strict=True)
+        return [stopped if stopped >= 0 else failed if failed >= 0 else run.steps for stopped, failed, run in ended]
+
+    def _checkpoints(self, kept: dict[int, Tensor], learning: list[int], start: int) -> list[Checkpoint]:
+        """The planned ones, and the last good vectors of a run that ended between two of them."""
+        rows_of = [len(run.vectors) for run in self.runs]
+        kept = {0: self.first, **kept} if start == 0 else kept
+        found = []
+        for update, vectors in kept.items():
+            parts = vectors.cpu().split(rows_of)
+            found += [Checkpoint(at, update, parts[at]) for at in learning if update <= self.ends[at]]
+        last = self.state.average.cpu().split(rows_of)
+        return found + [
+            Checkpoint(at, self.ends[at], last[at])
+            for at in learning
+            if start < self.ends[at] <= self.state.step and self.ends[at] not in kept
+        ]
+
+    def _next_updates(self, step: int) -> range:
+        ends = [end for end in self.ends if end > step]
+        return range(step, min([*ends, *((step // every + 1) * every for every in self.boundaries)]))
+
+    def _block(self, updates: range, learning: list[int]) -> Block:
+        """Draw a block, or take the one that was drawn ahead."""
+        if self.ahead is None or self.ahead[:2] != (updates, learning):
+            drawn = draw_block(
+                {at: self.runs[at].drawing for at in learning}, updates, self.plan.samples, self.shapes, self.places,
+                self.base.num_timesteps, self.base.device,
+            )  # fmt: skip
+            self.ahead = (updates, learning, drawn)
+        return self.ahead[2]
+
+    def _fixed_rows(self) -> list[Rows]:
+        ids = [[run.plain_ids(picture) for picture in range(len(self.shapes))] for run in self.runs]
+        return fixed_rows(ids, self.shapes, self.places, self.base.num_timesteps, self.base.device)
+
+    @torch.no_grad()
+    def _evaluate(self, vectors: Tensor) -> Tensor:
+        """(R,), the deterministic loss: the same pictures, noise levels and noise each time."""
+        total = torch.zeros(len(self.runs), device=self.base.device, dtype=self.dtype)
+        for rows in self.fixed:
+            for start in range(0, len(rows), int(self.state.rows)):
+                part = rows[start : start + int(self.state.rows)]
+                total.index_add_(0, part.run, self.losses(vectors, part))
+        return (total / (sum(map(len, self.fixed)) / len(self.runs))).float()
+
+    def _stop_early(self) -> None:
+        for at in self.learning_at(self.state.step):
+            rule = self.runs[at].stopping
+            if rule and self.state.step % rule.every == 0:
+                losses = self.state.records[rule.every - 1 :: rule.every, at, 3].double().numpy()
+                if levelled_out(losses, self.state.step, rule):
+                    self.state.stopped[at] = self.state.step
+
+    def _note_failures(self, seen: Tensor, updates: range) -> None:
+        for at, failed in enumerate(self.state.failed.tolist()):
+            if failed in updates:
+                for sample in (~seen[failed - updates.start, at].isfinite()).nonzero().flatten().tolist()[:1]:
+                    drawn = draw_sample(
+                        self.runs[at].drawing, failed, sample, self.plan.samples, self.shapes, self.base.num_timesteps
+                    )
+                    self.broken_by[at] = drawn.picture
 
 
-def _draw(run: Run, updates: range, plan: Plan, base: Base, mean: Tensor, prompts: Tensor) -> Samples:
-    return draw_samples(
-        run.seed, updates, plan.samples, len(mean), prompts.shape[2], base.num_timesteps, tuple(mean.shape[1:])
-    )
-
-
-def _to(samples: Samples, device: torch.device) -> Samples:
-    return Samples(**{name: value.to(device) for name, value in vars(samples).items()})
-
-
-def _loss(
-    base: Base, vectors: Tensor, samples: list[Samples], at: int, chosen: slice, mean: Tensor, std: Tensor,
-    prompts: Tensor, drawn: Tensor,
-) -> Tensor:  # fmt: skip
-    """Loss of each run, (R,), summed over the chosen samples of update `at` of the block."""
-
-    def of_all(field: str) -> Tensor:
-        return torch.stack([getattr(own, field)[at, chosen] for own in samples])  # (R, B, ...)
-
-    picture, noise = of_all("picture"), of_all("noise")
-    clean = mean[picture] + drawn * std[picture] * of_all("posterior")
-    run = torch.arange(len(samples), device=picture.device)[:, None]
-    ids = prompts[run, picture, of_all("template")]  # (R, B, L)
-    states = base.encode(ids.flatten(0, 1)[:, None, None], vectors)
-    loss = base.loss(clean.flatten(0, 1), noise.flatten(0, 1), of_all("t").flatten(), states)
-    return loss.view(len(samples), -1).sum(1)
-
-
-def _rates(runs: list[Run], steps: int) -> Tensor:
-    """(R, steps), 0 after a run's end."""
-    return torch.tensor([run.rates + [0.0] * (steps - len(run.rates)) for run in runs])
-
-
-def _check_finite(records: Tensor, runs: list[Run], updates: range) -> None:
-    bad = (~records.isfinite().all(-1)).nonzero().tolist()
-    if bad:
-        update, run = bad[0]
-        raise Diverged(runs[run].name, updates[update] + 1)
+def _layout(latents: Latents) -> tuple[list[tuple[int, ...]], list[tuple[int, int]]]:
+    """Of each picture: its latent's shape (C, h, w), and its group and place there."""
+    found = {
+        row: (tuple(group.mean.shape[1:]), (at, place))
+        for at, group in enumerate(latents.groups)
+        for place, row in enumerate(group.rows)
+    }
+    ordered = [found[row] for row in range(len(latents.ids))]
+    return [shape for shape, _ in ordered], [place for _, place in ordered]

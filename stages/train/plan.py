@@ -1,4 +1,4 @@
-"""What `auto` comes to: how many vectors, samples per update, updates and checkpoints."""
+"""What `auto` comes to: how many samples per update, rows at once, updates and checkpoints."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -6,18 +6,18 @@ from dataclasses import dataclass, replace
 from pseudoword.errors import UserError
 
 PASSES = 300  # updates that `steps: auto` makes when each sees every picture once
-MOST_AT_ONCE_ON_CPU = 16
-MOST_AT_ONCE_ON_GPU = 8
+MOST_ROWS_ON_CPU = 16  # more bring nothing there
 CHECKPOINTS = 15
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`samples` pictures make one update, at most `batch` of them at once; `saved` are the updates that are kept."""
+    """`samples` pictures make one update of a run; a row is one sample of one run, and `rows` go through the UNet at
+    once; `saved` are the updates that are kept."""
 
     steps: int
-    batch: int
     samples: int
+    rows: int
     saved: tuple[int, ...]
 
     def ending(self, ends: Iterable[int]) -> "Plan":
@@ -36,23 +36,23 @@ class AccumulationWithoutBatch(UserError):
 
 
 def make_plan(
-    pictures: int, runs: int, on_gpu: bool, steps: int | str, batch: int | str, accumulation: int | str,
-    save_every: int | str,
-) -> Plan:  # fmt: skip
-    """Resolve each `auto`. An update sees batch x accumulation samples; auto makes that the number of pictures.
-
-    `runs` share the UNet's batch, so `batch: auto` is a share of what is taken at once, in parts of equal length.
-    """
+    pictures: int, runs: int, steps: int | str, batch: int | str, accumulation: int | str, save_every: int | str
+) -> Plan:
+    """Resolve each `auto`. An update sees batch x accumulation samples; auto makes that the number of pictures."""
     if isinstance(accumulation, int):
         if not isinstance(batch, int):
             raise AccumulationWithoutBatch(accumulation)
         samples = batch * accumulation
     else:
         samples = max(pictures, batch) if isinstance(batch, int) else pictures
-    most = max(1, (MOST_AT_ONCE_ON_GPU if on_gpu else MOST_AT_ONCE_ON_CPU) // runs)
-    parts = -(-samples // most)
-    at_once = batch if isinstance(batch, int) else -(-samples // parts)
+    rows = batch * runs if isinstance(batch, int) else equal_parts(samples, runs, MOST_ROWS_ON_CPU)
     updates = steps if isinstance(steps, int) else max(1, round(PASSES * pictures / samples))
     every = save_every if isinstance(save_every, int) else -(-updates // CHECKPOINTS)
     saved = tuple(sorted({0, *range(every, updates + 1, every), updates}))
-    return Plan(updates, min(at_once, samples), samples, saved)
+    return Plan(updates, samples, rows, saved)
+
+
+def equal_parts(samples: int, runs: int, most: int) -> int:
+    """At most `most` rows at once (but one sample of each run), so that an update falls into parts of equal length."""
+    parts = -(-samples // max(1, most // runs))
+    return -(-samples // parts) * runs

@@ -1,7 +1,13 @@
-"""Which picture, prompt, noise level and noise each sample of each update sees: keyed, drawn ahead in blocks."""
+"""Which picture, prompt, noise level and noise each sample of each update sees: keyed, drawn ahead in blocks.
 
+Letters in shapes: n rows (a row is one sample of one run), C channels, h w of a latent, E text encoders, W windows,
+L tokens.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,39 +16,149 @@ from torch import Tensor
 
 from pseudoword.draws import Stream, generator
 
+Shape = tuple[int, ...]
+EVALUATED_PICTURES, EVALUATED_LEVELS = 8, 4
+
+
+class Sample(NamedTuple):
+    """The draws of one sample of one update of one run."""
+
+    picture: int
+    ids: NDArray[np.int64]  # (E, W, L)
+    t: int
+    posterior: NDArray[np.float32]  # (C, h, w), standard normal
+    noise: NDArray[np.float32]  # (C, h, w), standard normal and the offset
+
 
 @dataclass(frozen=True)
-class Samples:
-    """The draws of U updates of S samples each."""
+class Drawing:
+    """What the draws of a run depend on."""
 
-    picture: Tensor  # (U, S) int64
-    template: Tensor  # (U, S) int64
-    t: Tensor  # (U, S) int64
-    posterior: Tensor  # (U, S, C, H, W) float32, standard normal
-    noise: Tensor  # (U, S, C, H, W) float32, standard normal
+    seed: int
+    ids_of: Callable[[int, int, np.random.Generator], NDArray[np.int64]]  # of picture, template
+    templates: int
+    stratified: bool = True
+    once: bool = False  # one draw of the posterior for each picture
+    noise_offset: float = 0.0
 
 
-def draw_samples(
-    seed: int, updates: range, samples: int, pictures: int, templates: int, timesteps: int, shape: tuple[int, ...]
-) -> Samples:
-    """The draws of some updates (counted from 0); equal for equal (seed, update, sample), however they are grouped.
+@dataclass(frozen=True)
+class Rows:
+    """Rows of one latent shape, on the training device."""
 
-    Pictures come in a fresh order per pass, so each is seen equally often. Timesteps are stratified: one from each of
-    `samples` equal bins per update, which estimates the same loss with less variance than independent ones.
+    group: int
+    run: Tensor  # (n,) int64
+    sample: Tensor  # (n,) int64
+    place: Tensor  # (n,) int64, of the picture in its group
+    t: Tensor  # (n,) int64
+    posterior: Tensor  # (n, C, h, w) float32
+    noise: Tensor  # (n, C, h, w) float32
+    ids: Tensor  # (n, E, W, L) int64
+
+    def __getitem__(self, part: slice) -> "Rows":
+        return Rows(self.group, *(value[part] for name, value in vars(self).items() if name != "group"))
+
+    def __len__(self) -> int:
+        return len(self.run)
+
+
+@dataclass(frozen=True)
+class Block:
+    """The rows of some updates: for each shape all rows of the block, and where each update's begin and end."""
+
+    rows: list[Rows]
+    spans: list[list[slice]]  # (shapes, updates)
+
+    def of_update(self, at: int, most: int) -> Iterator[Rows]:
+        """The rows of update `at` of the block, at most `most` at once and all of one shape."""
+        for rows, spans in zip(self.rows, self.spans, strict=True):
+            for start in range(spans[at].start, spans[at].stop, most):
+                yield rows[start : min(start + most, spans[at].stop)]
+
+
+def draw_sample(own: Drawing, update: int, index: int, samples: int, shapes: Sequence[Shape], timesteps: int) -> Sample:
+    """Sample `index` of `update` (both from 0) of one run; a function of (seed, update, index) and the settings only.
+
+    Pictures come in a fresh order per pass, so each is seen equally often. Stratified timesteps, one from each of
+    `samples` equal bins per update, estimate the same loss with less variance than independent ones.
     """
-    picture = np.empty((len(updates), samples), np.int64)
-    template = np.empty_like(picture)
-    t = np.empty_like(picture)
-    normal = np.empty((2, len(updates), samples, *shape), np.float32)
-    for row, update in enumerate(updates):
-        picture[row] = [_picture(seed, update * samples + index, pictures) for index in range(samples)]
-        bins = generator(seed, Stream.TIMESTEPS, update).permutation(samples)
+    picture = _picture(own.seed, update * samples + index, len(shapes))
+    shape = shapes[picture]
+    dice = generator(own.seed, Stream.SAMPLE, update, index)
+    template = int(dice.integers(own.templates))
+    level = dice.random()
+    t = (_bins(own.seed, update, samples)[index] + level) * timesteps / samples if own.stratified else level * timesteps
+    posterior, noise = dice.standard_normal((2, *shape), np.float32)
+    if own.once:
+        posterior = _posterior(own.seed, picture, shape)
+    if own.noise_offset:
+        # https://www.crosslabs.org/blog/diffusion-with-offset-noise
+        noise = noise + np.float32(own.noise_offset) * dice.standard_normal((shape[0], 1, 1), np.float32)
+    return Sample(picture, own.ids_of(picture, template, dice), int(t), posterior, noise)
+
+
+def draw_block(
+    runs: dict[int, Drawing], updates: range, samples: int, shapes: Sequence[Shape], places: Sequence[tuple[int, int]],
+    timesteps: int, device: torch.device,
+) -> Block:  # fmt: skip
+    """The rows of some updates of the runs that still learn, on `device`.
+
+    runs    each run's draws by its place in the pack
+    shapes  of each picture's latent, (C, h, w)
+    places  of each picture: its group, and where in the group
+    """
+    grouped: dict[int, list[tuple[int, int, Sample]]] = {}
+    spans: dict[int, list[slice]] = {group: [] for group, _ in sorted(set(places))}
+    for update in updates:
+        starts = {group: len(grouped.get(group, [])) for group in spans}
         for index in range(samples):
-            own = generator(seed, Stream.SAMPLE, update, index)
-            template[row, index] = own.integers(templates)
-            t[row, index] = int((bins[index] + own.random()) * timesteps / samples)
-            normal[:, row, index] = own.standard_normal((2, *shape), np.float32)
-    return Samples(*map(torch.from_numpy, (picture, template, t, normal[0], normal[1])))
+            for run, own in runs.items():
+                sample = draw_sample(own, update, index, samples, shapes, timesteps)
+                grouped.setdefault(places[sample.picture][0], []).append((run, index, sample))
+        for group in spans:
+            spans[group].append(slice(starts[group], len(grouped.get(group, []))))
+    shown = sorted(grouped)
+    return Block([_rows(group, grouped[group], places, device) for group in shown], [spans[group] for group in shown])
+
+
+def fixed_rows(
+    ids: Sequence[Sequence[NDArray[np.int64]]], shapes: Sequence[Shape], places: Sequence[tuple[int, int]],
+    timesteps: int, device: torch.device,
+) -> list[Rows]:  # fmt: skip
+    """The rows of the deterministic loss, by shape: the first pictures at the middles of equal bins of noise levels.
+
+    ids  of each run and picture, (E, W, L); noise and levels are the same for all runs
+    """
+    grouped: dict[int, list[tuple[int, int, Sample]]] = {}
+    for picture, shape in enumerate(shapes[:EVALUATED_PICTURES]):
+        for level in range(EVALUATED_LEVELS):
+            noise = generator(0, Stream.EVALUATION, picture, level).standard_normal(shape, np.float32)
+            t = int((level + 0.5) * timesteps / EVALUATED_LEVELS)
+            for run, own in enumerate(ids):
+                sample = Sample(picture, own[picture], t, np.zeros_like(noise), noise)
+                grouped.setdefault(places[picture][0], []).append((run, picture, sample))
+    return [_rows(group, grouped[group], places, device) for group in sorted(grouped)]
+
+
+def _rows(
+    group: int, rows: list[tuple[int, int, Sample]], places: Sequence[tuple[int, int]], device: torch.device
+) -> Rows:
+    def moved(values: object) -> Tensor:
+        tensor = torch.from_numpy(np.asarray(values))
+        # From pinned memory a copy does not wait for the device.
+        return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
+
+    drawn = [sample for _, _, sample in rows]
+    return Rows(
+        group,
+        run=moved([run for run, _, _ in rows]),
+        sample=moved([index for _, index, _ in rows]),
+        place=moved([places[sample.picture][1] for sample in drawn]),
+        t=moved([sample.t for sample in drawn]),
+        posterior=moved([sample.posterior for sample in drawn]),
+        noise=moved([sample.noise for sample in drawn]),
+        ids=moved([sample.ids for sample in drawn]),
+    )
 
 
 def _picture(seed: int, position: int, pictures: int) -> int:
@@ -51,6 +167,16 @@ def _picture(seed: int, position: int, pictures: int) -> int:
     return int(_order(seed, turn, pictures)[place])
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=256)
 def _order(seed: int, turn: int, pictures: int) -> NDArray[np.int64]:
     return generator(seed, Stream.ORDER, turn).permutation(pictures)
+
+
+@lru_cache(maxsize=256)
+def _bins(seed: int, update: int, samples: int) -> NDArray[np.int64]:
+    return generator(seed, Stream.TIMESTEPS, update).permutation(samples)
+
+
+@lru_cache(maxsize=1024)
+def _posterior(seed: int, picture: int, shape: Shape) -> NDArray[np.float32]:
+    return generator(seed, Stream.POSTERIOR, picture).standard_normal(shape, np.float32)

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Self
 
 import torch
 from safetensors import SafetensorError
@@ -17,17 +18,45 @@ from torch import Tensor
 
 from pseudoword.formats.tensors import save_tensors
 
+RECORDED = ("loss", "norm", "gradient", "evaluation")  # of each update and run; evaluation is NaN where none was made
+
 
 @dataclass
 class State:
-    """Where a training of R runs with K vectors in all stands."""
+    """Where a training of R runs with V vectors in all stands."""
 
     step: int  # updates done
-    vectors: Tensor  # (K, D)
-    first: Tensor  # (K, D), AdamW's moments
-    second: Tensor  # (K, D)
-    kept: Tensor  # (checkpoints so far, K, D)
-    records: Tensor  # (step, R, 2): loss, mean norm
+    vectors: Tensor  # (V, D)
+    first: Tensor  # (V, D), AdamW's moments
+    second: Tensor  # (V, D)
+    average: Tensor  # (V, D), the vectors' moving average
+    count: Tensor  # (R,) updates that moved the run
+    scale: Tensor  # (R,) factor on the loss, so that half precision does not lose small gradients
+    good: Tensor  # (R,) int64, updates since the scale last changed
+    failed: Tensor  # (R,) int64, the update (from 0) at which a run was no longer finite, -1 for none
+    stopped: Tensor  # (R,) int64, the update after which a run was ended early, -1 for none
+    rows: Tensor  # () int64, rows at once; fewer after memory ran out
+    records: Tensor  # (step, R, 4) float32 on the CPU, RECORDED
+
+    @classmethod
+    def at_start(cls, vectors: Tensor, runs: int, scale: float, rows: int) -> Self:
+        def of_runs(value: float, dtype: torch.dtype) -> Tensor:
+            return torch.full((runs,), value, device=vectors.device, dtype=dtype)
+
+        return cls(
+            step=0,
+            vectors=vectors,
+            first=torch.zeros_like(vectors),
+            second=torch.zeros_like(vectors),
+            average=vectors.clone(),
+            count=of_runs(0, vectors.dtype),
+            scale=of_runs(scale, vectors.dtype),
+            good=of_runs(0, torch.int64),
+            failed=of_runs(-1, torch.int64),
+            stopped=of_runs(-1, torch.int64),
+            rows=torch.tensor(rows),
+            records=torch.empty(0, runs, len(RECORDED)),
+        )
 
 
 def fingerprint(settings: Sequence[object], files: Iterable[Path], code: Iterable[Path], *extra: str) -> str:
@@ -42,8 +71,7 @@ def fingerprint(settings: Sequence[object], files: Iterable[Path], code: Iterabl
 
 
 def save_state(path: Path, state: State) -> None:
-    tensors = {name: value.contiguous() for name, value in vars(state).items() if isinstance(value, Tensor)}
-    save_tensors(path, tensors, {})
+    save_tensors(path, {name: value for name, value in vars(state).items() if isinstance(value, Tensor)}, {})
 
 
 def load_state(path: Path, device: torch.device) -> State | None:
@@ -55,5 +83,5 @@ def load_state(path: Path, device: torch.device) -> State | None:
     except SafetensorError as error:
         print(f"warning: {path} does not read ({error}); starting from the beginning")
         return None
-    records = tensors.pop("records")  # stays on the CPU, where the loop gathers it
-    return State(len(records), records=records, **{name: value.to(device) for name, value in tensors.items()})
+    on_host = {name: tensors.pop(name) for name in ("records", "rows")}
+    return State(len(on_host["records"]), **on_host, **{name: value.to(device) for name, value in tensors.items()})

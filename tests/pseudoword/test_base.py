@@ -35,9 +35,9 @@ def test_the_conditioning_of_training_is_that_of_the_exported_file_in_diffusers(
 ):
     word = torch.randn(vectors, 16, generator=torch.Generator().manual_seed(0))
     base = StableDiffusion(tiny_stable_diffusion(prediction_type))
-    vocabulary = Vocabulary(base.tokenizers[0], name, len(base.tables[0]), vectors)
+    vocabulary = Vocabulary(base.tokenizers, [len(base.tables[0])], name, vectors)
     prompts = [prompt.replace("snorf", name) for prompt in PROMPTS]
-    ours = base.encode(vocabulary.encode_all(prompts)[:, None, None], word).states
+    ours = base.encode(vocabulary.encode_all(prompts), word).states
 
     save_embedding(tmp_path / "word.safetensors", name, word, {})
     pipeline = tiny_stable_diffusion(prediction_type)
@@ -51,8 +51,8 @@ def test_gradient_reaches_the_vectors_and_nothing_else():
     pipeline.text_encoder.requires_grad_(False)
     base = StableDiffusion(pipeline)
     word = torch.randn(2, 16, requires_grad=True)
-    ids = Vocabulary(base.tokenizers[0], "snorf", len(base.tables[0]), 2).encode_all(["a snorf"])
-    base.encode(ids[:, None, None], word).states.sum().backward()
+    ids = Vocabulary(base.tokenizers, [len(base.tables[0])], "snorf", 2).encode_all(["a snorf"])
+    base.encode(ids, word).states.sum().backward()
     assert word.grad is not None and (word.grad != 0).all()
     assert base.tables[0].grad is None
 

@@ -3,12 +3,24 @@
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from transformers import CLIPTokenizer
 
+from pseudoword.formats.embedding import Embedding
+from pseudoword.formats.writing import write_embedding
 from pseudoword.prompts import BadTemplate, PromptTooLong, Vocabulary, fill, read_templates, without_name
-from pseudoword.word import NameTaken, check_name, initial_vectors, vectors_for, vocabulary_norm
+from pseudoword.word import (
+    BadStart,
+    NameInUse,
+    NameTaken,
+    check_name,
+    initial_vectors,
+    stored_vectors,
+    vectors_for,
+    vocabulary_norms,
+)
 from tests.tiny import TOYWORLD, tiny_stable_diffusion
 
 TOKENIZER = CLIPTokenizer.from_pretrained(TOYWORLD / "tokenizer")
@@ -39,21 +51,24 @@ def test_a_prompt_without_the_word_says_what_else_it_asks_for(template: str, exp
 
 
 def test_the_word_is_found_whole_in_any_case_and_not_inside_another():
-    encode = Vocabulary(TOKENIZER, "snorf", FIRST, 3).encode
+    def encode(text: str) -> list[int]:
+        return vocabulary.encode(text)[0, 0].tolist()
+
+    vocabulary = Vocabulary([TOKENIZER], [FIRST], "snorf", 3)
     own = [FIRST, FIRST + 1, FIRST + 2]
     assert [token for token in encode("a Snorf, snorf. SNORF!") if token >= FIRST] == own * 3
     assert not any(token >= FIRST for token in encode("snorfing xsnorf snorf_2"))
 
 
 def test_a_name_with_signs_is_no_pattern():
-    vocabulary = Vocabulary(TOKENIZER, "a.b-c", FIRST, 1)
+    vocabulary = Vocabulary([TOKENIZER], [FIRST], "a.b-c", 1)
     assert FIRST in vocabulary.encode("an a.b-c here")
     assert FIRST not in vocabulary.encode("an axb-c here")
 
 
 def test_a_prompt_that_does_not_fit_is_refused_and_never_cut():
-    vocabulary = Vocabulary(TOKENIZER, "snorf", FIRST, 70)
-    assert len(vocabulary.encode("a snorf by the sea")) == 77
+    vocabulary = Vocabulary([TOKENIZER], [FIRST], "snorf", 70)
+    assert vocabulary.encode("a snorf by the sea").shape == (1, 1, 77)
     with pytest.raises(PromptTooLong, match="takes 77 tokens"):
         vocabulary.encode("a snorf by the sea, left at")
 
@@ -61,7 +76,7 @@ def test_a_prompt_that_does_not_fit_is_refused_and_never_cut():
 @given(st.text(max_size=40))
 def test_any_text_encodes_to_the_models_length(text: str):
     try:
-        ids = Vocabulary(TOKENIZER, "snorf", FIRST, 2).encode(text)
+        ids = Vocabulary([TOKENIZER], [FIRST], "snorf", 2).encode(text)[0, 0].tolist()
     except PromptTooLong:
         return
     assert len(ids) == 77
@@ -72,7 +87,7 @@ def test_any_text_encodes_to_the_models_length(text: str):
 def test_text_without_the_word_encodes_as_the_tokenizer_does():
     text = "a red striped star with two eyes by the sea, Ünï 漢字"
     theirs = TOKENIZER(text, padding="max_length", max_length=77)["input_ids"]
-    assert Vocabulary(TOKENIZER, "snorf", FIRST, 2).encode(text) == theirs
+    assert Vocabulary([TOKENIZER], [FIRST], "snorf", 2).encode(text)[0, 0].tolist() == theirs
 
 
 @pytest.mark.parametrize(
@@ -108,14 +123,14 @@ def test_the_init_texts_tokens_are_spread_over_the_vectors(tokens: int, vectors:
     table = tiny_stable_diffusion().text_encoder.get_input_embeddings().weight
     words = ["red", "star", "flower", "egg"][:tokens]
     ids = [TOKENIZER(word, add_special_tokens=False)["input_ids"][0] for word in words]
-    start = initial_vectors(" ".join(words), vectors, table, TOKENIZER)
+    start = initial_vectors(" ".join(words), vectors, [table], [TOKENIZER])
     assert start.equal(table[[ids[at] for at in expected]])
 
 
 def test_an_empty_init_text_starts_from_zeros():
     table = tiny_stable_diffusion().text_encoder.get_input_embeddings().weight
-    assert not initial_vectors("  ", 3, table, TOKENIZER).any()
-    assert vocabulary_norm(table) > 0
+    assert not initial_vectors("  ", 3, [table], [TOKENIZER]).any()
+    assert vocabulary_norms([table])[0] > 0
 
 
 @pytest.mark.parametrize(("pictures", "vectors"), [(1, 2), (10, 2), (11, 5), (30, 5), (50, 8), (100, 10), (500, 12)])
@@ -124,6 +139,50 @@ def test_auto_vectors_follow_the_number_of_pictures(pictures: int, vectors: int)
 
 
 def test_a_name_that_the_model_knows_is_refused():
-    check_name("snorf", TOKENIZER)
+    assert check_name("snorf", TOKENIZER, overwrite=False) == []
     with pytest.raises(NameTaken, match="forest"):
-        check_name("forest", TOKENIZER)
+        check_name("forest", TOKENIZER, overwrite=True)
+
+
+def test_a_name_close_to_a_known_word_is_told():
+    assert check_name("forrest", TOKENIZER, overwrite=False) == ["forest"]
+
+
+def test_a_name_that_an_embedding_has_already_is_refused_unless_it_may_be_overwritten(tmp_path: Path):
+    (tmp_path / "Snorf.pt").touch()
+    with pytest.raises(NameInUse, match=r"Snorf\.pt has the name 'snorf' already.*word\.overwrite: true"):
+        check_name("snorf", TOKENIZER, overwrite=False, folder=tmp_path)
+    check_name("snorf", TOKENIZER, overwrite=True, folder=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["start.safetensors", "start.pt", "start.png"])
+def test_a_word_starts_from_a_file_of_any_format(tmp_path: Path, name: str):
+    vectors = torch.randn(3, 16)
+    write_embedding(tmp_path / name, Embedding("old", vectors, {}))
+    torch.testing.assert_close(stored_vectors(Path(name), None, [16], tmp_path), vectors)
+    with pytest.raises(BadStart, match=r"has 3 vectors, wanted word\.vectors, which is 2"):
+        stored_vectors(Path(name), 2, [16], tmp_path)
+    with pytest.raises(BadStart, match="vectors of 16 numbers, wanted 16 and 20 for this base model"):
+        stored_vectors(Path(name), None, [16, 20], tmp_path)
+
+
+# ---------------------------------------------------------------------------------------------- long prompts
+
+
+def test_a_long_prompt_is_cut_between_words_and_never_inside_the_new_one():
+    vocabulary = Vocabulary([TOKENIZER], [FIRST], "snorf", 40, windows=3)
+    ids = vocabulary.encode("a red star " * 5 + "snorf by the sea and a snorf")
+    assert ids.shape == (1, 3, 77)
+    for window in ids[0].tolist():
+        assert window[0] == TOKENIZER.bos_token_id and TOKENIZER.eos_token_id in window
+        own = [token for token in window if token >= FIRST]
+        assert own in ([], list(range(FIRST, FIRST + 40)))
+    plain = [token for token in ids.flatten().tolist() if token not in TOKENIZER.all_special_ids]
+    words = [TOKENIZER(word, add_special_tokens=False)["input_ids"] for word in ("a red star " * 5).split()]
+    assert plain[: sum(map(len, words))] == [token for word in words for token in word]
+
+
+def test_two_tokenizers_give_two_rows_of_ids():
+    vocabulary = Vocabulary([TOKENIZER, TOKENIZER], [FIRST, FIRST + 7], "snorf", 1)
+    first, second = vocabulary.encode("a snorf")[:, 0]
+    assert (second - first).tolist() == [7 if token == FIRST else 0 for token in first]

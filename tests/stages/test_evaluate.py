@@ -123,7 +123,13 @@ def project(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
     pd.DataFrame({"id": ids, "caption": ["by the sea", "", "at night", "x"]}).to_csv(
         "outputs/captions.csv", index=False
     )
+    record = {
+        "settings": {}, "pictures": 4, "samples_per_update": 4, "windows": 1, "versions": {}, "device": "cpu",
+        "precision": "float32", "model": {"name": "base", "family": "sd1", "resolution": 32},
+    }  # fmt: skip
     for run, vectors in (("run00", 1), ("run01", 3)):
+        Path(f"outputs/words/{run}").mkdir(parents=True)
+        Path(f"outputs/words/{run}/settings.json").write_text(json.dumps(record))
         for step in (0, 5, 10, 15):
             path = Path(f"outputs/words/{run}/steps/snorf-{step}.safetensors")
             save_embedding(path, "snorf", torch.randn(vectors, 16, generator=generator) * (0.02 + step / 50), {})

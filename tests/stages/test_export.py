@@ -107,9 +107,9 @@ def test_diffusers_reads_the_prompt_as_we_do_and_draws_another_picture(
     theirs.load_textual_inversion(str(FILE))
     after = draw(theirs)
     ours = StableDiffusion(tiny_stable_diffusion(prediction_type))
-    ids = Vocabulary(ours.tokenizers[0], WORD, len(ours.tables[0]), num_vectors).encode_all([PROMPT])
+    ids = Vocabulary(ours.tokenizers, [len(ours.tables[0])], WORD, num_vectors).encode_all([PROMPT])
     with torch.no_grad():
-        expected = ours.encode(ids[:, None, None], vectors).states
+        expected = ours.encode(ids, vectors).states
         read = theirs.encode_prompt(PROMPT, "cpu", 1, do_classifier_free_guidance=False)[0]
     torch.testing.assert_close(read, expected)
     assert (before - after).abs().max() > 1e-3

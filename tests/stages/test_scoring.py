@@ -35,9 +35,9 @@ def latents_of(folder: Path, names: list[str], weights: dict[str, torch.Tensor] 
 
 
 def score(base: StableDiffusion, latents: Latents) -> float:
-    vocabulary = Vocabulary(base.tokenizer, "snorf", len(base.table), 1)
+    vocabulary = Vocabulary(base.tokenizers, [len(base.tables[0])], "snorf", 1)
     prompts = vocabulary.encode_all([f"a snorf {noise_key(name) % 7}" for name in latents.ids])
-    vectors = torch.full((1, base.table.shape[1]), 0.1)
+    vectors = torch.full((1, base.tables[0].shape[1]), 0.1)
     return deterministic_loss(base, latents, fixed_noise(latents, TIMESTEPS), prompts, vectors)
 
 

@@ -1,0 +1,111 @@
+"""From the settings of each run of the sweep to the runs of a pack."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from pseudoword.base.interface import Base
+from pseudoword.prompts import Vocabulary, read_templates
+from pseudoword.schedule import lasting, parse_schedule, shaped
+from pseudoword.settings import Settings
+from pseudoword.settings.train import EarlyStop, Train
+from pseudoword.settings.word import Word
+from pseudoword.word import initial_vectors, stored_vectors, vectors_for
+from stages.train.loop import Run
+from stages.train.objective import Objective
+from stages.train.optimizer import Update
+from stages.train.samples import Drawing
+from stages.train.stopping import Stopping
+from stages.train.texts import Texts, windows_needed
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A run, and what is needed to show and to describe it."""
+
+    run: Run
+    texts: Texts
+    settings: Settings
+
+
+def make_pack(sweep: dict[str, Settings], base: Base, captions: list[str], steps: int) -> list[Packed]:
+    """The runs, their words beside each other behind the vocabulary. Raises UserError for a prompt that is too long."""
+    starts = {name: _start(own.word, base, len(captions)) for name, own in sweep.items()}
+    windows = max(_windows(own, base, captions, len(starts[name])) for name, own in sweep.items())
+    pack, used = [], 0
+    for name, own in sweep.items():
+        vectors = starts[name]
+        first_ids = [len(table) + used for table in base.tables]
+        vocabulary = Vocabulary(base.tokenizers, first_ids, own.word.name, len(vectors), windows)
+        texts = _texts(own, vocabulary, captions)
+        texts.check()
+        run = Run(
+            name=name,
+            vectors=vectors,
+            drawing=_drawing(own.train, texts),
+            objective=Objective(
+                deterministic=own.train.latents == "deterministic",
+                min_snr_gamma=own.train.min_snr_gamma,
+                huber_delta=own.train.huber_delta if own.train.loss == "huber" else None,
+            ),
+            update=_update(own.train, steps),
+            plain_ids=texts.plain,
+            stopping=_stopping(own.train.early_stop),
+        )
+        pack.append(Packed(run, texts, own))
+        used += len(vectors)
+    return pack
+
+
+def _start(word: Word, base: Base, pictures: int) -> Tensor:
+    if word.init_file is not None:
+        return stored_vectors(word.init_file, None if word.vectors == AUTO else int(word.vectors), base.widths)
+    vectors = vectors_for(pictures) if word.vectors == AUTO else int(word.vectors)
+    return initial_vectors(word.init_text, vectors, base.tables, base.tokenizers)
+
+
+def _windows(own: Settings, base: Base, captions: list[str], vectors: int) -> int:
+    if own.train.long_prompts == "refuse":
+        return 1
+    vocabulary = Vocabulary(base.tokenizers, [len(table) for table in base.tables], own.word.name, vectors)
+    return windows_needed(vocabulary, own.word.name, read_templates(own.train.template), captions)
+
+
+def _texts(own: Settings, vocabulary: Vocabulary, captions: list[str]) -> Texts:
+    train = own.train
+    templates = read_templates(train.template)
+    return Texts(
+        vocabulary, own.word.name, templates, captions, train.shuffle_tags, train.tag_dropout, train.caption_dropout
+    )
+
+
+def _drawing(train: Train, texts: Texts) -> Drawing:
+    return Drawing(
+        seed=train.seed,
+        ids_of=texts.draw,
+        templates=len(texts.templates),
+        stratified=train.timesteps == "stratified",
+        once=train.latents == "once",
+        noise_offset=train.noise_offset,
+    )
+
+
+def _update(train: Train, steps: int) -> Update:
+    rates = shaped(parse_schedule(train.learn_rate, steps), train.warm_up, train.decay)
+    return Update(
+        rates=rates,
+        clip_at=lasting(parse_schedule(train.clip_at, len(rates)), len(rates)),
+        clip=train.clip,
+        norm=train.norm,
+        weight_decay=train.weight_decay,
+        betas=train.betas,
+        eps=train.eps,
+        pull=train.pull,
+        average=train.average,
+    )
+
+
+def _stopping(own: EarlyStop) -> Stopping | None:
+    return Stopping(own.every, own.window, own.threshold, own.floor) if own.enabled else None

@@ -1,0 +1,95 @@
+"""Small packs to train on tiny random models, without files."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from pseudoword.base.interface import Base
+from pseudoword.base.stable_diffusion import StableDiffusion
+from pseudoword.latents import Group, Latents
+from pseudoword.prompts import Vocabulary
+from stages.train.loop import Checkpoint, Run, Training
+from stages.train.objective import Objective
+from stages.train.optimizer import Update
+from stages.train.plan import make_plan
+from stages.train.samples import Drawing
+from stages.train.state import State
+from stages.train.texts import Texts
+from tests.tiny import tiny_stable_diffusion
+
+TEMPLATES = ["a [name] [filewords]", "a photo of a [name] [filewords]"]
+CAPTIONS = ["by the sea", "", "in a cave, left, at night"]
+
+
+def tiny_base(prediction_type: str = "epsilon", dtype: torch.dtype = torch.float32) -> StableDiffusion:
+    pipeline = tiny_stable_diffusion(prediction_type).to(dtype)
+    for part in (pipeline.unet, pipeline.text_encoder, pipeline.vae):
+        part.requires_grad_(False).eval()
+    return StableDiffusion(pipeline)
+
+
+def square_latents(number: int = len(CAPTIONS)) -> Latents:
+    generator = torch.Generator().manual_seed(5)
+    mean = torch.randn(number, 4, 4, 4, generator=generator)
+    std = torch.rand(number, 4, 4, 4, generator=generator) * 0.2
+    group = Group(list(range(number)), mean, std, torch.ones(number, 1, 4, 4))
+    return Latents([f"{at:012x}" for at in range(number)], [group])
+
+
+def two_shapes() -> Latents:
+    """Three pictures, the middle one wide."""
+    square, generator = square_latents(2).groups[0], torch.Generator().manual_seed(6)
+    wide = Group([1], torch.randn(1, 4, 4, 8, generator=generator), torch.zeros(1, 4, 4, 8), torch.ones(1, 1, 4, 8))
+    return Latents([f"{at:012x}" for at in range(3)], [square._replace(rows=[0, 2]), wide])
+
+
+def make_run(
+    base: Base, used: int = 0, vectors: int = 2, seed: int = 0, rate: float = 0.02, steps: int = 12,
+    captions: list[str] = CAPTIONS, **more: object,
+) -> Run:  # fmt: skip
+    """A run whose vectors lie behind `used` others. `more` goes to whichever part of it has a field of that name."""
+    vocabulary = Vocabulary(base.tokenizers, [len(table) + used for table in base.tables], "snorf", vectors)
+    texts = Texts(vocabulary, "snorf", TEMPLATES, captions, **_fields(Texts, more))
+    return Run(
+        name=f"run{seed}",
+        vectors=torch.randn(vectors, sum(base.widths), generator=torch.Generator().manual_seed(seed)) * 0.02,
+        drawing=Drawing(seed, texts.draw, len(TEMPLATES), **_fields(Drawing, more)),
+        objective=Objective(**_fields(Objective, more)),
+        update=Update(**{"rates": [rate] * steps, "clip_at": [1.0] * steps} | _fields(Update, more)),
+        plain_ids=texts.plain,
+        **_fields(Run, more),
+    )
+
+
+def _fields(kind: type, values: dict[str, object]) -> dict[str, object]:
+    return {key: value for key, value in values.items() if key in kind.__dataclass_fields__}
+
+
+def make_training(
+    base: Base, runs: list[Run], rows: int = 9, latents: Latents | None = None, state: State | None = None,
+    samples: int = 3, **more: object,
+) -> Training:  # fmt: skip
+    latents = latents or square_latents()
+    plan = make_plan(len(latents.ids), len(runs), max(run.steps for run in runs), samples, 1, 4)
+    return Training(base, runs, latents, replace(plan.ending(run.steps for run in runs), rows=rows), state, **more)
+
+
+def learn(
+    base: Base, runs: list[Run], each: Callable[[Training, list[Checkpoint]], None] = lambda training, kept: None,
+    **more: object,
+) -> State:  # fmt: skip
+    """Train to the end; `each` is called after each block."""
+    training = make_training(base, runs, **more)
+    while not training.finished:
+        each(training, training.advance())
+    return training.state
+
+
+def rows_of(state: State, runs: list[Run], index: int, field: str = "vectors") -> Tensor:
+    return getattr(state, field).split([len(run.vectors) for run in runs])[index]
+
+
+def copied(state: State) -> State:
+    return State(**{key: value.clone() if isinstance(value, Tensor) else value for key, value in vars(state).items()})

@@ -1,0 +1,303 @@
+"""The loop on tiny random models: independence of packed runs, exact resume, a frozen model, runs that end or break."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from pseudoword.base.interface import Conditioning
+from pseudoword.errors import UserError
+from pseudoword.latents import Latents
+from pseudoword.word import vocabulary_norms
+from stages.train.loop import Checkpoint
+from stages.train.memory import rows_that_fit
+from stages.train.state import State
+from stages.train.stopping import Stopping, levelled_out
+from tests.packs import copied, learn, make_run, make_training, rows_of, square_latents, tiny_base, two_shapes
+
+MIXED = [
+    {"vectors": 2, "seed": 1},
+    {"vectors": 5, "seed": 2, "rate": 0.1, "norm": "direction", "pull": 1e-4},
+    {"vectors": 1, "seed": 3, "clip": "norm", "clip_at": [0.01] * 12, "min_snr_gamma": 5.0},
+    {"vectors": 3, "seed": 4, "clip": "value", "clip_at": [0.001] * 12, "huber_delta": 0.5, "noise_offset": 0.1},
+    {"vectors": 1, "seed": 5, "weight_decay": 0.5, "average": 0.9, "once": True, "norm": "rescale"},
+    {"vectors": 2, "seed": 6, "deterministic": True, "stratified": False, "tag_dropout": 0.5, "shuffle_tags": True},
+]
+
+
+def mixed_pack(base):
+    used, pack = 0, []
+    for own in MIXED:
+        pack.append(make_run(base, used, **own))
+        used += own["vectors"]
+    return pack
+
+
+def test_gradients_of_a_run_in_a_pack_are_those_alone():
+    """In float64, where rounding cannot hide a leak from one run to another. After one update AdamW's first moment is
+    a tenth of the gradient."""
+    base = tiny_base(dtype=torch.float64)
+    pack = [replace(run, update=replace(run.update, rates=run.update.rates[:1])) for run in mixed_pack(base)]
+    together = learn(base, pack)
+    for index, own in enumerate(MIXED):
+        run = make_run(base, **own)
+        alone = learn(base, [replace(run, update=replace(run.update, rates=run.update.rates[:1]))])
+        assert alone.first.abs().max() > 1e-9
+        torch.testing.assert_close(rows_of(together, pack, index, "first"), alone.first, rtol=0, atol=1e-12)
+
+
+def test_a_run_in_a_pack_ends_where_it_ends_alone():
+    base = tiny_base()
+    pack = mixed_pack(base)
+    together = learn(base, pack)
+    for index, own in enumerate(MIXED):
+        alone = learn(base, [make_run(base, **own)])
+        torch.testing.assert_close(rows_of(together, pack, index), alone.vectors, rtol=1e-3, atol=2e-5)
+        torch.testing.assert_close(rows_of(together, pack, index, "average"), alone.average, rtol=1e-3, atol=2e-5)
+
+
+@pytest.mark.parametrize("latents", [square_latents(), two_shapes()], ids=["one shape", "two shapes"])
+def test_the_split_into_micro_batches_does_not_change_the_result_beyond_rounding(latents: Latents):
+    base = tiny_base()
+    run = make_run(base)
+    whole, single = (learn(base, [run], rows=rows, latents=latents).vectors for rows in (9, 1))
+    torch.testing.assert_close(whole, single, rtol=1e-3, atol=2e-5)
+
+
+def test_a_wide_picture_counts_as_much_as_a_square_one():
+    base = tiny_base()
+    losses = []
+    learn(base, [make_run(base)], latents=two_shapes(), each=lambda t, kept: losses.append(t.state.records[:, 0, 0]))
+    assert 0.3 < float(losses[-1].mean()) < 3
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not():
+    base = tiny_base()
+    first = learn(base, [make_run(base)]).vectors
+    assert torch.equal(first, learn(base, [make_run(base)]).vectors)
+    run = make_run(base)
+    other = learn(base, [replace(run, drawing=replace(run.drawing, seed=9))]).vectors
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_learns_in_the_direction_of_full_precision(dtype: torch.dtype):
+    full, half = tiny_base(), tiny_base(dtype=dtype)
+    start = make_run(full)
+    moved = learn(full, [start]).vectors - start.vectors
+    ended = learn(half, [make_run(half)]).vectors
+    assert ended.dtype is torch.float32
+    assert torch.cosine_similarity((ended - start.vectors).flatten(), moved.flatten(), dim=0) > 0.9
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_the_frozen_model_is_bit_identical_after_training(prediction_type: str):
+    base = tiny_base(prediction_type)
+    encoder = base.text_encoders[0].state_dict()
+    parts = {**base.unet.state_dict(), **{f"text.{key}": value for key, value in encoder.items()}}
+    before = {name: value.clone() for name, value in parts.items()}
+    run = make_run(base)
+    assert not torch.equal(learn(base, [run]).vectors, run.vectors)
+    assert all(torch.equal(before[name], value) for name, value in parts.items())
+
+
+def test_training_from_a_saved_state_ends_with_the_same_bits():
+    base = tiny_base()
+    saved: list[State] = []
+    pack = [make_run(base, steps=25, average=0.9), make_run(base, 2, 1, 4, steps=17)]
+    whole = learn(base, pack, each=lambda training, kept: saved.append(copied(training.state)))
+    assert len(saved) > 3
+    for state in saved[:-1]:
+        resumed = learn(base, pack, state=copied(state))
+        for field, value in vars(whole).items():
+            torch.testing.assert_close(getattr(resumed, field), value, rtol=0, atol=0, equal_nan=True, msg=field)
+
+
+def test_stopping_in_the_middle_of_a_block_loses_and_changes_nothing():
+    base = tiny_base()
+    whole = learn(base, [make_run(base)])
+    asked = iter([False, False, True])
+    training = make_training(base, [make_run(base)], asked_to_stop=lambda: next(asked))
+    training.advance()
+    assert training.state.step == 3
+    resumed = learn(base, [make_run(base)], state=training.state)
+    assert torch.equal(resumed.vectors, whole.vectors)
+    assert torch.equal(resumed.records[..., :3], whole.records[..., :3])
+
+
+def test_a_run_whose_schedule_ends_early_stands_still_while_the_others_go_on():
+    base = tiny_base()
+    pack = [make_run(base, seed=1, steps=5), make_run(base, 2, 2, seed=2)]
+    kept: list[Checkpoint] = []
+    state = learn(base, pack, each=lambda training, found: kept.extend(found))
+    alone = learn(base, [make_run(base, seed=1, steps=5)])
+    torch.testing.assert_close(rows_of(state, pack, 0), alone.vectors, rtol=1e-3, atol=2e-5)
+    assert [update for run, update, _ in kept if run == 0] == [0, 4, 5]
+    assert sorted(update for run, update, _ in kept if run == 1) == [0, 4, 5, 8, 12]
+
+
+def test_held_vectors_keep_the_vocabularys_norm_and_free_ones_do_not():
+    base = tiny_base()
+    (norm,) = vocabulary_norms(base.tables)
+    for kind in ("rescale", "direction"):
+        held = learn(base, [make_run(base, norm=kind)]).vectors.norm(dim=-1)
+        torch.testing.assert_close(held, torch.full_like(held, norm))
+    assert (learn(base, [make_run(base)]).vectors.norm(dim=-1) > 1.2 * norm).all()
+
+
+def test_a_broken_run_keeps_its_last_good_state_and_leaves_the_others_alone():
+    base = tiny_base()
+    wild = make_run(base, 2, 2, seed=2, rate=1e38)
+    pack = [make_run(base, seed=1), wild]
+    kept: list[Checkpoint] = []
+    training = make_training(base, pack)
+    while not training.finished:
+        kept += training.advance()
+    failed = int(training.state.failed[1])
+    assert training.ends == [12, failed] and 0 < failed < 12
+    assert training.broken_by[1] in (0, 1, 2)
+    last = [vectors for run, update, vectors in kept if run == 1 and update == failed]
+    assert len(last) == 1 and last[0].isfinite().all()
+    alone = learn(base, [make_run(base, seed=1)])
+    torch.testing.assert_close(rows_of(training.state, pack, 0), alone.vectors, rtol=1e-3, atol=2e-5)
+
+
+def test_the_picture_that_breaks_a_run_is_found():
+    base = tiny_base()
+    latents = square_latents()
+    latents.groups[0].mean[1, 0, 0, 0] = torch.nan
+    training = make_training(base, [make_run(base)], latents=latents)
+    while not training.finished:
+        training.advance()
+    assert training.ends == [0]
+    assert training.broken_by == {0: 1}
+
+
+def test_overflow_in_half_precision_lowers_the_scale_and_training_goes_on():
+    base = tiny_base(dtype=torch.float16)
+    training = make_training(base, [make_run(base)])
+    training.state.scale.fill_(2.0**24)
+    while not training.finished:
+        training.advance()
+    assert training.ends == [12]
+    assert 1 <= float(training.state.scale) < 2**24
+    assert 0 < float(training.state.count) < 12
+    assert training.state.vectors.isfinite().all()
+
+
+def test_the_loss_scale_does_not_change_what_is_learned():
+    base = tiny_base()
+    plain = learn(base, [make_run(base)])
+    training = make_training(base, [make_run(base)])
+    training.state.scale.fill_(1024.0)
+    while not training.finished:
+        training.advance()
+    torch.testing.assert_close(training.state.vectors, plain.vectors, rtol=1e-4, atol=1e-6)
+
+
+def test_out_of_memory_takes_fewer_rows_and_gives_the_same_result(capsys: pytest.CaptureFixture[str]):
+    base = tiny_base()
+    run = make_run(base)
+    whole = learn(base, [run])
+    predict = base.predict
+
+    def little_memory(noisy: torch.Tensor, t: torch.Tensor, conditioning: Conditioning) -> torch.Tensor:
+        if len(noisy) > 1:
+            raise torch.OutOfMemoryError
+        return predict(noisy, t, conditioning)
+
+    base.predict = little_memory  # type: ignore[method-assign]
+    state = learn(base, [run])
+    assert int(state.rows) == 1
+    assert "going on with" in capsys.readouterr().out
+    torch.testing.assert_close(state.vectors, whole.vectors, rtol=1e-3, atol=2e-5)
+
+
+def test_a_model_that_does_not_fit_at_all_is_told_so():
+    base = tiny_base()
+
+    def no_memory(*_: object) -> torch.Tensor:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 10 bytes")
+
+    base.predict = no_memory  # type: ignore[method-assign]
+    with pytest.raises(UserError, match=r"not even one picture at a time fits.*preprocess\.resolution"):
+        learn(base, [make_run(base)])
+
+
+def test_another_error_is_not_taken_for_lack_of_memory():
+    base = tiny_base()
+    base.predict = lambda *_: (_ for _ in ()).throw(RuntimeError("a defect"))  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="a defect"):
+        learn(base, [make_run(base)])
+
+
+def test_rows_that_fit_are_measured():
+    assert rows_that_fit(lambda rows: 100 + 10 * rows, 1000, 999) == 80
+    assert rows_that_fit(lambda rows: 100 + 10 * rows, 1000, 16) == 16
+    assert rows_that_fit(lambda rows: 100 + 10 * rows, 50, 16) == 1
+
+
+def test_a_run_ends_early_when_its_deterministic_loss_has_levelled_out():
+    base = tiny_base()
+    rule = Stopping(every=2, window=8, threshold=0.5, floor=10)
+    pack = [make_run(base, rate=1e-9, steps=60, stopping=rule, seed=1), make_run(base, 2, 2, 2, steps=20)]
+    kept: list[Checkpoint] = []
+    training = make_training(base, pack)
+    while not training.finished:
+        kept += training.advance()
+    assert 10 <= training.ends[0] < 60
+    assert training.ends[1] == 20
+    assert (0, training.ends[0]) in {(run, update) for run, update, _ in kept}
+
+
+def test_levelled_out_needs_a_floor_and_a_flat_end():
+    rule = Stopping(every=1, window=10, threshold=0.15, floor=20)
+    falling = np.linspace(1, 0, 20)
+    flat = np.concatenate([np.linspace(1, 0, 30), np.full(10, 0.001)])
+    assert not levelled_out(falling, 20, rule)
+    assert levelled_out(flat, 40, rule)
+    assert not levelled_out(flat, 19, rule)
+    assert not levelled_out(flat[-10:], 30, rule)
+
+
+def test_the_evaluation_is_the_same_for_equal_vectors_and_falls_as_they_learn():
+    base = tiny_base()
+    rule = Stopping(every=3, window=99, threshold=0.0, floor=999)
+    pack = [make_run(base, stopping=rule, steps=30, rate=0.05), make_run(base, 2, stopping=rule, steps=30, rate=1e-12)]
+    records = learn(base, pack).records[2::3, :, 3]
+    assert records.isfinite().all()
+    assert float((records[:, 1] - records[0, 1]).abs().max()) < 1e-5
+    assert float(records[-1, 0]) < float(records[0, 0])
+
+
+def test_gradient_checkpointing_changes_nothing_but_memory():
+    plain = learn(tiny_base(), [make_run(tiny_base())]).vectors
+    base = tiny_base()
+    spared = learn(base, [make_run(base)], checkpointing=True).vectors
+    torch.testing.assert_close(spared, plain, rtol=1e-4, atol=1e-6)
+
+
+def test_v_prediction_is_trained_on_v():
+    """With clean = noise = 1 the two targets differ: a model that answers 1 is perfect only for epsilon."""
+    for prediction_type, perfect in (("epsilon", True), ("v_prediction", False)):
+        base = tiny_base(prediction_type)
+        base.predict = lambda noisy, t, states: torch.ones_like(noisy)  # type: ignore[method-assign]
+        one = torch.ones(2, 4, 4, 4)
+        loss = base.loss(one, one, torch.tensor([100, 900]), Conditioning(torch.zeros(2, 77, 16)))
+        assert bool((loss < 1e-6).all()) is perfect
+
+
+def test_what_a_weight_map_leaves_out_does_not_count():
+    base = tiny_base()
+    plain = square_latents()
+    weight = torch.zeros(3, 1, 4, 4)
+    weight[..., 2:] = 2.0
+
+    def weighed(left: float) -> torch.Tensor:
+        """Losses of a training that sees the right half only, with an answer that is `left` wrong on the left."""
+        base.predict = lambda noisy, t, states: noisy * (states.states.mean() + 1) + left * (weight[:1] == 0)
+        latents = Latents(plain.ids, [plain.groups[0]._replace(weight=weight)])
+        return learn(base, [make_run(base)], latents=latents).records[..., 0]
+
+    assert torch.equal(weighed(0.0), weighed(100.0))

@@ -1,0 +1,404 @@
+"""The train stage on tiny random models, as it is run: files, resume under SIGKILL, wrong settings."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from pseudoword.errors import UserError
+from pseudoword.formats.embedding import load_embedding
+from pseudoword.formats.reading import read_embedding
+from pseudoword.latents import Encoded, write_latents
+from stages.train import __main__ as stage
+from stages.train.__main__ import main
+from stages.train.state import State, load_state, save_state
+from tests.tiny import tiny_stable_diffusion
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in which the train stage runs: a tiny base model, five latents, captions."""
+    monkeypatch.chdir(tmp_path)
+    tiny_stable_diffusion().save_pretrained("base")
+    shutil.copytree(ROOT / "templates", "templates")
+    ids = [f"{number:012x}" for number in range(5)]
+    generator = torch.Generator().manual_seed(0)
+    means, std = torch.randn(5, 4, 4, 4, generator=generator), torch.full((4, 4, 4), 0.1)
+    write_latents((Encoded(name, "", mean, std) for name, mean in zip(ids, means, strict=True)), {})
+    captions = ["by the sea", "", "in a cave", "at night", "null"]
+    pd.DataFrame({"id": ids, "caption": captions}).to_csv("outputs/captions.csv", index=False)
+    write_params({"train": {"steps": 30}})
+    return tmp_path
+
+
+def write_params(changes: dict[str, dict[str, object]], path: Path = Path("params.yaml")) -> None:
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["base"] |= {"model": "base", "device": "cpu"}
+    for section, values in changes.items():
+        content[section] |= values
+    path.write_text(yaml.safe_dump(content))
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_the_stage_writes_each_run_with_checkpoints_losses_and_settings(project: Path, prediction_type: str):
+    tiny_stable_diffusion(prediction_type).save_pretrained("base")
+    write_params({"train": {"steps": 20, "save_every": 5}, "sweep": {"word.vectors": [1, 3], "train.seed": [0, 1]}})
+    main()
+    assert sorted(path.name for path in Path("outputs/words").iterdir()) == ["run00", "run01", "run02", "run03"]
+    for run, vectors in (("run00", 1), ("run03", 3)):
+        folder = Path("outputs/words", run)
+        assert {path.name for path in (folder / "steps").iterdir()} == {
+            f"snorf-{step}.safetensors" for step in (0, 5, 10, 15, 20)
+        }
+        assert load_embedding(folder / "steps/snorf-20.safetensors").vectors.shape == (vectors, 16)
+        losses = pd.read_csv(folder / "loss.csv")
+        assert list(losses.columns) == ["step", "epoch", "loss", "learn_rate", "norm", "gradient", "evaluation"]
+        assert losses["step"].tolist() == list(range(1, 21))
+        assert np.isfinite(losses.drop(columns="evaluation")).all().all()
+        report = json.loads((folder / "settings.json").read_text())
+        assert report["settings"]["word"]["vectors"] == vectors
+        assert "train.batch" in report["auto"]
+
+
+def test_a_schedule_that_ends_early_ends_the_run_and_keeps_its_last_update(project: Path):
+    write_params({"train": {"steps": 60, "save_every": 20}, "sweep": {"train.learn_rate": ["0.05:10", "0.05:25"]}})
+    main()
+    kept = {
+        run: sorted(int(p.stem.split("-")[1]) for p in Path(f"outputs/words/{run}/steps").iterdir())
+        for run in ("run00", "run01")
+    }
+    assert kept == {"run00": [0, 10], "run01": [0, 10, 20, 25]}
+    assert len(pd.read_csv("outputs/words/run00/loss.csv")) == 10
+    assert len(pd.read_csv("outputs/words/run01/loss.csv")) == 25
+
+
+def test_a_later_training_leaves_nothing_of_an_earlier_one_behind(project: Path):
+    write_params({"train": {"steps": 2}, "sweep": {"train.seed": [0, 1]}})
+    main()
+    write_params({"train": {"steps": 2}})
+    main()
+    assert [path.name for path in Path("outputs/words").iterdir()] == ["base"]
+    assert len(list(Path(".scratch/train").iterdir())) == 1
+
+
+@pytest.mark.parametrize("settings", [{"batch": 16}, {"batch": 2, "accumulation": 1}, {"batch": 4}])
+def test_any_batch_goes_with_any_number_of_pictures(project: Path, settings: dict[str, object]):
+    write_params({"train": {"steps": 3, **settings}})
+    main()
+    assert len(pd.read_csv("outputs/words/base/loss.csv")) == 3
+
+
+def test_the_same_settings_give_the_same_bytes(project: Path):
+    main()
+    first = outputs(Path("outputs/words"))
+    shutil.rmtree("outputs/words")
+    main()
+    assert outputs(Path("outputs/words")) == first
+
+
+KILLED = {
+    "one run": {},
+    "a pack": {"sweep": {"train.seed": [0, 1], "train.norm": ["rescale", "free"]}},
+    "half precision": {"base": {"precision": "fp16"}},
+}
+
+
+@pytest.mark.parametrize("changes", KILLED.values(), ids=KILLED)
+def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(project: Path, changes: dict[str, dict[str, object]]):
+    """SIGKILL at random moments, again and again, then to the end."""
+    write_params({"train": {"steps": 60, "save_every": 7}, **changes})
+    main()
+    expected = outputs(Path("outputs/words"))
+    moments = random.Random(0)
+    shutil.rmtree("outputs/words")
+    shutil.rmtree(".scratch")
+    went_on = 0
+    for _ in range(3):
+        run = start_stage()
+        wait_for_a_state(run)
+        time.sleep(moments.uniform(0, 0.3))
+        run.send_signal(signal.SIGKILL)
+        went_on += "going on at update" in run.communicate()[0]
+    assert went_on
+    main()
+    assert outputs(Path("outputs/words")) == expected
+
+
+def start_stage() -> subprocess.Popen[str]:
+    """The stage in a process of its own, at the start of its updates."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    command = [sys.executable, "-m", "stages.train"]
+    run = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert run.stdout is not None
+    while "rows at once" not in (line := run.stdout.readline()) and line:
+        pass
+    return run
+
+
+def wait_for_a_state(run: subprocess.Popen[str]) -> None:
+    while run.poll() is None and not list(Path(".scratch/train").glob("*/state.safetensors")):
+        time.sleep(0.01)
+
+
+class Killed(BaseException):
+    """Ends a stage as a signal would: no handler of ours catches it."""
+
+
+@pytest.mark.parametrize("changes", KILLED.values(), ids=KILLED)
+def test_every_moment_around_a_write_is_a_good_one_to_be_killed(
+    project: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, dict[str, object]]
+):
+    """Before, within and after each write of the first updates, between write and rename too: what is there goes on
+    to the same bytes."""
+    monkeypatch.setattr(stage, "load_base", cache(stage.load_base))
+    write_params({"train": {"steps": 25, "save_every": 5}, **changes})
+    main()
+    expected = outputs(Path("outputs/words"))
+    replace, moments = Path.replace, 0
+
+    def dying(at: int, renamed: bool) -> None:
+        left = iter(range(at, -1, -1))
+
+        def die(source: Path, target: Path) -> Path:
+            last = next(left) == 0
+            if not last or renamed:
+                replace(source, target)
+            if last:
+                raise Killed
+            return target
+
+        monkeypatch.setattr(Path, "replace", die)
+
+    for at in range(11):
+        for renamed in (False, True):
+            shutil.rmtree("outputs/words", ignore_errors=True)
+            shutil.rmtree(".scratch")
+            dying(at, renamed)
+            with pytest.raises(Killed):
+                main()
+            monkeypatch.setattr(Path, "replace", replace)
+            if moments % 5 == 0:  # the rest of the moments are seen to leave nothing half-written
+                main()
+                assert outputs(Path("outputs/words")) == expected
+            moments += 1
+            for state in Path(".scratch/train").glob("*/state.safetensors"):
+                assert load_state(state, torch.device("cpu")) is not None
+    assert moments >= 20
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_training_that_is_asked_to_stop_saves_and_says_how_to_go_on(project: Path, number: signal.Signals):
+    write_params({"train": {"steps": 3000}})
+    run = start_stage()
+    time.sleep(0.3)
+    run.send_signal(number)
+    told = run.communicate(timeout=60)[0]
+    assert run.returncode == 128 + number
+    assert f"stopped by {number.name}" in told and "Traceback" not in told
+    (state,) = Path(".scratch/train").glob("*/state.safetensors")
+    read = load_state(state, torch.device("cpu"))
+    assert read is not None and f"{read.step} of 3000 updates are saved" in told
+    assert not list(state.parent.glob(".*partial"))
+
+
+def test_a_full_disk_fails_the_stage_and_leaves_the_last_good_state(project: Path, monkeypatch: pytest.MonkeyPatch):
+    saves = iter([stage.save_state] * 2)
+
+    def full(path: Path, state: State) -> None:
+        save = next(saves, None)
+        if save is None:
+            raise OSError(28, "No space left on device")
+        save(path, state)
+
+    monkeypatch.setattr(stage, "save_state", full)
+    with pytest.raises(OSError, match="No space left"):
+        main()
+    (path,) = Path(".scratch/train").glob("*/state.safetensors")
+    state = load_state(path, torch.device("cpu"))
+    assert state is not None and state.step == 20
+
+
+def test_a_run_that_breaks_is_told_and_the_others_are_written(project: Path, capsys: pytest.CaptureFixture[str]):
+    write_params({"train": {"steps": 30, "norm": "free"}, "sweep": {"train.learn_rate": [0.005, 1e38]}})
+    main()
+    assert "run 'run01' is no longer finite at update 2, at picture 00000000000" in capsys.readouterr().out
+    ended = [json.loads(Path(f"outputs/words/run0{at}/settings.json").read_text())["ended"] for at in (0, 1)]
+    assert [end["step"] for end in ended] == [30, 1]
+    assert len(pd.read_csv("outputs/words/run01/loss.csv")) == 1
+    assert read_embedding(Path("outputs/words/run01/steps/snorf-1.safetensors")).vectors.isfinite().all()
+
+
+def test_when_every_run_breaks_the_stage_fails_and_keeps_the_last_good_state(project: Path):
+    write_params({"train": {"norm": "free", "learn_rate": 1e38}})
+    with pytest.raises(UserError, match="run 'base' is no longer finite at update 2"):
+        main()
+    assert Path("outputs/words/base/steps/snorf-1.safetensors").exists()
+
+
+def test_previews_carry_the_word_and_disturb_no_draw(project: Path):
+    write_params({"train": {"steps": 12}})
+    main()
+    plain = load_embedding(Path("outputs/words/base/steps/snorf-12.safetensors")).vectors
+    preview = {"every": 5, "inference_steps": 2, "prompt": "a [name] at night", "negative": "red"}
+    write_params({"train": {"steps": 12, "preview": preview}})
+    main()
+    assert torch.equal(load_embedding(Path("outputs/words/base/steps/snorf-12.safetensors")).vectors, plain)
+    folder = Path("outputs/words/base/previews")
+    assert sorted(path.name for path in folder.iterdir()) == ["snorf-10.png", "snorf-5.png"]
+    for path in folder.iterdir():
+        assert read_embedding(path).name == "snorf"
+        with Image.open(path) as image:
+            assert image.height == 32
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    main()
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+
+
+def test_previews_without_the_word_say_how_they_were_drawn(project: Path):
+    preview = {"every": 4, "inference_steps": 2, "embed": False, "width": 64, "sampler": "euler"}
+    write_params({"train": {"steps": 4, "preview": preview}})
+    main()
+    with Image.open("outputs/words/base/previews/snorf-4.png") as image:
+        assert image.size == (64, 32)
+        assert "snorf" in image.text["prompt"]  # type: ignore[attr-defined]
+
+
+def test_tensorboard_gets_scalars_and_previews(project: Path):
+    from tensorboardX.proto.event_pb2 import Event
+
+    write_params({"train": {"steps": 6, "tensorboard": True, "preview": {"every": 3, "inference_steps": 1}}})
+    main()
+    (file,) = Path("outputs/words/base/tensorboard").iterdir()
+    content, events = file.read_bytes(), []
+    while content:
+        length = int.from_bytes(content[:8], "little")
+        events.append(Event.FromString(content[12 : 12 + length]))
+        content = content[16 + length :]
+    values = [(event.step, value) for event in events for value in event.summary.value]
+    losses = {step: value.simple_value for step, value in values if value.tag == "train/loss"}
+    assert list(losses) == list(range(1, 7))
+    assert losses[6] == pytest.approx(pd.read_csv("outputs/words/base/loss.csv")["loss"].iloc[-1])
+    assert [step for step, value in values if value.tag == "preview"] == [3, 6]
+
+
+def test_a_word_starts_from_a_file(project: Path):
+    main()
+    Path("data/embeddings").mkdir(parents=True)
+    shutil.copy("outputs/words/base/steps/snorf-30.safetensors", "data/embeddings/old.safetensors")
+    write_params({"word": {"init_file": "old.safetensors"}, "train": {"steps": 2}})
+    main()
+    start, end = (load_embedding(Path(f"outputs/words/base/steps/snorf-{step}.safetensors")).vectors for step in (0, 2))
+    torch.testing.assert_close(start, load_embedding(Path("data/embeddings/old.safetensors")).vectors)
+    assert not torch.equal(start, end)
+
+
+def test_only_every_nth_update_is_logged(project: Path):
+    write_params({"train": {"steps": 10, "log_every": 4}})
+    main()
+    assert pd.read_csv("outputs/words/base/loss.csv")["step"].tolist() == [4, 8]
+
+
+def test_long_prompts_are_read_in_windows_when_asked_for(project: Path):
+    changes = {"word": {"vectors": 75}, "train": {"steps": 2, "long_prompts": "window"}}
+    write_params(changes)
+    main()
+    report = json.loads(Path("outputs/words/base/settings.json").read_text())
+    assert report["windows"] >= 2
+    assert load_embedding(Path("outputs/words/base/steps/snorf-2.safetensors")).vectors.shape == (75, 16)
+
+
+def test_the_state_is_read_back_to_where_the_loop_wants_it(tmp_path: Path):
+    """Records and rows stay on the CPU whatever the device, the rest goes there."""
+    state = State.at_start(torch.rand(2, 3), 1, 1.0, 4)
+    state.records = torch.rand(7, 1, 4)
+    save_state(tmp_path / "state", state)
+    read = load_state(tmp_path / "state", torch.device("meta"))
+    assert read is not None and read.step == 7
+    devices = [getattr(read, name).device.type for name in ("records", "rows", "vectors", "failed")]
+    assert devices == ["cpu", "cpu", "meta", "meta"]
+
+
+def test_a_state_that_was_cut_off_is_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "state").write_bytes(b"cut off")
+    assert load_state(tmp_path / "state", torch.device("cpu")) is None
+    assert "does not read" in capsys.readouterr().out
+
+
+def test_a_changed_setting_never_picks_up_an_old_state(project: Path):
+    main()
+    expected = load_embedding(Path("outputs/words/base/steps/snorf-30.safetensors")).vectors
+    write_params({"train": {"steps": 30, "learn_rate": 0.1}})
+
+    class Stop(Exception):
+        pass
+
+    original = stage.save_state
+    try:
+        stage.save_state = lambda path, state: (original(path, state), (_ for _ in ()).throw(Stop()))
+        with pytest.raises(Stop):
+            main()
+    finally:
+        stage.save_state = original
+    assert list(Path(".scratch/train").glob("*/state.safetensors"))
+    write_params({"train": {"steps": 30}})
+    main()
+    assert torch.equal(load_embedding(Path("outputs/words/base/steps/snorf-30.safetensors")).vectors, expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"word": {"name": "Snorf"}}, "word.name: found 'Snorf', wanted lower case"),
+        ({"train": {"seed": 2**64}}, "train.seed: found"),
+        ({"word": {"name": "forest"}}, "word.name: 'forest' is a word that the base model knows"),
+        ({"train": {"learn_rate": "0.1:x"}}, "item '0.1:x'"),
+        ({"train": {"template": "no.txt"}}, "no.txt: cannot be read"),
+        ({"base": {"model": "nowhere"}}, "base.model: 'nowhere'"),
+        ({"base": {"device": "cuda:7"}}, "base.device: 'cuda:7'"),
+        ({"word": {"vectors": 75}}, "takes"),
+        ({"word": {"init_file": "none.pt"}}, "none.pt does not exist"),
+        ({"word": {"init_file": "../none.pt"}}, "word.init_file: found '../none.pt', wanted the name of a file"),
+        ({"train": {"clip_at": "0.1:x"}}, "train.clip_at: found '0.1:x'"),
+        ({"train": {"preview": {"sampler": "plms"}}}, "train.preview.sampler: found 'plms'"),
+        ({"train": {"preview": {"evry": 3}}}, "train.preview.evry: unknown key, did you mean 'every'?"),
+        ({"train": {"betas": [0.9, 1.0]}}, "train.betas"),
+        ({"sweep": {"train.template": ["elsewhere.txt"]}}, "wanted a file in templates/training"),
+        ({"sweep": {"train.batch": [1]}}, "'train.batch' cannot be swept"),
+    ],
+)
+def test_wrong_settings_are_refused_with_the_way_out(
+    project: Path, changes: dict[str, dict[str, object]], message: str
+):
+    write_params(changes)
+    with pytest.raises(UserError) as error:
+        main()
+    assert message in str(error.value)
+    assert not Path("outputs/words").exists()
+
+
+def test_a_template_without_name_is_refused(project: Path):
+    Path("bare.txt").write_text("a photo of a [name]\na photo of [filewords]\n")
+    write_params({"train": {"template": "bare.txt"}})
+    with pytest.raises(UserError, match=r"'a photo of \[filewords\]' does not hold \[name\]"):
+        main()
