@@ -124,7 +124,7 @@ def describe_run(settings: Settings, run: Run, plan: Plan, base: Base, pictures:
         "model": {
             "name": settings.base.model,
             "family": base.family,
-            "resolution": native_resolution(settings.base.model, settings.base.revision),
+            "resolution": native_resolution(settings.base.model, settings.base.revision, settings.base.config),
             "sha256": sha,
         },
     }
@@ -157,11 +157,14 @@ def main() -> None:
     sweep = runs(settings)
     plan = make_plan(len(captions), len(sweep), device != "cpu", own.steps, own.batch, own.accumulation, own.save_every)
     with alone_on(device):
-        base = load_base(settings.base.model, settings.base.revision, device, dtype)
+        base = load_base(
+            settings.base.model, settings.base.revision, device, dtype, config=settings.base.config,
+            vae=settings.base.vae, clip_skip=settings.base.clip_skip, attention=settings.base.attention,
+        )  # fmt: skip
         check_name(settings.word.name, base.tokenizers[0])
         pack = make_pack(sweep, base, captions, plan.steps)
         plan = plan.ending(len(run.rates) for run in pack)
-        sha = digest(locate(settings.base.model, settings.base.revision))
+        sha = digest(locate(settings.base.model, settings.base.revision), settings.base.vae)
         code = [*CODE.glob("pseudoword/**/*.py"), *CODE.glob("stages/train/*.py")]
         relevant = [settings.base, settings.word, settings.train, settings.sweep]
         key = fingerprint(relevant, [LATENTS, own.template], code, sha, device, str(dtype), json.dumps(captions))
