@@ -19,7 +19,7 @@ from pseudoword.base.inpainting import Inpainting
 from pseudoword.base.interface import Base
 from pseudoword.base.location import ModelNotFound, NoVae, configs, family, first_line, locate, locate_vae, read_config
 from pseudoword.base.sdxl import StableDiffusionXL
-from pseudoword.base.single_file import BadCheckpoint, check_complete, check_vae, outline
+from pseudoword.base.single_file import BadCheckpoint, check_complete, check_has_vae, check_vae, outline
 from pseudoword.base.stable_diffusion import StableDiffusion
 from pseudoword.errors import UserError
 
@@ -77,7 +77,7 @@ def load_vae(
     options = {"torch_dtype": torch.float32, "local_files_only": True}
     try:
         if place.is_file():
-            outline(place)  # refuses a pickle with anything but tensors
+            check_has_vae(place)  # and refuses a pickle with anything but tensors
             # "config" is the base model's: the file has none, and the scale of the latents must be that of the UNet.
             loaded = AutoencoderKL.from_single_file(str(place), config=str(folder), subfolder="vae", **options)
             check_vae(place, loaded)

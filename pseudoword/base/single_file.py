@@ -68,9 +68,8 @@ def home_of(path: Path) -> str:
 
     found = outline(path)
     layout = infer_diffusers_model_type(found)
-    for key in (UNET, VAE):
-        if not any(name.startswith(key) for name in found) and layout in TAKEN:
-            raise BadCheckpoint(path, f"none of its {len(found)} tensors is named {key}*, so it is no whole model")
+    if layout in TAKEN and not _has(path, UNET):
+        raise BadCheckpoint(path, f"none of its {len(found)} tensors is named {UNET}*, so it is no whole model")
     if layout not in TAKEN:
         raise UnknownFamily(str(path), f"a checkpoint in the layout {layout}")
     return str(fetch_diffusers_config(found)["pretrained_model_name_or_path"])
@@ -84,8 +83,17 @@ def check_complete(path: Path, unet: "nn.Module", encoders: "list[nn.Module]") -
 
 def check_vae(path: Path, vae: "nn.Module") -> None:
     """The same of the VAE, in a whole model or in a file of its own."""
-    whole = any(name.startswith(VAE) for name in outline(path))
-    _check(path, (VAE,) if whole else VAE_PARTS, [vae], "VAE")
+    _check(path, (VAE,) if _has(path, VAE) else VAE_PARTS, [vae], "VAE")
+
+
+def check_has_vae(path: Path) -> None:
+    """Raises BadCheckpoint for a whole model without a VAE, as they are also handed about."""
+    if _has(path, UNET) and not _has(path, VAE):
+        raise BadCheckpoint(path, "it holds no VAE; name one in base.vae")
+
+
+def _has(path: Path, prefix: str) -> bool:
+    return any(name.startswith(prefix) for name in outline(path))
 
 
 def _check(path: Path, prefixes: tuple[str, ...], parts: "list[nn.Module]", what: str) -> None:

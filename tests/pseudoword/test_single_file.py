@@ -98,6 +98,17 @@ def test_a_file_that_lacks_weights_is_refused_and_not_filled_with_random_ones(tm
         load_base(str(tmp_path / "model.safetensors"), None, "cpu", torch.float32, config=str(tmp_path / "configs"))
 
 
+def test_a_file_without_a_vae_wants_one_and_takes_it(tmp_path: Path):
+    weights = original(tiny_stable_diffusion())
+    file, configs = str(tmp_path / "model.safetensors"), str(tmp_path / "configs")
+    save_file({name: value for name, value in weights.items() if not name.startswith("first_stage_model.")}, file)
+    tiny_stable_diffusion(seed=3).save_pretrained(configs)
+    with pytest.raises(BadCheckpoint, match=r"it holds no VAE; name one in base\.vae"):
+        load_base(file, None, "cpu", torch.float32, config=configs)
+    base = load_base(file, None, "cpu", torch.float32, config=configs, vae=configs)
+    assert torch.equal(base.vae.decoder.conv_in.weight, tiny_stable_diffusion(seed=3).vae.decoder.conv_in.weight)
+
+
 def test_a_file_and_configs_of_another_architecture_are_refused(tmp_path: Path):
     save_file(original(tiny_stable_diffusion(width=32)), tmp_path / "model.safetensors")
     tiny_stable_diffusion().save_pretrained(tmp_path / "configs")
