@@ -56,7 +56,7 @@ def main() -> None:
     settings = load_settings()
     side = settings.preprocess.resolution
     if side == "auto":
-        side = native_resolution(settings.base.model, settings.base.revision, settings.base.config)
+        side = native_resolution(settings.base.model, settings.base.revision)
     files = list_files(settings.data.folder)
     # As dvc does before a stage: no picture of an earlier run stays behind.
     shutil.rmtree(PICTURES, ignore_errors=True)
