@@ -130,7 +130,7 @@ def _norms(vectors: "Tensor") -> str:
 
 def _toyworld_fits(width: int) -> bool:
     there = Path(TOYWORLD, "model_index.json").is_file()
-    return there and any(Path(TOYWORLD, "text_encoder").glob("*.safetensors")) and base_width(TOYWORLD) == width
+    return there and any(Path(TOYWORLD, "text_encoder").glob("*.safetensors")) and base_widths(TOYWORLD) == (width,)
 
 
 def _show_nearest(vectors: "Tensor", base: str) -> None:
@@ -138,7 +138,7 @@ def _show_nearest(vectors: "Tensor", base: str) -> None:
 
     from pseudoword.word import vocabulary_norms
 
-    tokenizer, table = _vocabulary(base)
+    tokenizer, table = _vocabularies(base)[0]
     if table.shape[1] != vectors.shape[1]:
         raise WrongWidth(vectors.shape[1], base, table.shape[1])
     print(f"nearest  in {printable(base)}, whose words have a norm of {vocabulary_norms([table])[0]:.3f}")
@@ -176,14 +176,14 @@ def list_folder(options: argparse.Namespace) -> None:
 
     if not options.folder.is_dir():
         raise NotAFolder(options.folder)
-    width = base_width(options.base) if options.base else None
+    widths = base_widths(options.base) if options.base else None
     taken: dict[str, Path] = {}
     for path in sorted(options.folder.rglob("*")):
         if path.is_file() and path.suffix.lower() in EXTENSIONS:
-            _list_file(path, width, taken)
+            _list_file(path, widths, taken)
 
 
-def _list_file(path: Path, width: int | None, taken: dict[str, Path]) -> None:
+def _list_file(path: Path, widths: tuple[int, ...] | None, taken: dict[str, Path]) -> None:
     """Print a line for each word of the file; `taken` gains the names of those that are loaded."""
     from pseudoword.formats.reading import read_embeddings
 
@@ -193,17 +193,20 @@ def _list_file(path: Path, width: int | None, taken: dict[str, Path]) -> None:
         print(f"skipped  {printable(str(error))}")
         return
     for embedding in embeddings:
-        reason = _reason_to_skip(embedding, width, taken)
+        reason = _reason_to_skip(embedding, widths, taken)
         print(f"{'skipped' if reason else 'loaded '}  {printable(str(path))}: {reason or _summary(embedding)}")
         if not reason:
             taken[embedding.name] = path
 
 
-def _reason_to_skip(embedding: "Embedding", width: int | None, taken: dict[str, Path]) -> str:
-    if width is not None and embedding.vectors_g is not None:
-        return "it is for SDXL"
-    if width not in (None, embedding.vectors.shape[1]):
-        return f"its vectors have {embedding.vectors.shape[1]} numbers, the base model wants {width}"
+def _reason_to_skip(embedding: "Embedding", widths: tuple[int, ...] | None, taken: dict[str, Path]) -> str:
+    both = (embedding.vectors, *([] if embedding.vectors_g is None else [embedding.vectors_g]))
+    own = tuple(vectors.shape[1] for vectors in both)
+    if widths is not None and len(own) != len(widths):
+        return f"it is {'not ' if len(own) == 1 else ''}for SDXL"
+    if widths is not None and own != widths:
+        numbers, wanted = (" and ".join(map(str, each)) for each in (own, widths))
+        return f"its vectors have {numbers} numbers, the base model wants {wanted}"
     if embedding.name in taken:
         return printable(f"its name '{embedding.name}' is that of {taken[embedding.name]}")
     return ""
@@ -215,11 +218,13 @@ def create(options: argparse.Namespace) -> None:
     from pseudoword.word import check_name, initial_vectors
 
     check_target(options.out, options.overwrite)
-    tokenizer, table = _vocabulary(options.base)
-    check_name(options.name, tokenizer, overwrite=True)
-    vectors = initial_vectors(options.init_text, options.vectors, [table], [tokenizer])
+    vocabularies = _vocabularies(options.base)
+    check_name(options.name, vocabularies[0][0], overwrite=True)
+    start = [
+        initial_vectors(options.init_text, options.vectors, [table], [tokenizer]) for tokenizer, table in vocabularies
+    ]
     origin = {"pseudoword.init_text": options.init_text, "pseudoword.base_model": options.base, "pseudoword.step": "0"}
-    embedding = Embedding(options.name, vectors, origin)
+    embedding = Embedding(options.name, start[0], origin, *start[1:])
     write_embedding(options.out, embedding, overwrite=options.overwrite)
     print(f"{options.out}: {_summary(embedding)}")
 
@@ -231,25 +236,39 @@ def _summary(embedding: "Embedding") -> str:
     return f"'{printable(embedding.name)}', {count} {vectors} of {width}{second} numbers"
 
 
-def base_width(base: str) -> int:
-    """Numbers in a token embedding of the base model, from its configs alone."""
-    from pseudoword.base.location import locate, read_config
-
-    return int(read_config(locate(base, None), "text_encoder/config.json")["hidden_size"])
+def _encoders(folder: Path) -> list[str]:
+    """What the names of its text encoder and tokenizer end in: SDXL has a second one of each."""
+    return ["", "_2"] if (folder / "text_encoder_2").is_dir() else [""]
 
 
-def _vocabulary(base: str) -> "tuple[CLIPTokenizer, Tensor]":
-    """The tokenizer and the (vocabulary, D) float32 token embeddings, without loading the model. Raises UserError."""
-    from transformers import CLIPTokenizer
+def base_widths(base: str) -> tuple[int, ...]:
+    """Numbers in a token embedding of each text encoder of the base model, from its configs alone."""
+    from pseudoword.base.location import configs, read_config
 
+    folder = configs(base, None)
+    return tuple(int(read_config(folder, f"text_encoder{end}/config.json")["hidden_size"]) for end in _encoders(folder))
+
+
+def _vocabularies(base: str) -> "list[tuple[CLIPTokenizer, Tensor]]":
+    """Of each text encoder the tokenizer and the (vocabulary, D) float32 token embeddings, without loading the model.
+
+    Raises UserError.
+    """
     from pseudoword.base.location import locate
 
     folder = locate(base, None)
-    files = sorted((folder / "text_encoder").glob("*.safetensors"), key=lambda path: ".fp16." in path.name)
+    return [_vocabulary(folder, end) for end in _encoders(folder)]
+
+
+def _vocabulary(folder: Path, end: str) -> "tuple[CLIPTokenizer, Tensor]":
+    from transformers import CLIPTokenizer
+
+    encoder = folder / f"text_encoder{end}"
+    files = sorted(encoder.glob("*.safetensors"), key=lambda path: ".fp16." in path.name)
     tables = (table for path in files if (table := _token_table(path)) is not None)
     if (table := next(tables, None)) is None:
-        raise NoTokenTable(folder / "text_encoder")
-    return CLIPTokenizer.from_pretrained(folder / "tokenizer"), table
+        raise NoTokenTable(encoder)
+    return CLIPTokenizer.from_pretrained(folder / f"tokenizer{end}"), table
 
 
 def _token_table(path: Path) -> "Tensor | None":

@@ -8,7 +8,6 @@
     base.draw(conditioning, None, noise, inference_steps=20, guidance=3.0)
 
 `location` reads config files and imports no torch; `placement` picks device and precision; `interface` is what the
-stages know of a model; each family is a module of its own. Families are told apart by the model's own configs: Stable
-Diffusion 1.x and 2.x (epsilon or v-prediction) share one module, a model of another family is refused with a UserError
-that says what was found.
+stages know of a model. `families` tells them apart by the model's own configs and refuses others with what was found;
+`stable_diffusion`, `inpainting` and `sdxl` are one module each. `single_file` looks into checkpoints of one file.
 """

@@ -36,7 +36,7 @@ class Base(ABC):
     An id beyond the vocabulary stands for a row of the vectors given to `encode`, the only way in for a gradient.
     """
 
-    family: str  # sd1 | sd2
+    family: str  # sd1 | sd2 | sd1-inpainting | sd2-inpainting | sdxl
 
     def __init__(
         self,
@@ -106,13 +106,24 @@ class Base(ABC):
         alpha_bar = self.alpha_bar[t].view(-1, 1, 1, 1)
         signal, spread = alpha_bar.sqrt(), (1 - alpha_bar).sqrt()
         noisy = (signal * clean + spread * noise).to(self.dtype, memory_format=torch.channels_last)
-        predicted = self.predict(noisy, t, conditioning).to(clean.dtype)
+        predicted = self.predict(noisy, t, conditioning).to(noise.dtype)
         target = noise if self.prediction_type == "epsilon" else signal * noise - spread * clean
         return predicted - target
 
     def loss(self, clean: Tensor, noise: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
         """Mean square of the residual of each sample, (B,) float32."""
         return self.residual(clean, noise, t, conditioning).square().mean((1, 2, 3))
+
+    def checkpoint_gradients(self, on: bool) -> None:
+        """Whether the UNet forgets its activations and computes them again on the way back: less memory, more time."""
+        if on:
+            self.unet.enable_gradient_checkpointing()
+        else:
+            self.unet.disable_gradient_checkpointing()
+
+    def compile(self) -> None:
+        """Have the UNet compiled at its next use, once for each shape."""
+        self.unet.compile(dynamic=False)
 
     @torch.no_grad()
     def draw(

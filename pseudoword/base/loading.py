@@ -1,49 +1,132 @@
-"""From a folder or a hub id to the frozen model in memory."""
+"""From a folder, a hub id or a checkpoint file to the frozen model in memory."""
 
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import torch
 import transformers
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import (
+    AutoencoderKL,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+)
+from diffusers.loaders.single_file_utils import SingleFileComponentError
 
+from pseudoword.base.attention import set_attention
+from pseudoword.base.inpainting import Inpainting
 from pseudoword.base.interface import Base
-from pseudoword.base.location import ModelNotFound, first_line, locate
+from pseudoword.base.location import ModelNotFound, NoVae, configs, family, first_line, locate, locate_vae, read_config
+from pseudoword.base.sdxl import StableDiffusionXL
+from pseudoword.base.single_file import BadCheckpoint, check_complete, check_has_vae, check_vae, outline
 from pseudoword.base.stable_diffusion import StableDiffusion
+from pseudoword.errors import UserError
+
+FAMILIES: dict[str, tuple[Any, type[StableDiffusion | StableDiffusionXL]]] = {
+    "sd1": (StableDiffusionPipeline, StableDiffusion),
+    "sd2": (StableDiffusionPipeline, StableDiffusion),
+    "sd1-inpainting": (StableDiffusionInpaintPipeline, Inpainting),
+    "sd2-inpainting": (StableDiffusionInpaintPipeline, Inpainting),
+    "sdxl": (StableDiffusionXLPipeline, StableDiffusionXL),
+}
+# Parts that judge, mark or steer by pictures, and none of which we use.
+UNUSED: dict[str, dict[str, Any]] = {
+    "sdxl": {"add_watermarker": False},
+    "others": {"safety_checker": None, "requires_safety_checker": False},
+}
 
 
-def load_base(model: str, revision: str | None, device: str, dtype: torch.dtype) -> Base:
-    """The whole model, frozen, in evaluation mode; without its safety checker, which judges nothing we draw here."""
+def load_base(
+    model: str, revision: str | None, device: str, dtype: torch.dtype, *, config: str | None = None,
+    vae: str | None = None, clip_skip: int = 0, attention: str = "auto",
+) -> Base:  # fmt: skip
+    """The whole model, frozen, in evaluation mode.
+
+    model, revision  folder, file or hub id, and which version of that
+    config           configs for a checkpoint file, see `configs`
+    vae              folder, file or hub id of another VAE
+    clip_skip        layers of the text encoders to leave out at the end
+    attention        auto | sdpa | sliced | xformers
+
+    Raises UserErrors that name the key of `base`.
+    """
+    place, folder = locate(model, revision), configs(model, revision, config)
+    kind = family(folder, model)
+    pipeline_type, base_type = FAMILIES[kind]
+    options = UNUSED.get(kind, UNUSED["others"]) | {"dtype": dtype, "local_files_only": True}
+    options["vae"] = _in_precision(load_vae(model, revision, "cpu", config=config, vae=vae), dtype)
+    if place.is_dir():
+        pipeline = _reading(model, pipeline_type.from_pretrained, place, variant=_variant(place), **options)
+    else:
+        pipeline = _read_file(place, pipeline_type, folder, options)
+    for part in (pipeline.unet, pipeline.text_encoder, getattr(pipeline, "text_encoder_2", None), pipeline.vae):
+        if part is not None:
+            part.requires_grad_(False).eval()
+    set_attention(pipeline.unet, attention)
+    return base_type(pipeline.to(device), clip_skip)
+
+
+def load_vae(
+    model: str, revision: str | None, device: str, *, config: str | None = None, vae: str | None = None
+) -> AutoencoderKL:
+    """The VAE alone, in fp32: half precision overflows in some VAEs, and each picture is encoded only once."""
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
-    folder = locate(model, revision)
+    place, folder = locate_vae(model, revision, vae), configs(model, revision, config)
+    options = {"torch_dtype": torch.float32, "local_files_only": True}
     try:
-        pipeline = StableDiffusionPipeline.from_pretrained(
-            folder, dtype=dtype, variant=_variant(folder), safety_checker=None, requires_safety_checker=False,
-            local_files_only=True,
-        )  # fmt: skip
+        if place.is_file():
+            check_has_vae(place)  # and refuses a pickle with anything but tensors
+            # "config" is the base model's: the file has none, and the scale of the latents must be that of the UNet.
+            loaded = AutoencoderKL.from_single_file(str(place), config=str(folder), subfolder="vae", **options)
+            check_vae(place, loaded)
+        else:
+            loaded = _reading(model, AutoencoderKL.from_pretrained, place, variant=_variant(place), **options)
+        _check_fit(loaded, folder)
+    # One's own VAE that cannot be read is a mistake in base.vae, whatever is wrong with it.
+    except (UserError, SingleFileComponentError, OSError, ValueError, RuntimeError, KeyError) as error:
+        if vae:
+            raise NoVae(vae, first_line(error)) from error
+        if isinstance(error, UserError):
+            raise
+        raise BadCheckpoint(place, first_line(error)) from error
+    return loaded.requires_grad_(False).eval().to(device)
+
+
+def _check_fit(vae: AutoencoderKL, folder: Path) -> None:
+    wanted = read_config(folder, "unet/config.json").get("out_channels", 4)
+    if vae.config.latent_channels != wanted:
+        raise ValueError(f"its latents have {vae.config.latent_channels} channels, the UNet wants {wanted}")
+
+
+def _reading(model: str, read: Any, *places: Path, **options: Any) -> Any:
+    try:
+        return read(*places, **options)
     except (OSError, ValueError) as error:
         raise ModelNotFound(model, first_line(error)) from error
+
+
+def _read_file(place: Path, pipeline_type: Any, folder: Path, options: dict[str, Any]) -> Any:
+    outline(place)  # refuses a pickle with anything but tensors
+    try:
+        pipeline = pipeline_type.from_single_file(str(place), config=str(folder), **options)
+    except (SingleFileComponentError, OSError, ValueError, RuntimeError, KeyError) as error:
+        raise BadCheckpoint(place, f"with the configs of {folder}: {first_line(error)}") from error
+    encoders = [pipeline.text_encoder, getattr(pipeline, "text_encoder_2", None)]
+    check_complete(place, pipeline.unet, [encoder for encoder in encoders if encoder is not None])
+    return pipeline
+
+
+def _in_precision(vae: AutoencoderKL, dtype: torch.dtype) -> AutoencoderKL:
+    """In the model's precision, but in fp32 where fp16 would overflow (that of SDXL does, unless it says otherwise)."""
     # One picture at a time through the VAE: its memory, not the UNet's, would bound how many are drawn at once.
-    pipeline.vae.enable_slicing()
-    for part in (pipeline.unet, pipeline.text_encoder, pipeline.vae):
-        part.requires_grad_(False).eval()
-    return StableDiffusion(pipeline.to(device))
-
-
-def load_vae(model: str, revision: str | None, device: str) -> AutoencoderKL:
-    """The VAE alone, in fp32: half precision overflows in some VAEs, and each picture is encoded only once."""
-    folder = locate(model, revision)
-    try:
-        vae = AutoencoderKL.from_pretrained(
-            folder / "vae", torch_dtype=torch.float32, variant=_variant(folder), local_files_only=True
-        )
-    except (OSError, ValueError) as error:
-        raise ModelNotFound(model, first_line(error)) from error
-    return vae.requires_grad_(False).eval().to(device)
+    vae.enable_slicing()
+    return vae.to(torch.float32 if dtype is torch.float16 and vae.config.force_upcast else dtype)
 
 
 def _variant(folder: Path) -> str | None:
     """`fp16` for a folder that holds no other weights."""
-    names = [path.name for path in (folder / "unet").iterdir() if path.suffix in (".safetensors", ".bin")]
+    weights = folder / "unet" if (folder / "unet").is_dir() else folder
+    names = [path.name for path in weights.iterdir() if path.suffix in (".safetensors", ".bin")]
     return "fp16" if names and all(".fp16." in name for name in names) else None

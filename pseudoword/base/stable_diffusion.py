@@ -1,24 +1,35 @@
 """Stable Diffusion 1.x and 2.x: one CLIP text encoder, a UNet of 4 latent channels, epsilon or v-prediction."""
 
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionInpaintPipeline, StableDiffusionPipeline
 from torch import Tensor
 
 from pseudoword.base.interface import Base, Conditioning
+from pseudoword.base.text import check_clip_skip, transformer
 
 
 class StableDiffusion(Base):
-    """`family` is `sd2` for the wide text encoder of 2.x, else `sd1`."""
+    """`family` is `sd2` for the wide text encoder of 2.x, else `sd1`.
 
-    def __init__(self, pipeline: StableDiffusionPipeline) -> None:
+    The last but one layer, which 2.x is read from, is the last one that its text encoder has in diffusers' layout.
+    """
+
+    def __init__(self, pipeline: StableDiffusionPipeline | StableDiffusionInpaintPipeline, clip_skip: int = 0) -> None:
         encoders = {pipeline.text_encoder: pipeline.tokenizer}
         super().__init__(encoders, pipeline.unet, pipeline.vae, pipeline.scheduler.config)
+        check_clip_skip(clip_skip, self.text_encoders, already=0)
+        self.clip_skip = clip_skip
         self.family = "sd2" if self.widths[0] == 1024 else "sd1"
 
     def encode(self, ids: Tensor, vectors: Tensor) -> Conditioning:
         (encoder,), (spliced,) = self.text_encoders, self.spliced
         batch, _, windows, length = ids.shape
+        flat = ids.reshape(batch * windows, length)
         with spliced.holding(vectors):
-            states: Tensor = encoder(ids.reshape(batch * windows, length)).last_hidden_state
+            if self.clip_skip == 0:
+                states: Tensor = encoder(flat).last_hidden_state
+            else:
+                layers = encoder(flat, output_hidden_states=True).hidden_states
+                states = transformer(encoder).final_layer_norm(layers[-1 - self.clip_skip])
         return Conditioning(states.reshape(batch, windows * length, -1))
 
     def predict(self, noisy: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:

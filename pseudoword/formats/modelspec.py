@@ -8,7 +8,7 @@ def modelspec(word: str, family: str, resolution: int, description: str = "", da
     """Metadata of a textual inversion; all values are text, empty ones are left out.
 
     word        what one writes in a prompt; also the title
-    family      of the base model: sd1, sd2 or sdxl; any other name is used as it is
+    family      of the base model: sd1, sd2, their -inpainting, or sdxl; any other name is used as it is
     resolution  px, what the base model draws
     date        ISO 8601; left out by default, because the same training shall give the same bytes
     """
@@ -32,4 +32,4 @@ def _architecture(family: str, resolution: int) -> str:
         "sd1": "stable-diffusion-v1",
         "sd2": "stable-diffusion-v2-768-v" if resolution >= 768 else "stable-diffusion-v2-512",
         "sdxl": "stable-diffusion-xl-v1-base",
-    }.get(family, family)
+    }.get(family.removesuffix("-inpainting"), family)

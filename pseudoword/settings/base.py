@@ -13,8 +13,26 @@ class Data(Section):
 
 
 class Base(Section):
-    model: str = Field(min_length=1, description="Folder in diffusers layout, or a hub id.")
+    model: str = Field(min_length=1, description="Folder in diffusers layout, checkpoint file, or hub id.")
     revision: str | None = Field(None, description="Branch, tag or commit of a hub id; null for its default.")
+    config: str | None = Field(
+        None,
+        min_length=1,
+        description="For a checkpoint file: folder or hub id in diffusers layout whose configs and tokenizers fit it; "
+        "null for those that diffusers takes for the file's layout.",
+    )
+    vae: str | None = Field(
+        None, min_length=1, description="Folder, file or hub id of another VAE; null for the model's own."
+    )
+    clip_skip: int = Field(
+        0,
+        strict=True,
+        ge=0,
+        description="Layers of the text encoders to leave out at the end; A1111 counts one more (its 2 is 1 here).",
+    )
+    attention: Literal["auto", "sdpa", "sliced", "xformers"] = Field(
+        "auto", description="Of the UNet. auto: sdpa, torch's fused attention; sliced saves memory where that fails."
+    )
     device: str = Field(
         "auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto takes a GPU when there is one."
     )

@@ -217,7 +217,10 @@ def main() -> None:
         judge = Judge.load(judged_by, device)
         training = open_pictures(latents.ids)
         references = judge.pictures(training)
-        base = load_base(settings.base.model, settings.base.revision, device, dtype)
+        base = load_base(
+            settings.base.model, settings.base.revision, device, dtype, config=settings.base.config,
+            vae=settings.base.vae, clip_skip=settings.base.clip_skip, attention=settings.base.attention,
+        )  # fmt: skip
         losses = score(base, name, latents, training_template, checkpoints, own.timesteps)
         shutil.rmtree(SHEETS, ignore_errors=True)  # as dvc does before a stage
         drawn = shortlisted(checkpoints, losses, own.shortlist)

@@ -139,14 +139,17 @@ def main() -> None:
     own, sweep = settings.train, runs(settings)
     plan = make_plan(len(captions), len(sweep), own.steps, own.batch, own.accumulation, own.save_every)
     with alone_on(device):
-        base = load_base(settings.base.model, settings.base.revision, device, dtype)
+        base = load_base(
+            settings.base.model, settings.base.revision, device, dtype, config=settings.base.config,
+            vae=settings.base.vae, clip_skip=settings.base.clip_skip, attention=settings.base.attention,
+        )  # fmt: skip
         near = check_name(settings.word.name, base.tokenizers[0], settings.word.overwrite)
         if near:
             print(f"warning: word.name '{settings.word.name}' is close to words of the base model: {', '.join(near)}")
         pack = make_pack(sweep, base, captions, plan.steps)
         plan = plan.ending(packed.run.steps for packed in pack)
-        sha = digest(locate(settings.base.model, settings.base.revision))
-        resolution = native_resolution(settings.base.model, settings.base.revision)
+        sha = digest(locate(settings.base.model, settings.base.revision), settings.base.vae)
+        resolution = native_resolution(settings.base.model, settings.base.revision, settings.base.config)
         model = {"name": settings.base.model, "family": base.family, "resolution": resolution, "sha256": sha}
         data_sha = data_digest(captions)
         code = [*CODE.glob("pseudoword/**/*.py"), *CODE.glob("stages/train/*.py")]

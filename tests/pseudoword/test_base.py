@@ -2,20 +2,26 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from diffusers import AutoencoderKL
+from safetensors.torch import save_file
 
+from pseudoword.base.families import UnknownFamily
 from pseudoword.base.interface import Conditioning
 from pseudoword.base.loading import load_base, load_vae
-from pseudoword.base.location import ModelNotFound, NoNativeResolution, UnknownFamily, locate, native_resolution
+from pseudoword.base.location import ModelNotFound, NoNativeResolution, NoVae, digest, locate, native_resolution
 from pseudoword.base.placement import NoSuchDevice, resolve_device
 from pseudoword.base.splice import SplicedEmbedding
 from pseudoword.base.stable_diffusion import StableDiffusion
 from pseudoword.formats.embedding import save_embedding
 from pseudoword.prompts import Vocabulary
-from tests.tiny import tiny_stable_diffusion
+from tests.original_layout import original
+from tests.tiny import tiny_inpainting, tiny_sdxl, tiny_stable_diffusion
 
 PROMPTS = [
     "a snorf by the sea",
@@ -132,3 +138,95 @@ def test_a_folder_without_a_model_and_a_hub_id_out_of_reach_are_told_apart(tmp_p
 def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(NoSuchDevice, match="cuda:99"):
         resolve_device("cuda:99")
+
+
+# ---------------------------------------------------------------------------------------------- the whole model loaded
+
+
+def saved(pipeline: Any, folder: Path) -> str:
+    pipeline.save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("maker", "family"), [(tiny_stable_diffusion, "sd1"), (tiny_inpainting, "sd1-inpainting"), (tiny_sdxl, "sdxl")]
+)
+def test_a_folder_loads_as_the_family_that_its_configs_say(tmp_path: Path, maker: Any, family: str):
+    base = load_base(saved(maker(), tmp_path), None, "cpu", torch.float32)
+    assert base.family == family
+    assert len(base.tokenizers) == len(base.tables) == len(base.widths) == (2 if family == "sdxl" else 1)
+    assert base.latent_shape(32, 48) == (4, 4, 6)
+    parts = [base.unet, base.vae, *base.text_encoders]
+    assert not any(part.training or any(p.requires_grad for p in part.parameters()) for part in parts)
+
+
+def test_another_vae_takes_the_place_of_the_models_own_in_latents_and_drawing(tmp_path: Path):
+    model = saved(tiny_stable_diffusion(seed=0), tmp_path / "model")
+    other = tiny_stable_diffusion(seed=1)
+    saved(other, tmp_path / "other")
+    other.vae.save_pretrained(tmp_path / "vae")
+    save_file(original(other), tmp_path / "whole.safetensors")
+    alone = {name.removeprefix("first_stage_model."): value for name, value in original(other).items()
+             if name.startswith("first_stage_model.")}  # fmt: skip
+    save_file(alone, tmp_path / "vae.safetensors")
+    for place in ("other", "vae", "whole.safetensors", "vae.safetensors"):
+        vae = load_vae(model, None, "cpu", vae=str(tmp_path / place))
+        drawing = load_base(model, None, "cpu", torch.float32, vae=str(tmp_path / place)).vae
+        for name, value in other.vae.state_dict().items():
+            assert torch.equal(vae.state_dict()[name], value), f"{place}: {name}"
+            assert torch.equal(drawing.state_dict()[name], value), f"{place}: {name}"
+    assert digest(Path(model), str(tmp_path / "vae")) not in (digest(Path(model)), digest(Path(model), model))
+
+
+def test_a_vae_that_does_not_fit_is_refused(tmp_path: Path):
+    model = saved(tiny_stable_diffusion(), tmp_path / "model")
+    wide = AutoencoderKL(block_out_channels=(4,), norm_num_groups=4, latent_channels=16)
+    wide.save_pretrained(tmp_path / "wide")
+    (tmp_path / "empty").mkdir()
+    save_file({"lora.weight": torch.zeros(1)}, tmp_path / "lora.safetensors")
+    refusals = {"wide": "latents have 16 channels", "empty": "no config.json", "lora.safetensors": "missing"}
+    for place, reason in refusals.items():
+        with pytest.raises(NoVae, match=rf"base\.vae: .*{reason}"):
+            load_vae(model, None, "cpu", vae=str(tmp_path / place))
+    with pytest.raises(NoVae, match=r"base\.vae: 'nobody/nothing-here'"):
+        load_vae(model, None, "cpu", vae="nobody/nothing-here")
+
+
+@pytest.mark.parametrize(("upcast", "expected"), [(True, torch.float32), (False, torch.float16)])
+def test_a_vae_that_overflows_in_fp16_stays_in_fp32(tmp_path: Path, upcast: bool, expected: torch.dtype):
+    pipeline = tiny_sdxl()
+    pipeline.vae.register_to_config(force_upcast=upcast)
+    model = saved(pipeline, tmp_path)
+    base = load_base(model, None, "cpu", torch.float16)
+    assert (base.dtype, base.vae.dtype) == (torch.float16, expected)
+    assert load_base(model, None, "cpu", torch.bfloat16).vae.dtype is torch.bfloat16
+    told = base.encode(torch.zeros(1, 2, 1, 77, dtype=torch.long), torch.empty(0, 40))
+    assert len(base.draw(told, None, torch.zeros(1, 4, 4, 4), 2, 3.0)) == 1
+
+
+def test_the_attention_of_the_settings_is_that_of_the_unet(tmp_path: Path):
+    model = saved(tiny_stable_diffusion(), tmp_path)
+    for attention, expected in (("auto", "AttnProcessor2_0"), ("sdpa", "AttnProcessor2_0"), ("sliced", "SlicedAttn")):
+        base = load_base(model, None, "cpu", torch.float32, attention=attention)
+        assert all(expected in type(own).__name__ for own in base.unet.attn_processors.values())
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # dynamo looks at gradients of what is no leaf, and uses old names of torch
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_a_compiled_unet_gives_the_same_loss_and_gradient(tmp_path: Path):
+    base = load_base(saved(tiny_stable_diffusion(), tmp_path), None, "cpu", torch.float32)
+    clean, noise = torch.randn(2, 2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    ids = Vocabulary(base.tokenizers, [len(base.tables[0])], "snorf", 2).encode_all(["a snorf", "snorf"])
+
+    def run() -> tuple[torch.Tensor, torch.Tensor]:
+        word = torch.randn(2, 16, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        loss = base.loss(clean, noise, torch.tensor([1, 900]), base.encode(ids, word))
+        loss.sum().backward()
+        assert word.grad is not None
+        return loss.detach(), word.grad
+
+    plain = run()
+    base.compile()
+    torch.testing.assert_close(run(), plain, rtol=1e-3, atol=1e-5)
+    assert base.unet._compiled_call_impl is not None

@@ -11,7 +11,7 @@ from pseudoword.cli import main
 from pseudoword.formats.embedding import Embedding
 from pseudoword.formats.reading import read_embedding
 from pseudoword.formats.writing import write_embedding
-from tests.tiny import tiny_stable_diffusion
+from tests.tiny import tiny_sdxl, tiny_stable_diffusion
 
 ROOT = Path(__file__).parents[2]
 Output = pytest.CaptureFixture[str]
@@ -192,3 +192,16 @@ def test_the_command_runs_as_a_program(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pseudoword", "inspect", str(tmp_path / "none.pt")]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stdout) == (1, "") and done.stderr == f"{tmp_path / 'none.pt'} does not exist.\n"
+
+
+def test_a_word_for_sdxl_has_vectors_of_both_its_encoders(tmp_path: Path, capsys: Output) -> None:
+    base, file = tmp_path / "base", tmp_path / "words" / "cat-x1.safetensors"
+    tiny_sdxl().save_pretrained(base)
+    capsys.readouterr()
+    file.parent.mkdir()
+    run(capsys, "create", "cat-x1", file, "--vectors", 2, "--init-text", "cat", "--base", base)
+    read = read_embedding(file)
+    assert read.vectors_g is not None and (read.vectors.shape, read.vectors_g.shape) == ((2, 16), (2, 24))
+    write_embedding(tmp_path / "words" / "other.pt", Embedding("other", torch.ones(1, 16), {}))
+    listed = run(capsys, "list", tmp_path / "words", "--base", base)
+    assert "loaded " in listed.splitlines()[0] and "it is not for SDXL" in listed.splitlines()[1]

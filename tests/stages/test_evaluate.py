@@ -18,7 +18,7 @@ from pseudoword.latents import Encoded, write_latents
 from stages.evaluate.__main__ import main, shortlist
 from stages.evaluate.choice import Candidate, choose, likeness_of, obedience_of
 from stages.evaluate.judge import similarity_among
-from tests.tiny import tiny_judge, tiny_stable_diffusion
+from tests.tiny import tiny_inpainting, tiny_judge, tiny_stable_diffusion
 
 ROOT = Path(__file__).parents[2]
 CEILING = 0.8
@@ -106,11 +106,12 @@ def test_similarity_among_pictures_leaves_out_each_with_itself():
 # ---------------------------------------------------------------------------------------------- the stage
 
 
-@pytest.fixture(params=["epsilon", "v_prediction"])
+@pytest.fixture(params=["epsilon", "v_prediction", "inpainting"])
 def project(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder in which the evaluate stage runs: a tiny base model with a judge, four pictures, two runs."""
     monkeypatch.chdir(tmp_path)
-    tiny_stable_diffusion(request.param).save_pretrained("base")
+    pipeline = tiny_inpainting() if request.param == "inpainting" else tiny_stable_diffusion(request.param)
+    pipeline.save_pretrained("base")
     tiny_judge(Path("base/judge"))
     ids = [f"{number:012x}" for number in range(4)]
     pixels = np.random.default_rng(0).integers(0, 255, (4, 32, 32, 3), dtype=np.uint8)
