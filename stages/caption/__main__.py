@@ -7,6 +7,7 @@ A draft is what the drafters of caption.drafters say, in their order, joined by 
 tagger its tags, the file's name a text. Drafts made before are taken from .scratch/caption/.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -24,6 +25,10 @@ from stages.caption.tags import Writing
 
 OUT = Path("outputs/drafts.csv")
 MIRRORED = ("-h", "-hv")  # ends of the ids of copies that are mirrored left to right
+
+
+def joined(texts: Iterable[str]) -> str:
+    return ", ".join(text for text in (text.strip(" ,") for text in texts) if text)
 
 
 def main() -> None:
@@ -50,7 +55,7 @@ def main() -> None:
 
     drafters = {"captioner": caption, "tagger": tag, "filename": name}
     said = [drafters[who]() for who in options.drafters if (who, options.model) != ("captioner", "none")]
-    drafts = [", ".join(filter(None, (texts[at] for texts in said))) for at in range(len(ids))]
+    drafts = [joined(texts[at] for texts in said) for at in range(len(ids))]
     write_table(OUT, pd.DataFrame({"id": ids, "draft": drafts}))
     print(f"{len(drafts)} drafts, {len(set(drafts))} different; the first: {drafts[0]}")
 

@@ -1,6 +1,7 @@
 """The tags that a tagger knows, and how the ones it finds in a picture are written."""
 
 import csv
+import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ def read_tags(path: Path) -> list[Tag]:
 
 def _read_wd14(path: Path) -> list[Tag]:
     try:
-        rows = list(csv.DictReader(_lines(path)))
+        rows = list(csv.DictReader(io.StringIO(_text(path))))
     except csv.Error as error:
         raise BadTags(path, f"is no CSV ({error})") from None
     found = []
@@ -54,17 +55,17 @@ def _read_wd14(path: Path) -> list[Tag]:
 
 def _read_deepdanbooru(path: Path) -> list[Tag]:
     beside = path.with_name(CHARACTERS)
-    characters = {_one_line(line) for line in _lines(beside)} if beside.is_file() else set()
+    characters = {_one_line(line) for line in _text(beside).splitlines()} if beside.is_file() else set()
     found = []
-    for name in filter(None, map(_one_line, _lines(path))):
+    for name in filter(None, map(_one_line, _text(path).splitlines())):
         category = "rating" if name.startswith("rating:") else "character" if name in characters else "general"
         found.append(Tag(name, category))
     return found
 
 
-def _lines(path: Path) -> list[str]:
+def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
+        return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise BadTags(path, f"cannot be read ({error})") from None
     except UnicodeDecodeError as error:
