@@ -43,6 +43,14 @@ class PrefixTooLong(UserError):
         )
 
 
+class TooManyAtOnce(UserError):
+    def __init__(self, pictures: int, device: str) -> None:
+        super().__init__(
+            f"caption.batch: {pictures} pictures at once do not fit into the memory of {device} beside the captioner. "
+            "Lower caption.batch or take a smaller caption.model."
+        )
+
+
 def choose_model(model: str, base_model: str) -> str:
     """`auto` is the captioner that lies in the base model's folder, else BLIP base from the hub."""
     if model != "auto":
@@ -96,18 +104,23 @@ class Captioner:
     def draft(self, pictures: list[Image.Image]) -> list[str]:
         """One draft for each RGB picture, the likeliest of the beam search; each starts with the prefix.
 
-        Raises NoCaptioner, PrefixTooLong.
+        Raises NoCaptioner, PrefixTooLong, TooManyAtOnce.
         """
         _, writer, model = self.loaded
-        inputs = self._inputs(pictures)
-        most = self._room(inputs)
-        tokens = model.generate(
-            **inputs,
-            num_beams=self.beams,
-            do_sample=False,
-            min_new_tokens=min(self.min_tokens, most) or None,
-            max_new_tokens=most,
-        )
+        try:
+            inputs = self._inputs(pictures)
+            most = self._room(inputs)
+            tokens = model.generate(
+                **inputs,
+                num_beams=self.beams,
+                do_sample=False,
+                min_new_tokens=min(self.min_tokens, most) or None,
+                max_new_tokens=most,
+            )
+        except torch.OutOfMemoryError as error:
+            raise TooManyAtOnce(len(pictures), self.device) from error
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError, RuntimeError) as error:
+            raise NoCaptioner(self.model, f"it does not caption a picture by itself: {_told(error)}") from error
         return [tidy(said, self.prefix) for said in writer.batch_decode(tokens, skip_special_tokens=True)]
 
     def _inputs(self, pictures: list[Image.Image]) -> Any:

@@ -166,6 +166,12 @@ def test_a_model_of_another_kind_is_an_error_and_so_is_a_damaged_one(project: Pa
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"caption.model: 'cut' cannot be loaded"):
         run("cut")
+    save_captioner(Path("other-size"))
+    processor = BlipProcessor.from_pretrained("other-size")
+    processor.image_processor.size = {"height": 24, "width": 24}
+    processor.save_pretrained("other-size")
+    with pytest.raises(UserError, match=r"'other-size' cannot be loaded as a captioner: it does not caption a picture"):
+        run("other-size")
     save_captioner(Path("torn"))
     Path("torn/config.json").write_text(json.dumps({"model_type": "blip"})[:-3])
     with pytest.raises(UserError, match=r"caption.model: 'torn' cannot be loaded"):
