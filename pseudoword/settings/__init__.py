@@ -133,7 +133,7 @@ def _problem(error: ErrorDetails) -> tuple[str, str, str]:
     if error["type"] == "extra_forbidden":
         known = _keys_of(keys[:-1])
         return ".".join(keys), f"unknown key{_nearest(keys[-1], known)}; ", f"valid here: {', '.join(known)}"
-    path = _path_of(keys)
+    path = ".".join(_keys_in_file(keys))
     if error["type"] == "missing":
         return path, "", "missing"
     found = f"found {error['input']!r}, wanted "
@@ -149,13 +149,12 @@ def _problem(error: ErrorDetails) -> tuple[str, str, str]:
     )
 
 
-def _path_of(keys: list[str]) -> str:
-    """The key of the file; union members ("constrained-int", "literal['auto']") and indices are in pydantic's only."""
-    known = 2 if keys[0] == "sweep" else 1
-    while known < len(keys) and keys[known] in _keys_of(keys[:known]):
-        known += 1
-    # A missing key is in nobody's list of what is there, and still the key that is meant.
-    return ".".join(keys[: max(known, min(2, len(keys)))])
+def _keys_in_file(keys: list[str]) -> list[str]:
+    """Union members ("constrained-int", "literal['auto']") are part of pydantic's location but no key of the file."""
+    depth = 2
+    while depth < len(keys) and keys[depth] in _keys_of(keys[:depth]):
+        depth += 1
+    return keys[:depth]
 
 
 def _keys_of(path: list[str]) -> list[str]:

@@ -1,32 +1,61 @@
-"""caption: a captioner's draft for each picture, for `curate` to put a person's own text over.
+"""caption: drafts of what is in each picture, for `curate` to put a person's own text over.
 
-reads   outputs/pictures/<id>.png, outputs/pictures.csv, the captioner
+reads   outputs/pictures/<id>.png, outputs/pictures.csv, the captioner, the tagger
 writes  outputs/drafts.csv    id, draft; sorted by id
+
+A draft is what the drafters of caption.drafters say, in their order, joined by a comma: a captioner a sentence, a
+tagger its tags, the file's name a text. Drafts made before are taken from .scratch/caption/.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
 from pseudoword.base.placement import resolve_device, resolve_precision
 from pseudoword.files import write_table
-from pseudoword.pictures import open_pictures, used_ids
+from pseudoword.pictures import read_pictures_table
 from pseudoword.settings import load_settings
 from stages._runtime import alone_on, run_stage
 from stages.caption.captioner import Captioner, choose_model
+from stages.caption.filename import mirror_words, read_name
+from stages.caption.reuse import draft_all
+from stages.caption.tagger import Tagger
+from stages.caption.tags import Writing
 
 OUT = Path("outputs/drafts.csv")
+MIRRORED = ("-h", "-hv")  # ends of the ids of copies that are mirrored left to right
+
+
+def joined(texts: Iterable[str]) -> str:
+    return ", ".join(text for text in (text.strip(" ,") for text in texts) if text)
 
 
 def main() -> None:
     settings = load_settings()
-    options = settings.caption
-    device = resolve_device(settings.base.device)
-    precision = resolve_precision(settings.base.precision, device)
-    ids = used_ids()
-    with alone_on(device):
-        captioner = Captioner(choose_model(options.model, settings.base.model), device, precision)
-        drafts = captioner.draft(open_pictures(ids), options.prefix, options.beams, options.max_tokens)
+    options, tagging, naming = settings.caption, settings.caption.tagger, settings.caption.filename
+    pictures = read_pictures_table()
+    ids, sources = [str(name) for name in pictures["id"]], [str(source) for source in pictures["source"]]
+
+    def caption() -> list[str]:
+        device = resolve_device(settings.base.device)
+        precision = resolve_precision(settings.base.precision, device)
+        model = choose_model(options.model, settings.base.model)
+        way = (options.prefix, options.beams, options.min_tokens, options.max_tokens)
+        with alone_on(device):
+            return draft_all(Captioner(model, options.revision, device, precision, *way), ids, options.batch)
+
+    def tag() -> list[str]:
+        writing = Writing(**tagging.model_dump(exclude={"model", "revision"}))
+        return draft_all(Tagger(str(tagging.model), tagging.revision, writing), ids, batch=1)
+
+    def name() -> list[str]:
+        texts = [read_name(source, naming.strip, naming.words, naming.join) for source in sources]
+        return [mirror_words(text) if of.endswith(MIRRORED) else text for of, text in zip(ids, texts, strict=True)]
+
+    drafters = {"captioner": caption, "tagger": tag, "filename": name}
+    said = [drafters[who]() for who in options.drafters if (who, options.model) != ("captioner", "none")]
+    drafts = [joined(texts[at] for texts in said) for at in range(len(ids))]
     write_table(OUT, pd.DataFrame({"id": ids, "draft": drafts}))
     print(f"{len(drafts)} drafts, {len(set(drafts))} different; the first: {drafts[0]}")
 

@@ -1,21 +1,29 @@
-"""A captioner of the image-to-text kind (BLIP and its like) from a folder or the hub."""
+"""A captioner of the image-to-text kind (BLIP, BLIP-2 and their like) from a folder or the hub."""
 
 import re
+import unicodedata
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 from safetensors import SafetensorError
-from tqdm import tqdm
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
+    ProcessorMixin,
+)
 
+from pseudoword.base.location import digest
 from pseudoword.errors import UserError
 
 # transformers and the hub client know many ways to say that a model is not there, is damaged or is something else.
 LOADING = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError, SafetensorError)
 FALLBACK = "Salesforce/blip-image-captioning-base"
-BATCH = 8
 
 
 class NoCaptioner(UserError):
@@ -24,6 +32,22 @@ class NoCaptioner(UserError):
             f"caption.model: '{model}' cannot be loaded as a captioner: {reason}\n"
             "Set caption.model in params.yaml to a folder saved by transformers (model and processor), or to a hub id "
             f"such as {FALLBACK} with the network up or the model in the cache."
+        )
+
+
+class PrefixTooLong(UserError):
+    def __init__(self, prefix: str, tokens: int, positions: int) -> None:
+        super().__init__(
+            f"caption.prefix: '{prefix}' takes {tokens} of the {positions} tokens that the captioner has room for. "
+            "Shorten it."
+        )
+
+
+class TooManyAtOnce(UserError):
+    def __init__(self, pictures: int, device: str) -> None:
+        super().__init__(
+            f"caption.batch: {pictures} pictures at once do not fit into the memory of {device} beside the captioner. "
+            "Lower caption.batch or take a smaller caption.model."
         )
 
 
@@ -36,48 +60,101 @@ def choose_model(model: str, base_model: str) -> str:
 
 
 class Captioner:
-    """A model and its processor. Raises NoCaptioner."""
+    """A model whose config is read at once, and whose weights when the first picture comes. Raises NoCaptioner."""
 
-    def __init__(self, model: str, device: str, precision: torch.dtype) -> None:
+    def __init__(
+        self,
+        model: str,
+        revision: str | None,
+        device: str,
+        precision: torch.dtype,
+        prefix: str = "",
+        beams: int = 1,
+        min_tokens: int = 0,
+        max_tokens: int = 40,
+    ) -> None:
+        self.model, self.device, self.precision = model, device, precision
+        self.prefix, self.beams, self.min_tokens, self.max_tokens = prefix, beams, min_tokens, max_tokens
         try:
-            self.processor: Any = AutoProcessor.from_pretrained(model)
-            loaded: Any = AutoModelForImageTextToText.from_pretrained(model, dtype=precision)
+            config: Any = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
         except LOADING as error:
-            raise NoCaptioner(model, " ".join(str(error).split())) from error
-        self.model = loaded.to(device).eval()
+            raise NoCaptioner(model, _told(error)) from error
+        # The weights come from the commit that the config was of, even if the branch moves meanwhile.
+        self.revision: str | None = getattr(config, "_commit_hash", None) or revision
+        folder = Path(model)
+        identity = digest(folder) if folder.is_dir() else f"{model}@{self.revision}"
+        self.key = ("captioner", identity, device, str(precision), prefix, beams, min_tokens, max_tokens)
 
-    def draft(self, pictures: list[Image.Image], prefix: str, beams: int, max_tokens: int) -> list[str]:
-        """One draft for each RGB picture, the likeliest of the beam search; each starts with `prefix`."""
-        drafts: list[str] = []
-        with tqdm(total=len(pictures), desc="caption", unit="picture", mininterval=1) as bar:
-            for start in range(0, len(pictures), BATCH):
-                part = pictures[start : start + BATCH]
-                drafts += [tidy(text, prefix) for text in self._generate(part, prefix, beams, max_tokens)]
-                bar.update(len(part))
-        return drafts
+    @cached_property
+    def loaded(self) -> tuple[Any, Any, Any]:
+        """What reads pictures and texts, what turns tokens into text, and the model."""
+        origin: dict[str, Any] = {"revision": self.revision, "trust_remote_code": False}
+        try:
+            reader: Any = AutoProcessor.from_pretrained(self.model, **origin)
+            writer = reader
+            if not isinstance(reader, ProcessorMixin):  # a model such as ViT-GPT2 has two parts instead of one
+                reader = AutoImageProcessor.from_pretrained(self.model, **origin)
+                writer = AutoTokenizer.from_pretrained(self.model, **origin)
+            model: Any = AutoModelForImageTextToText.from_pretrained(self.model, dtype=self.precision, **origin)
+        except LOADING as error:
+            raise NoCaptioner(self.model, _told(error)) from error
+        return reader, writer, model.to(self.device).eval()
 
     @torch.no_grad()
-    def _generate(self, pictures: list[Image.Image], prefix: str, beams: int, max_tokens: int) -> list[str]:
-        text = [prefix] * len(pictures) if prefix.strip() else None
-        inputs = self.processor(images=pictures, text=text, return_tensors="pt")
-        inputs = inputs.to(self.model.device, self.model.dtype)
-        tokens = self.model.generate(
-            **inputs, num_beams=beams, do_sample=False, max_new_tokens=self._room(inputs, max_tokens)
-        )
-        texts: list[str] = self.processor.batch_decode(tokens, skip_special_tokens=True)
-        return texts
+    def draft(self, pictures: list[Image.Image]) -> list[str]:
+        """One draft for each RGB picture, the likeliest of the beam search; each starts with the prefix.
 
-    def _room(self, inputs: Any, max_tokens: int) -> int:
+        Raises NoCaptioner, PrefixTooLong, TooManyAtOnce.
+        """
+        _, writer, model = self.loaded
+        try:
+            inputs = self._inputs(pictures)
+            most = self._room(inputs)
+            tokens = model.generate(
+                **inputs,
+                num_beams=self.beams,
+                do_sample=False,
+                min_new_tokens=min(self.min_tokens, most) or None,
+                max_new_tokens=most,
+            )
+        except torch.OutOfMemoryError as error:
+            raise TooManyAtOnce(len(pictures), self.device) from error
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError, RuntimeError) as error:
+            raise NoCaptioner(self.model, f"it does not caption a picture by itself: {_told(error)}") from error
+        return [tidy(said, self.prefix) for said in writer.batch_decode(tokens, skip_special_tokens=True)]
+
+    def _inputs(self, pictures: list[Image.Image]) -> Any:
+        reader, writer, model = self.loaded
+        text = {"text": [self.prefix] * len(pictures)} if self.prefix.strip() and reader is writer else {}
+        inputs = reader(images=pictures, **text, return_tensors="pt").to(model.device, model.dtype)
+        inputs.pop("token_type_ids", None)
+        if text and model.config.model_type == "git":
+            # Others cut the end mark themselves; after it there would be nothing more to say.
+            inputs.update({key: inputs[key][:, :-1] for key in ("input_ids", "attention_mask")})
+        return inputs
+
+    def _room(self, inputs: Any) -> int:
         """At most `max_tokens`, and no more than the model has positions for after the prefix."""
-        positions = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        positions = getattr(self.loaded[-1].config.get_text_config(), "max_position_embeddings", None)
         taken = inputs["input_ids"].shape[1] if "input_ids" in inputs else 2
-        return min(max_tokens, positions - taken) if positions else max_tokens
+        if positions and taken >= positions:
+            raise PrefixTooLong(self.prefix, taken, positions)
+        return min(self.max_tokens, positions - taken) if positions else self.max_tokens
+
+
+def _told(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def tidy(draft: str, prefix: str) -> str:
-    """One line without the spaces that a tokenizer leaves before commas, and without a prefix that was said twice."""
+    """One line without the spaces that a tokenizer leaves before commas, which starts with the prefix, said once."""
     draft = re.sub(r"\s+([,.;:!?])", r"\1", " ".join(draft.split()))
     prefix = " ".join(prefix.split())
     if prefix and draft.lower().startswith(f"{prefix} {prefix}".lower()):
         draft = draft[len(prefix) :].lstrip()
-    return draft
+    # Some models do not repeat what they were told to start with. Tokenizers change case, accents and spaces.
+    return draft if _letters(draft).startswith(_letters(prefix)) else f"{prefix} {draft}"
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", unicodedata.normalize("NFKD", text).lower())

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,12 @@ from transformers import (
 )
 
 from pseudoword.errors import UserError
+from pseudoword.settings import load_settings
 from stages.caption.__main__ import main
 from stages.caption.captioner import FALLBACK, choose_model, tidy
+from stages.caption.filename import read_name
+from stages.caption.reuse import SCRATCH
+from tests.tiny_captioners import KINDS
 
 ROOT = Path(__file__).parents[2]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]"]
@@ -161,6 +166,12 @@ def test_a_model_of_another_kind_is_an_error_and_so_is_a_damaged_one(project: Pa
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(UserError, match=r"caption.model: 'cut' cannot be loaded"):
         run("cut")
+    save_captioner(Path("other-size"))
+    processor = BlipProcessor.from_pretrained("other-size")
+    processor.image_processor.size = {"height": 24, "width": 24}
+    processor.save_pretrained("other-size")
+    with pytest.raises(UserError, match=r"'other-size' cannot be loaded as a captioner: it does not caption a picture"):
+        run("other-size")
     save_captioner(Path("torn"))
     Path("torn/config.json").write_text(json.dumps({"model_type": "blip"})[:-3])
     with pytest.raises(UserError, match=r"caption.model: 'torn' cannot be loaded"):
@@ -175,7 +186,157 @@ def test_a_model_of_another_kind_is_an_error_and_so_is_a_damaged_one(project: Pa
         ("a photo of a photo of a dog", "A photo of ", "a photo of a dog"),
         ("a photo of a photo of a dog", "", "a photo of a photo of a dog"),
         ("  a  dog\n", "", "a dog"),
+        ("in snow", "a photo of", "a photo of in snow"),
+        ("it ' s an arger dog", "It's an Ärger", "it ' s an arger dog"),
     ],
 )
 def test_a_draft_is_tidied(draft: str, prefix: str, wanted: str) -> None:
     assert tidy(draft, prefix) == wanted
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_kinds_of_captioners_work_too_and_start_with_the_prefix(project: Path, kind: str) -> None:
+    KINDS[kind](Path(kind))
+    plain = run(kind)
+    assert len(set(plain)) > 1 and not any(draft.startswith("a dog") for draft in plain)
+    drafts = run(kind, prefix="a dog")
+    assert all(re.match(r"a dog(?!.*a do)", draft) for draft in drafts)
+    assert any(len(draft) > len("a dog") for draft in drafts)
+
+
+def test_min_tokens_makes_drafts_longer(project: Path) -> None:
+    model = ROOT / "models" / "toyworld" / "captioner"
+    assert min(len(draft.split()) for draft in run(model, max_tokens=30)) < 12
+    assert min(len(draft.split()) for draft in run(model, max_tokens=30, min_tokens=15)) >= 12
+
+
+@pytest.mark.parametrize("batch", [1, 3, 64])
+def test_drafts_do_not_depend_on_what_else_is_read_at_once(project: Path, captioner: Path, batch: int) -> None:
+    together = run(captioner)
+    shutil.rmtree(SCRATCH)
+    assert run(captioner, batch=batch) == together
+
+
+def test_a_prefix_without_room_for_a_draft_is_an_error(project: Path, captioner: Path) -> None:
+    with pytest.raises(UserError, match=r"caption.prefix: 'a a .*' takes 42 of the 24 tokens"):
+        run(captioner, prefix=" ".join(["a"] * 40))
+
+
+def test_without_drafters_the_drafts_are_empty(project: Path) -> None:
+    assert run("none") == [""] * len(IDS)
+    assert run("no/such/folder", drafters=[]) == [""] * len(IDS)
+
+
+def mark_drafts() -> None:
+    """Make it seen which drafts are taken from those that were made before."""
+    for path in SCRATCH.rglob("*.txt"):
+        path.write_text("before")
+
+
+def test_only_what_was_not_drafted_before_is_drafted(project: Path, captioner: Path) -> None:
+    run(captioner)
+    mark_drafts()
+    assert run(captioner) == ["before"] * len(IDS)
+    picture = Path(f"outputs/pictures/{IDS[3]}.png")
+    Image.new("RGB", (32, 32), (7, 99, 200)).save(picture)
+    again = run(captioner)
+    assert [draft == "before" for draft in again] == [at != 3 for at in range(len(IDS))]
+    assert len(list(SCRATCH.rglob("*.txt"))) == len(IDS) + 1
+
+
+@pytest.mark.parametrize("change", [{"beams": 2}, {"max_tokens": 5}, {"min_tokens": 2}, {"prefix": "a"}])
+def test_other_settings_make_other_drafts(project: Path, captioner: Path, change: dict[str, Any]) -> None:
+    run(captioner)
+    mark_drafts()
+    assert not any(draft == "before" for draft in run(captioner, **change))
+    assert all(draft == "before" for draft in run(captioner, batch=2))
+
+
+def test_another_model_in_the_same_folder_makes_other_drafts(project: Path) -> None:
+    save_captioner(Path("own"), seed=1)
+    drafts = run("own")
+    save_captioner(Path("own"), seed=2)
+    assert run("own") != drafts
+
+
+def test_a_stopped_stage_goes_on(project: Path, captioner: Path) -> None:
+    drafts = run(captioner)
+    shutil.rmtree(SCRATCH)
+    picture = Path(f"outputs/pictures/{IDS[-1]}.png")
+    content = picture.read_bytes()
+    picture.write_bytes(content[:40])
+    with pytest.raises(UserError, match=f"{IDS[-1]}.png cannot be read"):
+        run(captioner, batch=4)
+    assert len(list(SCRATCH.rglob("*.txt"))) == 8
+    mark_drafts()
+    picture.write_bytes(content)
+    assert run(captioner, batch=4) == ["before" if at < 8 else draft for at, draft in enumerate(drafts)]
+
+
+@pytest.mark.parametrize(
+    ("source", "ways", "wanted"),
+    [
+        ("00012-3-a cat.png", {}, "a cat"),
+        ("a cat 3.v2.png", {}, "a cat 3.v2"),
+        ("sub/folder-7/12 a cat.jpeg", {}, "a cat"),
+        ("0001.png", {}, ""),
+        ("0001-a cat.png", {"strip": ""}, "0001-a cat"),
+        ("IMG_0001 a cat.png", {"strip": r"IMG_\d+ "}, "a cat"),
+        ("00012-a_red_cat-2.png", {"words": "[a-z]+"}, "a red cat"),
+        ("00012-a_red_cat-2.png", {"words": "[a-z]+", "join": ", "}, "a, red, cat"),
+        ("cat (red) dog (blue).png", {"words": r"\((\w+)\)"}, "red blue"),
+        ("a\ncat\x1b.png", {}, "a cat"),
+        ("красный кот.png", {"words": r"\w+", "join": "-"}, "красный-кот"),
+    ],
+)
+def test_a_file_name_is_read_as_a_text(source: str, ways: dict[str, str], wanted: str) -> None:
+    assert read_name(source, **{"strip": r"^[-\d]+\s*", "words": "", "join": " "} | ways) == wanted
+
+
+def test_mirrored_copies_are_drafted_by_what_they_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, captioner: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("outputs/pictures").mkdir(parents=True)
+    ids = [f"{'a' * 12}{end}" for end in ("", "-h", "-hv", "-t0", "-t0-h", "-v")]
+    for at, name in enumerate(ids):
+        Image.new("RGB", (32 + 8 * at, 32), (at * 40, 250 - at * 40, 99)).save(f"outputs/pictures/{name}.png")
+    rows = [{"id": name, "source": "1 a dog left of a rightly lit hat.png", "state": "used"} for name in ids]
+    pd.DataFrame(rows).to_csv("outputs/pictures.csv", index=False)
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["base"]["device"] = "cpu"
+    content["caption"] |= {"model": str(captioner), "drafters": ["filename", "captioner"]}
+    Path("params.yaml").write_text(yaml.safe_dump(content))
+    main()
+    table = pd.read_csv("outputs/drafts.csv", dtype=str, keep_default_na=False)
+    assert list(table["id"]) == ids
+    sides = ["right" if "h" in name else "left" for name in ids]
+    names, said = zip(*(draft.split(" hat", 1) for draft in table["draft"]), strict=True)
+    assert list(names) == [f"a dog {side} of a rightly lit" for side in sides]
+    assert len(set(said)) > 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"drafters": ["blip"]}, "caption.drafters: found 'blip', wanted 'captioner', 'tagger' or 'filename'"),
+        ({"drafters": ["filename", "filename"]}, "caption: found .* wanted each of caption.drafters once"),
+        ({"drafters": ["tagger"]}, "caption: found .* wanted a caption.tagger.model, as caption.drafters names the"),
+        ({"min_tokens": 41}, r"caption: found .* wanted min_tokens \(41\) up to max_tokens \(40\)"),
+        ({"tagger": {"threshold": 1.5}}, "caption.tagger.threshold: found 1.5, wanted less than or equal to 1"),
+        ({"tagger": {"treshold": 0.5}}, "caption.tagger.treshold: unknown key, did you mean 'threshold'"),
+        ({"tagger": {"skip": ["people"]}}, "caption.tagger.skip: found 'people', wanted 'general', 'character'"),
+        ({"filename": {"words": "("}}, r"caption.filename.words: found '\(', wanted a regular expression \("),
+        (
+            {"filename": {"words": "(a)(b)"}},
+            "caption.filename.words: found .*at most one group in round brackets, not 2",
+        ),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["caption"] |= change
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(UserError, match=message):
+        load_settings(path)

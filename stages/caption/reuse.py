@@ -1,0 +1,57 @@
+"""Drafts that were made before: a picture is drafted once for each model and its settings.
+
+They lie outside dvc's outs, which dvc deletes before a stage runs: .scratch/caption/<fingerprint>/<picture>.txt. Each
+is written as soon as it is made, so a stopped stage goes on, and one more picture costs one more draft.
+"""
+
+import hashlib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+from PIL import Image
+from tqdm import tqdm
+
+from pseudoword.files import write_text
+from pseudoword.pictures import PICTURES, PicturesUnreadable, open_pictures
+
+SCRATCH = Path(".scratch/caption")
+
+
+class Drafter(Protocol):
+    key: tuple[Any, ...]  # all that a draft depends on besides the picture
+
+    def draft(self, pictures: list[Image.Image]) -> list[str]: ...
+
+
+def fingerprint(key: tuple[Any, ...]) -> str:
+    """A name for all drafts that one model makes with the same settings, code and libraries."""
+    total = hashlib.sha256(repr(key).encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        total.update(path.read_bytes())
+    for package in ("torch", "transformers", "onnxruntime", "pillow", "numpy"):
+        total.update(version(package).encode())
+    return total.hexdigest()[:16]
+
+
+def draft_all(drafter: Drafter, ids: list[str], batch: int) -> list[str]:
+    """The draft of each picture, in the order of `ids`; at most `batch` pictures are open at once."""
+    folder = SCRATCH / fingerprint(drafter.key)
+    files = {name: folder / f"{_digest(name)}.txt" for name in ids}
+    waiting = [name for name in ids if not files[name].is_file()]
+    done = len(ids) - len(waiting)
+    with tqdm(total=len(ids), initial=done, desc=drafter.key[0], unit="picture", mininterval=1) as bar:
+        for start in range(0, len(waiting), batch):
+            part = waiting[start : start + batch]
+            for name, text in zip(part, drafter.draft(open_pictures(part)), strict=True):
+                write_text(files[name], text)
+            bar.update(len(part))
+    return [files[name].read_text(encoding="utf-8") for name in ids]
+
+
+def _digest(name: str) -> str:
+    path = PICTURES / f"{name}.png"
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:32]
+    except OSError as error:
+        raise PicturesUnreadable(path, str(error)) from None
