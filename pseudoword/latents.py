@@ -62,36 +62,36 @@ class BadLatents(UserError):
 def write_latents(pictures: Iterable[Encoded], about: dict[str, str], folder: Path = LATENTS) -> int:
     """Write a stream of pictures and what they were made with; at most one shard is held in memory.
 
-    Replaces `folder`, whose index comes last: until then it does not read. Returns the bytes of all shards.
+    Replaces `folder`, whose index comes last: until then it does not read. Returns the bytes that it takes once read.
     """
     shutil.rmtree(folder, ignore_errors=True)
     index: dict[str, Any] = {"format": FORMAT, **about, "shards": {}, "pictures": []}
     shard: dict[str, Tensor] = {}
-    written = 0
+    resident = 0
     for encoded in pictures:
         kinds = {"mean": encoded.mean, "std": encoded.std, "weight": encoded.weight}
         # Copies: safetensors refuses tensors that share memory, and a row of a batch would keep all of it alive.
         own = {f"{encoded.name}.{kind}": tensor.clone() for kind, tensor in kinds.items() if tensor is not None}
         if shard and _bytes(shard) + _bytes(own) > SHARD_BYTES:
-            written += _write_shard(folder, shard, index)
+            _write_shard(folder, shard, index)
             shard = {}
         shard |= own
+        resident += encoded.mean.nbytes + encoded.std.nbytes + encoded.mean[:1].nbytes
         index["pictures"].append({"id": encoded.name, "sha256": encoded.picture})
-    written += _write_shard(folder, shard, index)
+    _write_shard(folder, shard, index)
     write_text(folder / INDEX, json.dumps(index, indent=1) + "\n")
-    return written
+    return resident
 
 
 def _bytes(tensors: dict[str, Tensor]) -> int:
     return sum(tensor.nbytes for tensor in tensors.values())
 
 
-def _write_shard(folder: Path, tensors: dict[str, Tensor], index: dict[str, Any]) -> int:
+def _write_shard(folder: Path, tensors: dict[str, Tensor], index: dict[str, Any]) -> None:
     path = folder / f"shard-{len(index['shards']):03d}.safetensors"
     save_tensors(path, tensors, {})
     with path.open("rb") as file:
         index["shards"][path.name] = hashlib.file_digest(file, "sha256").hexdigest()
-    return _bytes(tensors)
 
 
 def read_latents(folder: Path = LATENTS) -> Latents:

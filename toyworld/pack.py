@@ -4,6 +4,7 @@ reads   build/{tokenizer,clip,vae,unet,scheduler,captioner,judge}/
 writes  build/model/    loads with StableDiffusionPipeline.from_pretrained; captioner/ and judge/ lie beside its parts
 """
 
+import json
 import shutil
 from pathlib import Path
 
@@ -43,6 +44,9 @@ def pack(build: Path, folder: Path) -> None:
     CLIPImageProcessor.from_pretrained(build / "judge").save_pretrained(folder / "judge")
     BlipForConditionalGeneration.from_pretrained(build / "captioner", dtype=half).save_pretrained(folder / "captioner")
     BlipProcessor.from_pretrained(build / "captioner").save_pretrained(folder / "captioner")
+    for config in (folder / "vae/config.json", folder / "unet/config.json"):
+        kept = {key: value for key, value in json.loads(config.read_text()).items() if key != "_name_or_path"}
+        config.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n")  # no path of the machine it was made on
     for tokenizer in (folder / "tokenizer", folder / "judge"):
         for name in ("vocab.json", "merges.txt"):  # which transformers before version 5 read
             shutil.copy(build / "tokenizer" / name, tokenizer)

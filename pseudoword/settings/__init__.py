@@ -18,6 +18,7 @@ from pseudoword.settings.caption import Caption
 from pseudoword.settings.curate import Curate
 from pseudoword.settings.evaluate import Evaluate
 from pseudoword.settings.fields import Section
+from pseudoword.settings.latents import Latents
 from pseudoword.settings.preprocess import Preprocess
 from pseudoword.settings.train import Train
 from pseudoword.settings.word import Word
@@ -42,6 +43,7 @@ class Settings(Section):
     preprocess: Preprocess
     caption: Caption
     curate: Curate
+    latents: Latents
     train: Train
     sweep: SweepAxes = Field(
         default_factory=dict,

@@ -1,11 +1,12 @@
 """latents: each picture's VAE posterior, mean and standard deviation, never one frozen draw.
 
-reads   outputs/pictures/<id>.png, outputs/pictures.csv, the base model's VAE
-writes  outputs/latents/shard-000.safetensors, ...   mean and std of each picture, see docs/files.md
+reads   outputs/pictures/<id>.png, <id>.mask.png, outputs/pictures.csv, the base model's VAE
+writes  outputs/latents/shard-000.safetensors, ...   mean, std and perhaps weight of each picture, see docs/files.md
         outputs/latents/index.json                   what they were made of, and the digest of each shard
+
+Only a picture that .scratch/latents/ does not know by its content is encoded, so a stopped run goes on, too.
 """
 
-import hashlib
 from collections.abc import Iterator
 
 import torch
@@ -13,37 +14,67 @@ from diffusers import AutoencoderKL
 from tqdm import tqdm
 
 from pseudoword.base.loading import load_vae
-from pseudoword.base.location import digest, locate
+from pseudoword.base.location import digest, locate_vae
 from pseudoword.base.placement import resolve_device
-from pseudoword.latents import LATENTS, Encoded, write_latents
-from pseudoword.pictures import PICTURES, open_pictures, to_tensor, used_ids
+from pseudoword.latents import Encoded, write_latents
+from pseudoword.pictures import open_pictures, to_tensor
 from pseudoword.settings import load_settings
 from stages._runtime import alone_on, run_stage
-from stages.latents.encoding import batches, encode
+from stages.latents.encoding import NotFinite, batches, encode, prepare
+from stages.latents.scratch import Scratch, fingerprint
+from stages.latents.sources import Source, read_sources, read_weight
 
 
-def encoded(vae: AutoencoderKL, ids: list[str]) -> Iterator[Encoded]:
-    """The pictures as latents; one batch of them is held in memory."""
-    shapes = [picture.size for name in ids for picture in open_pictures([name])]
-    with tqdm(total=len(ids), desc="latents", unit="picture", mininterval=1) as bar:
-        for part in batches(ids, shapes):
-            pictures = torch.stack([to_tensor(image) for image in open_pictures(part)])
-            for name, mean, std in zip(part, *encode(vae, pictures), strict=True):
-                sha = hashlib.sha256((PICTURES / f"{name}.png").read_bytes()).hexdigest()
-                yield Encoded(name, sha, mean, std)
+def encode_all(vae: AutoencoderKL, sources: list[Source], scratch: Scratch) -> None:
+    """Encode into the scratch; one batch of pictures is held in memory."""
+    with tqdm(total=len(sources), desc="latents", unit="picture", mininterval=1) as bar:
+        for part in batches(sources):
+            pictures = torch.stack([to_tensor(image) for image in open_pictures([source.name for source in part])])
+            mean, std = encode(vae, pictures)
+            finite = (mean.isfinite() & std.isfinite()).flatten(1).all(1)
+            if not finite.all():
+                bad = [source.name for source, good in zip(part, finite, strict=True) if not good]
+                raise NotFinite(bad, vae.dtype)
+            for source, own_mean, own_std in zip(part, mean, std, strict=True):
+                scratch.save(source.sha256, own_mean, own_std)
             bar.update(len(part))
+
+
+def encoded(sources: list[Source], scratch: Scratch) -> Iterator[Encoded]:
+    for source in sources:
+        found = scratch.load(source.sha256)
+        assert found is not None
+        mean, std = found
+        weight = read_weight(source.mask, source.shape, *mean.shape[1:]) if source.mask else None
+        yield Encoded(source.name, source.sha256, mean, std, weight)
 
 
 def main() -> None:
     settings = load_settings()
-    model, revision = settings.base.model, settings.base.revision
+    own, base = settings.latents, settings.base
     device = resolve_device(settings.base.device)
-    ids = used_ids()
-    about = {"model": model, "vae": digest(locate(model, revision) / "vae"), "precision": "fp32"}
-    with alone_on(device):
-        vae = load_vae(model, revision, device)
-        written = write_latents(encoded(vae, ids), about)
-    print(f"{len(ids)} pictures, {written / 1024:.0f} KiB in {LATENTS}")
+    sources = read_sources()
+    about = {
+        "model": base.vae or base.model,
+        "vae": digest(locate_vae(base.model, base.revision, base.vae)),
+        "precision": own.precision,
+    }
+    scratch = Scratch(fingerprint(device, about["vae"], own.precision, str(own.tile)))
+    # By content: a picture and its mirrored twin are the same file when it is symmetric.
+    missing = list({source.sha256: source for source in sources if not scratch.load(source.sha256)}.values())
+    if missing:
+        with alone_on(device):
+            vae = load_vae(base.model, base.revision, device, config=base.config, vae=base.vae)
+            vae = prepare(vae, own.precision, own.tile)
+            encode_all(vae, missing, scratch)
+    resident = write_latents(encoded(sources, scratch), about)
+    kept = {source.sha256 for source in sources}
+    scratch.prune(kept)
+    shapes = len({source.shape for source in sources})
+    print(
+        f"{len(missing)} encoded, {len(kept) - len(missing)} reused. {len(sources)} pictures of {shapes} "
+        f"shape{'s' * (shapes > 1)} take {resident / 2**20:.2f} MiB on the device that trains."
+    )
 
 
 if __name__ == "__main__":

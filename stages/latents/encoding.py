@@ -1,16 +1,36 @@
 """Pictures through the VAE, in batches of one shape."""
 
 from collections.abc import Iterator
-from typing import TypeVar
 
 import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from pseudoword.errors import UserError
+from stages.latents.sources import Source
+
 AT_ONCE = 4
 PIXELS_AT_ONCE = AT_ONCE * 256 * 256  # four pictures of 256 px, one of 512: a larger one fills a GPU by itself
 
-Item = TypeVar("Item")
+
+class NotFinite(UserError):
+    def __init__(self, names: list[str], precision: torch.dtype) -> None:
+        way = "Set latents.precision to fp32." if precision != torch.float32 else "Its weights may be broken."
+        super().__init__(
+            f"the VAE of base.model gives infinite or undefined numbers for {', '.join(names)} in {precision}. {way}"
+        )
+
+
+def prepare(vae: AutoencoderKL, precision: str, tile: int) -> AutoencoderKL:
+    """The VAE in fp32 or bf16, cutting pictures with a side longer than `tile` px into overlapping tiles."""
+    if precision == "bf16":
+        vae = vae.bfloat16()
+    # Else a GPU rounds the factors of its fp32 convolutions to 10 bits, three more than bf16 has.
+    torch.backends.cudnn.allow_tf32 = False
+    vae.enable_tiling()
+    vae.tile_sample_min_size = tile
+    vae.tile_latent_min_size = tile // 2 ** (len(vae.config.block_out_channels) - 1)
+    return vae
 
 
 def batch_for(width: int, height: int) -> int:
@@ -18,10 +38,10 @@ def batch_for(width: int, height: int) -> int:
     return max(1, min(AT_ONCE, PIXELS_AT_ONCE // (width * height)))
 
 
-def batches(items: list[Item], shapes: list[tuple[int, int]]) -> Iterator[list[Item]]:
-    """`items` in batches of one (width, height), each as long as `batch_for` lets it."""
-    for shape in sorted(set(shapes)):
-        own = [item for item, its in zip(items, shapes, strict=True) if its == shape]
+def batches(sources: list[Source]) -> Iterator[list[Source]]:
+    """In batches of one shape, each as long as `batch_for` lets it."""
+    for shape in sorted({source.shape for source in sources}):
+        own = [source for source in sources if source.shape == shape]
         step = batch_for(*shape)
         yield from (own[at : at + step] for at in range(0, len(own), step))
 

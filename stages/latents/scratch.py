@@ -1,0 +1,78 @@
+"""What was encoded before, by the content of the picture, so that one changed picture is one picture's work.
+
+It lies outside dvc's outs, which dvc deletes before a stage runs. A folder is named by a fingerprint of all that the
+bits of a latent depend on besides the picture, so that a changed VAE never finds the latents of another.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Collection
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+import pseudoword.pictures
+import stages.latents.encoding
+from pseudoword.formats.tensors import save_tensors
+
+SCRATCH = Path(".scratch/latents")
+CODE = (pseudoword.pictures, stages.latents.encoding)
+PACKAGES = ("torch", "diffusers", "numpy", "pillow")
+
+
+def fingerprint(device: str, *settings: str) -> str:
+    """A name for one way to encode: the settings, the code, the packages and the hardware that rounds."""
+    hardware = (
+        torch.cuda.get_device_name(device)
+        if device.startswith("cuda")
+        else f"{device} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()}"
+    )
+    total = hashlib.sha256("\n".join([hardware, *settings, *map(version, PACKAGES)]).encode())
+    for module in CODE:
+        total.update(Path(str(module.__file__)).read_bytes())
+    return total.hexdigest()[:16]
+
+
+class Scratch:
+    """The latents of pictures by the SHA-256 of their files."""
+
+    def __init__(self, key: str) -> None:
+        self.folder = SCRATCH / key
+
+    def save(self, picture: str, mean: Tensor, std: Tensor) -> None:
+        metadata = {"picture": picture, "sha256": _digest(mean, std)}
+        save_tensors(self._path(picture), {"mean": mean.clone(), "std": std.clone()}, metadata)
+
+    def load(self, picture: str) -> tuple[Tensor, Tensor] | None:
+        """Mean and standard deviation, (C, h, w) each; None where they are missing, cut off or not what was saved."""
+        try:
+            with safe_open(self._path(picture), "pt") as file:
+                metadata, mean, std = file.metadata(), file.get_tensor("mean"), file.get_tensor("std")
+        except (OSError, SafetensorError):
+            return None
+        whole = metadata == {"picture": picture, "sha256": _digest(mean, std)}
+        return (mean, std) if whole else None
+
+    def prune(self, pictures: Collection[str]) -> None:
+        """Keep only what these pictures need; what an earlier setting made, dvc's run cache has."""
+        kept = {self._path(picture).name for picture in pictures}
+        for folder in SCRATCH.iterdir():
+            if folder != self.folder:
+                shutil.rmtree(folder)
+        for path in self.folder.iterdir():
+            if path.name not in kept:
+                path.unlink()
+
+    def _path(self, picture: str) -> Path:
+        return self.folder / f"{picture}.safetensors"
+
+
+def _digest(mean: Tensor, std: Tensor) -> str:
+    total = hashlib.sha256()
+    for tensor in (mean, std):
+        total.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
+        total.update(tensor.contiguous().numpy().tobytes())
+    return total.hexdigest()
