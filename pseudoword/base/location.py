@@ -95,8 +95,19 @@ def native_resolution(model: str, revision: str | None) -> int:
         latent_side = max(latent_side)
     if not isinstance(latent_side, int):
         raise NoNativeResolution(model, latent_side)
-    levels = len(read_config(folder, "vae/config.json")["block_out_channels"])
-    return latent_side * 2 ** (levels - 1)  # type: ignore[no-any-return]
+    return latent_side * _reduction(folder, "vae")
+
+
+def side_multiple(model: str, revision: str | None) -> int:
+    """Px that each side of a picture has to be a multiple of, so that the UNet can halve its latents at each level."""
+    folder = locate(model, revision)
+    return _reduction(folder, "vae") * _reduction(folder, "unet")
+
+
+def _reduction(folder: Path, part: str) -> int:
+    """How many times smaller its lowest level is: each but the last halves."""
+    levels = len(read_config(folder, f"{part}/config.json")["block_out_channels"])
+    return int(2 ** (levels - 1))
 
 
 def digest(folder: Path) -> str:

@@ -121,8 +121,7 @@ def _problem(error: ErrorDetails) -> tuple[str, str, str]:
     if error["type"] == "extra_forbidden":
         known = _keys_of(keys[:-1])
         return ".".join(keys), f"unknown key{_nearest(keys[-1], known)}; ", f"valid here: {', '.join(known)}"
-    # Union members ("constrained-int", "literal['auto']") are part of pydantic's location but no key of the file.
-    path = ".".join(keys[:2])
+    path = ".".join(_keys_in_file(keys))
     if error["type"] == "missing":
         return path, "", "missing"
     found = f"found {error['input']!r}, wanted "
@@ -136,6 +135,14 @@ def _problem(error: ErrorDetails) -> tuple[str, str, str]:
         .removeprefix("input should be ")
         .replace("string should match", "text that matches"),
     )
+
+
+def _keys_in_file(keys: list[str]) -> list[str]:
+    """Union members ("constrained-int", "literal['auto']") are part of pydantic's location but no key of the file."""
+    depth = 2
+    while depth < len(keys) and keys[depth] in _keys_of(keys[:depth]):
+        depth += 1
+    return keys[:depth]
 
 
 def _keys_of(path: list[str]) -> list[str]:

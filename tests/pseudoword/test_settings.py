@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from pseudoword.errors import UserError
 from pseudoword.settings import SWEPT, BadSettings, Settings, load_settings, runs
@@ -37,10 +38,13 @@ def test_every_shipped_params_file_loads(path: Path) -> None:
 
 
 def test_the_shipped_file_names_every_setting() -> None:
-    content = shipped()
-    for section, field in Settings.model_fields.items():
-        if section != "sweep":
-            assert set(content[section]) == set(field.annotation.model_fields)  # type: ignore[union-attr]
+    def check(content: dict[str, Any], model: type[BaseModel]) -> None:
+        assert set(content) == set(model.model_fields)
+        for key, field in model.model_fields.items():
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                check(content[key], field.annotation)
+
+    check(shipped(), Settings)
 
 
 def test_the_schema_for_editors_is_the_one_of_the_settings() -> None:
@@ -61,6 +65,21 @@ def test_the_schema_for_editors_is_the_one_of_the_settings() -> None:
         ("evaluate", "guidance", True, "evaluate.guidance: found True, wanted a valid number"),
         ("evaluate", "guidance", float("inf"), "evaluate.guidance: found inf, wanted a finite number"),
         ("preprocess", "resolution", 100, "preprocess.resolution: found 100, wanted 'auto' or a multiple of 8"),
+        ("preprocess", "split", 3, "preprocess.split: found 3, wanted the keys threshold, overlap"),
+        ("preprocess", "split", {"overlap": 0.95}, "preprocess.split.overlap: found 0.95, wanted less than or equal"),
+        ("preprocess", "split", {"treshold": 1}, "preprocess.split.treshold: unknown key, did you mean 'threshold'?"),
+        (
+            "preprocess",
+            "autosize",
+            {"min_side": 832},
+            "preprocess.autosize: found {'min_side': 832}, wanted a min_side",
+        ),
+        (
+            "preprocess",
+            "autosize",
+            {"min_side": 100},
+            "preprocess.autosize.min_side: found 100, wanted a multiple of 64",
+        ),
         ("curate", "subject", "dorp", "curate.subject: found 'dorp', wanted 'drop' or 'keep'"),
         ("base", "device", "gpu", "base.device: found 'gpu', wanted text that matches pattern"),
         ("word", "name", "../x", "word.name: found '../x', wanted text that matches pattern"),

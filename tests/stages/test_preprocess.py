@@ -1,7 +1,6 @@
 """The preprocess stage on every odd kind of file that people keep among their pictures."""
 
 import hashlib
-import io
 import os
 import shutil
 import struct
@@ -13,55 +12,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from pseudoword.errors import UserError
-from pseudoword.pictures import open_pictures
 from stages.preprocess.__main__ import main
+from tests.preprocessing import FOLDER, ROOT, encoded, fill, pixels, run, start, write_model, write_params
 
-ROOT = Path(__file__).parents[2]
-FOLDER = Path("data/thing")
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    FOLDER.mkdir(parents=True)
-    write_params()
-    return tmp_path
-
-
-def write_params(resolution: int | str = 32, **base: str) -> None:
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
-    content["data"]["folder"] = str(FOLDER)
-    content["preprocess"]["resolution"] = resolution
-    content["base"] |= base
-    Path("params.yaml").write_text(yaml.safe_dump(content))
-
-
-def fill(files: dict[str, bytes]) -> None:
-    shutil.rmtree(FOLDER)
-    FOLDER.mkdir()
-    for name, content in files.items():
-        (FOLDER / name).write_bytes(content)
-
-
-def run() -> pd.DataFrame:
-    """Run the stage; its table by source name, all text."""
-    main()
-    return pd.read_csv("outputs/pictures.csv", dtype=str, keep_default_na=False).set_index("source")
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
+    return start(tmp_path, monkeypatch)
 
 
 def plain(colour: Any = RED, mode: str = "RGB", width: int = 40, height: int = 40) -> Image.Image:
@@ -73,16 +38,13 @@ def grey(dtype: str, low: float, high: float) -> Image.Image:
     return Image.fromarray(np.repeat([[low] * 20 + [high] * 20], 40, axis=0).astype(dtype))
 
 
-def pixels(picture: str) -> np.ndarray:
-    return np.asarray(open_pictures([picture])[0]).astype(int)
-
-
 def test_a_picture_becomes_a_row_and_a_square_png(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = encoded(plain(RED, width=60, height=40), "JPEG")
     fill({"dog 1.jpg": content})
     name = hashlib.sha256(content).hexdigest()[:12]
     assert run().loc["dog 1.jpg"].to_dict() == {
         "id": name, "state": "used", "reason": "", "width": "60", "height": "40",
+        "crop": "10,0,50,40", "mirrored": "", "weighted": "",
     }  # fmt: skip
     with Image.open(f"outputs/pictures/{name}.png") as picture:
         assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (32, 32))
@@ -245,7 +207,8 @@ def test_what_cannot_be_used_is_skipped_with_its_reason(project: Path, capsys: p
     out = capsys.readouterr().out.splitlines()
     assert table.loc["a.png", "state"] == "used"
     for name, (_, reason) in SKIPPED.items():
-        assert table.loc[name].drop("reason").to_dict() == {"id": "", "state": "skipped", "width": "", "height": ""}
+        assert table.loc[name, "state"] == "skipped"
+        assert set(table.loc[name].drop(["state", "reason"])) == {""}
         assert table.loc[name, "reason"].startswith(reason), name
     assert [line.split(":")[0] for line in out[:-1]] == [f"skipped {name}" for name in sorted(SKIPPED)]
     assert out[-1] == f"1 pictures used, {len(SKIPPED)} skipped"
@@ -297,16 +260,7 @@ def test_pictures_of_an_earlier_run_do_not_stay(project: Path) -> None:
 
 
 def test_auto_resolution_is_the_base_models(project: Path) -> None:
-    configs = {
-        "model_index.json": '{"_class_name": "StableDiffusionPipeline"}',
-        "unet/config.json": '{"in_channels": 4, "sample_size": 12}',
-        "vae/config.json": '{"block_out_channels": [4, 4, 8, 8]}',
-    }
-    for name, content in configs.items():
-        path = Path("model", name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
-    write_params("auto", model="model")
+    write_params("auto", model=write_model(12))
     fill({"a.png": GOOD})
     assert pixels(run().loc["a.png", "id"]).shape == (96, 96, 3)
 
