@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from pseudoword.base.location import native_resolution, side_multiple
+from pseudoword.errors import UserError
 from pseudoword.files import save_with, write_table
 from pseudoword.pictures import PICTURES, TABLE
 from pseudoword.settings import Settings, load_settings
@@ -24,10 +25,19 @@ from stages.preprocess.batch import convert_all
 from stages.preprocess.converting import Converter, Row
 from stages.preprocess.faces import FaceFinder
 from stages.preprocess.folder import NothingUsable, list_folder
+from stages.preprocess.shapes import STEP
 from stages.preprocess.sheet import compose
 from stages.preprocess.summary import summary
 
 SHEET = Path("outputs/preprocess.png")
+
+
+class WrongSteps(UserError):
+    def __init__(self, multiple: int) -> None:
+        super().__init__(
+            f"preprocess.shape: autosize makes sides of multiples of {STEP} px, and the UNet of base.model takes "
+            f"multiples of {multiple}. Choose buckets, keep or square in params.yaml."
+        )
 
 
 def converter_of(settings: Settings) -> Converter:
@@ -37,6 +47,8 @@ def converter_of(settings: Settings) -> Converter:
         side = native_resolution(base.model, base.revision)
     # A square is taken as it is; only for the other shapes does the stage have to know the model.
     multiple = 1 if wanted.shape == "square" else side_multiple(base.model, base.revision)
+    if wanted.shape == "autosize" and STEP % multiple:
+        raise WrongSteps(multiple)
     return Converter(settings.data.folder, wanted, side, multiple, FaceFinder(wanted.focal.face_model))
 
 

@@ -26,12 +26,14 @@ def cover_box(source: Px, target: Px, centre: tuple[float, float] = (0.5, 0.5)) 
 
 
 def buckets(side: int, multiple: int) -> list[Px]:
-    """For each width the largest height whose area is at most `side` squared; sides are multiples of `multiple`."""
-    # A side that is no multiple of it still has its square, as near as the multiple allows.
-    area = max(side, multiple) ** 2
-    widths = range(multiple, area // multiple + 1, multiple)
-    shapes = [(width, area // width // multiple * multiple) for width in widths]
-    return [(width, height) for width, height in shapes if 1 / EXTREME <= width / height <= EXTREME]
+    """For each side the longest other one whose area is at most that of the square; all multiples of `multiple`.
+
+    A `side` that is no multiple itself counts as the next lower one.
+    """
+    area = max(side // multiple * multiple, multiple) ** 2
+    half = {(one, area // one // multiple * multiple) for one in range(multiple, area // multiple + 1, multiple)}
+    shapes = half | {(width, height) for height, width in half}
+    return sorted((width, height) for width, height in shapes if 1 / EXTREME <= width / height <= EXTREME)
 
 
 def nearest_bucket(source: Px, shapes: list[Px]) -> Px:
