@@ -102,6 +102,13 @@ def test_an_orientation_that_does_not_exist_is_no_reason_to_skip(project: Path) 
     assert (run()["state"] == "used").all()
 
 
+def png(width: int, height: int, bits: int, data: bytes) -> bytes:
+    """An RGB PNG of exactly these claims and bytes."""
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0)), (b"IDAT", zlib.compress(data)))
+    body = (struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c)) for n, c in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(body)
+
+
 def frames(kind: str) -> bytes:
     return encoded(plain(RED), kind, save_all=True, append_images=[plain(BLUE), plain(WHITE)], duration=50)
 
@@ -120,6 +127,7 @@ ODD = {
     "palette-clear.png": (see_through_palette(), WHITE),
     "bits.png": (encoded(plain(1, "1")), WHITE),
     "grey.png": (encoded(plain(100, "L")), (100, 100, 100)),
+    "rgb-16.png": (png(40, 40, 16, (b"\0" + struct.pack(">3H", 65535, 0, 0) * 40) * 40), RED),
     "grey-alpha.png": (encoded(plain((0, 0), "LA")), WHITE),
     "clear.png": (encoded(plain((255, 0, 0, 0), "RGBA")), WHITE),
     "half.png": (encoded(plain((255, 0, 0, 128), "RGBA")), (255, 127, 127)),
@@ -168,17 +176,10 @@ def test_grey_of_more_than_8_bits_is_scaled_and_not_clipped(
     assert (square[:, 4] == left).all() and (square[:, 27] == right).all()
 
 
-def bomb() -> bytes:
-    """A PNG of a few bytes that claims 30000 x 30000 px."""
-    chunks = ((b"IHDR", struct.pack(">IIBBBBB", 30000, 30000, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(bytes(99))))
-    body = (struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c)) for n, c in chunks)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(body)
-
-
 GOOD = encoded(UPRIGHT)
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n(ran) (w) file\n%%EOF\n"
 SKIPPED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "bomb.png": (lambda path: path.write_bytes(bomb()), "more than 178 million pixels"),
+    "bomb.png": (lambda path: path.write_bytes(png(30000, 30000, 8, bytes(99))), "more than 178 million pixels"),
     "broken-link.png": (lambda path: path.symlink_to("nowhere.png"), "a link to nothing"),
     "copy.png": (lambda path: path.write_bytes(GOOD), "same as a.png"),
     "cut.jpg": (
@@ -186,6 +187,7 @@ SKIPPED: dict[str, tuple[Callable[[Path], object], str]] = {
         "cannot be decoded: ",
     ),
     "cut.png": (lambda path: path.write_bytes(GOOD[: len(GOOD) // 2]), "cannot be decoded"),
+    "huge.tif": (lambda path: (path.touch(), os.truncate(path, 3 * 2**30)), "a file of more than 2 GiB"),
     "empty.jpg": (lambda path: path.touch(), "empty file"),
     "folder": (lambda path: path.mkdir(), "a folder; only the files of data.folder itself are read"),
     "loop.png": (lambda path: path.symlink_to(path.name), "a link to nothing"),
@@ -222,6 +224,29 @@ def test_a_name_that_is_no_text_is_skipped_and_shown(project: Path, capsys: pyte
     assert list(table.index) == ["Icon\\r", "a.png", "caf\\xe9.png", "two\\nlines.png"]
     assert (table["reason"].drop("a.png") == "its name is not plain text; rename it").all()
     assert "skipped caf\\xe9.png: its name is not plain text" in capsys.readouterr().out
+
+
+def test_a_name_may_be_as_long_as_names_can_be(project: Path) -> None:
+    long, wide = "n" * 251 + ".png", "長" * 83 + ".png"
+    fill({long: encoded(plain(RED)), wide: encoded(plain(BLUE))})
+    assert list(run()["state"]) == ["used", "used"]
+    fill({long: encoded(plain(RED)), "n" * 251 + ".txt": b"caption", "m" * 246 + ".mask.png": encoded(plain(RED))})
+    assert list(run().index) == ["m" * 246 + ".mask.png", long]
+
+
+def test_the_same_picture_under_another_name_is_the_same_picture(project: Path) -> None:
+    fill({"a.png": GOOD, "b.png": encoded(plain(BLUE))})
+    run()
+    first = {path.name: path.read_bytes() for path in Path("outputs/pictures").iterdir()}
+    fill({"z.png": GOOD, "0.png": encoded(plain(BLUE))})
+    run()
+    assert {path.name: path.read_bytes() for path in Path("outputs/pictures").iterdir()} == first
+
+
+def test_of_broken_files_with_the_same_bytes_each_is_told_why(project: Path) -> None:
+    fill({"a.png": GOOD, "b.png": GOOD[:50], "c.png": GOOD[:50]})
+    reasons = run()["reason"]
+    assert reasons["b.png"] == reasons["c.png"] != "" and "same as" not in reasons["c.png"]
 
 
 def test_captions_and_hidden_files_are_no_pictures(project: Path) -> None:
