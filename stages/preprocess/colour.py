@@ -47,7 +47,9 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    image = _in_srgb(image, image.info.get("icc_profile")).convert("RGB")
+    image = _in_srgb(image, image.info.get("icc_profile"))
+    # No copy of what is RGB already: a large picture takes half a gigabyte.
+    image = image if image.mode == "RGB" else image.convert("RGB")
     image.info = {}
     return image
 

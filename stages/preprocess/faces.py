@@ -17,7 +17,8 @@ SCORE, OVERLAP, MOST = 0.9, 0.3, 5000  # YuNet's: least certainty, share at whic
 # The first that finds anything wins. Not frontalface_default, which saw faces in 8 of 37 photographs of things and pets
 # where frontalface_alt2 saw one, of a toy robot.
 CASCADES = ("frontalface_alt2", "profileface")
-LONGEST = 640  # px: larger pictures are scaled down, as YuNet knows faces of 10 to 300 px only
+# px: larger pictures are scaled down. YuNet knows faces of 10 to 300 px; the cascades take time with the area.
+LONGEST, LONGEST_FOR_CASCADES = 640, 480
 SMALLEST = 0.05  # of the short side
 NEIGHBOURS = 7  # findings that have to agree
 
@@ -48,7 +49,7 @@ class FaceFinder:
 
     def __call__(self, image: Image.Image) -> list[Face]:
         """Boxes in an RGB picture, from left to right."""
-        scale = min(LONGEST / max(image.size), 1)
+        scale = min((LONGEST if self._model else LONGEST_FOR_CASCADES) / max(image.size), 1)
         px = [max(round(side * scale), 1) for side in image.size]
         small = image.resize((px[0], px[1]), Image.Resampling.BILINEAR) if scale < 1 else image
         bgr = np.ascontiguousarray(np.asarray(small)[..., ::-1])
