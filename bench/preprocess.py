@@ -3,8 +3,8 @@
 python -m bench.preprocess                      # 10, 100 and 1000 pictures, squares
 python -m bench.preprocess --px 1024 crop=focal # larger ones, another setting
 
-Prints for each number the seconds, the CPU time for each picture beyond starting the stage (which loads torch), the most
-memory held, and the ratios to the first row. CPU time says more than seconds where the machine is shared.
+Prints for each number the seconds, the CPU time for each picture beyond starting the stage (which loads torch), the
+most memory held, and the ratios to the first row. CPU time says more than seconds where the machine is shared.
 """
 
 import argparse

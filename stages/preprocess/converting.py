@@ -1,7 +1,9 @@
 """One file of the folder -> its PNGs, its rows of the table, and what the contact sheet shows of it."""
 
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import NamedTuple
 
 from PIL import Image
@@ -12,7 +14,7 @@ from pseudoword.settings.preprocess import Preprocess
 from stages.preprocess.faces import FaceFinder
 from stages.preprocess.folder import NotUsable, Source
 from stages.preprocess.masks import weight_of
-from stages.preprocess.opening import open_upright
+from stages.preprocess.opening import is_large, open_upright
 from stages.preprocess.shapes import Px, whole
 from stages.preprocess.sheet import Cell, draw_skipped, draw_source
 from stages.preprocess.views import COPIES, View, plan_views, show
@@ -62,9 +64,15 @@ class Converter:
     side: int
     multiple: int
     find_faces: FaceFinder
+    large: Lock = field(default_factory=Lock)
 
     def __call__(self, source: Source, name: str, cell: bool) -> Outcome:
         """Write the pictures of one file under the id `name`, and draw its cell of the sheet if asked."""
+        # One large picture at a time: on many cores they would fill the memory together.
+        with self.large if is_large(source.path) else nullcontext():
+            return self._convert(source, name, cell)
+
+    def _convert(self, source: Source, name: str, cell: bool) -> Outcome:
         wanted = self.wanted
         try:
             image, alpha = open_upright(source.path)

@@ -11,6 +11,7 @@ from stages.preprocess.folder import NotUsable
 
 # Pillow runs Ghostscript for EPS; nothing that somebody put into a folder of pictures may start a program.
 UNSAFE = {"EPS"}
+LARGE = 40 * 10**6  # px; decoded, turned and flattened such a picture takes half a gigabyte
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -38,6 +39,15 @@ def open_upright(path: Path) -> Opened:
 def open_mask(path: Path) -> Image.Image:
     """A mask as L; what is transparent in it counts as black. Raises NotUsable."""
     return _decode(path, to_weight)
+
+
+def is_large(path: Path) -> bool:
+    """Whether it says that it has many pixels; a file that is no picture does not."""
+    try:
+        with Image.open(path, formats=_formats()) as image:
+            return image.width * image.height > LARGE
+    except Exception:  # which decoding will tell of
+        return False
 
 
 def _decode(path: Path, convert: Callable[[Image.Image], Result]) -> Result:

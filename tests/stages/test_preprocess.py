@@ -19,6 +19,7 @@ from PIL import Image
 
 from pseudoword.errors import UserError
 from stages.preprocess.__main__ import main
+from stages.preprocess.opening import is_large
 from tests.preprocessing import FOLDER, ROOT, encoded, fill, pixels, run, start, write_model, write_params
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
@@ -232,6 +233,13 @@ def test_a_name_may_be_as_long_as_names_can_be(project: Path) -> None:
     assert list(run()["state"]) == ["used", "used"]
     fill({long: encoded(plain(RED)), "n" * 251 + ".txt": b"caption", "m" * 246 + ".mask.png": encoded(plain(RED))})
     assert list(run().index) == ["m" * 246 + ".mask.png", long]
+
+
+def test_large_pictures_go_one_at_a_time_and_a_broken_one_does_not_block_the_next(project: Path) -> None:
+    broken = {f"{side}.png": png(side, side, 8, bytes(99)) for side in (7000, 7001, 7002)}
+    fill(broken | {"small.png": GOOD})
+    assert [is_large(FOLDER / name) for name in [*broken, "small.png"]] == [True, True, True, False]
+    assert list(run()["state"]) == ["skipped"] * 3 + ["used"]
 
 
 def test_the_same_picture_under_another_name_is_the_same_picture(project: Path) -> None:
