@@ -78,9 +78,10 @@ def _open_mask(picture: Path, mask: Path) -> Image.Image | None:
     if not mask.exists():
         return None
     weight = _open(mask, "L")
-    with Image.open(picture) as image:
-        if weight.size != image.size:
-            raise PicturesUnreadable(mask, f"it is {weight.size} px, its picture {image.size}")
+    shown = _open(picture, "RGB")
+    if weight.size != shown.size:
+        found, wanted = (f"{image.width}x{image.height}" for image in (weight, shown))
+        raise PicturesUnreadable(mask, f"it is {found} px, its picture {wanted}")
     return weight
 
 

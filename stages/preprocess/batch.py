@@ -40,7 +40,7 @@ def convert_all(listing: Listing, convert: Converter) -> list[Outcome]:
                 done[name] = result
             outcomes.append(result)
     alone = "a mask, but there is no picture of its name beside it"
-    return outcomes + [skipped(source, alone, False) for source in listing.orphans]
+    return outcomes + [skipped(mask, alone, at < ROOM) for at, mask in enumerate(listing.orphans, len(sources))]
 
 
 def _identify(source: Source, convert: Converter) -> tuple[str, str]:

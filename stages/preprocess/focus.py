@@ -52,7 +52,7 @@ def find_focus(image: Image.Image, target: Px, weights: Focal, find_faces: FaceF
     seen = image.resize((width, height), Image.Resampling.LANCZOS)
     grey = np.asarray(seen.convert("L"))
     faces = find_faces(seen) if weights.face else []
-    window = round((box[2] - box[0]) * scale), round((box[3] - box[1]) * scale)
+    window = max(round((box[2] - box[0]) * scale), 1), max(round((box[3] - box[1]) * scale), 1)
     found: list[tuple[Kind, tuple[float, float] | None, float]] = [
         ("face", face_point(faces), weights.face),
         ("edges", edge_point(grey) if weights.edges else None, weights.edges),

@@ -1,6 +1,7 @@
 """The preprocess stage with each shape, crop, tile and mirrored copy; and its contact sheet."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -175,6 +176,16 @@ def test_the_sheet_shows_each_source_with_its_crop_and_each_skipped_file(project
     frame = np.flatnonzero((row[:, 1] > 150) & (row[:, 0] < 100))
     assert frame.min() == 44 and frame.max() == 131
     assert (sheet[:, 192:, 0] - sheet[:, 192:, 1] > 120).any(), "the reason is written in red"
+
+
+@pytest.mark.parametrize("px", [(1, 1), (9000, 1), (1, 9000), (3, 700)])
+@pytest.mark.parametrize("wanted", [{}, {"crop": "focal", "focal": {"debug": True}}, {"split": {"threshold": 0.01}}])
+def test_the_thinnest_picture_is_used_and_shown(project: Path, px: tuple[int, int], wanted: dict[str, Any]) -> None:
+    fill({"a.png": encoded(Image.new("RGB", px, RED)), "b.png": quarters(), "c.mask.png": b""})
+    write_params(**wanted)
+    table = run()
+    assert set(table.loc[["a.png"], "state"]) == ({"skipped"} if "split" in wanted and max(px) > 1 else {"used"})
+    assert shapes(table) == {(32, 32)} and sheet_px().size
 
 
 def test_the_sheet_has_room_for_100_files_and_tells_of_the_rest(project: Path) -> None:
