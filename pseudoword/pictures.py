@@ -3,6 +3,7 @@
 ids = used_ids()
 read_pictures(ids)        # (N, 3, H, W) in [-1, 1]
 open_pictures(ids)        # the same as Pillow images
+open_masks(ids)           # their loss weights, None where all of a picture counts alike
 """
 
 from pathlib import Path
@@ -51,18 +52,42 @@ def used_ids(path: Path = TABLE) -> list[str]:
 
 
 def open_pictures(ids: list[str], folder: Path = PICTURES) -> list[Image.Image]:
-    """The pictures in the order of `ids`, RGB and square. Raises PicturesUnreadable."""
-    return [_open(folder / f"{name}.png") for name in ids]
+    """The pictures in the order of `ids`, RGB; their shapes may differ. Raises PicturesUnreadable."""
+    return [_open(folder / f"{name}.png", "RGB") for name in ids]
+
+
+def open_masks(ids: list[str], folder: Path = PICTURES) -> list[Image.Image | None]:
+    """The loss weight of each picture by place: L in the picture's px, 255 counts most; None: all of it counts alike.
+
+    Raises PicturesUnreadable, also where a mask's px are not its picture's.
+    """
+    return [_open_mask(folder / f"{name}.png", folder / mask_name(name)) for name in ids]
+
+
+def mask_name(name: str) -> str:
+    """The file of the loss weight of the picture with the id `name`."""
+    return f"{name}.mask.png"
 
 
 def read_pictures(ids: list[str], folder: Path = PICTURES) -> Tensor:
-    """(N, 3, H, W) float32 in [-1, 1], in the order of `ids`. Raises PicturesUnreadable."""
+    """(N, 3, H, W) float32 in [-1, 1], in the order of `ids`, which must be of one shape. Raises PicturesUnreadable."""
     return torch.stack([to_tensor(image) for image in open_pictures(ids, folder)])
 
 
-def _open(path: Path) -> Image.Image:
+def _open_mask(picture: Path, mask: Path) -> Image.Image | None:
+    if not mask.exists():
+        return None
+    weight = _open(mask, "L")
+    shown = _open(picture, "RGB")
+    if weight.size != shown.size:
+        found, wanted = (f"{image.width}x{image.height}" for image in (weight, shown))
+        raise PicturesUnreadable(mask, f"it is {found} px, its picture {wanted}")
+    return weight
+
+
+def _open(path: Path, mode: str) -> Image.Image:
     try:
         with Image.open(path) as image:
-            return image.convert("RGB")
+            return image.convert(mode)
     except OSError as error:
         raise PicturesUnreadable(path, str(error)) from None

@@ -1,14 +1,86 @@
 """Section preprocess."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from pseudoword.settings.fields import Auto, Section
+from pseudoword.settings.fields import Auto, PositiveInt, Section
+
+Weight = Annotated[float, Field(strict=True, ge=0, le=1)]
+Side = Annotated[int, Field(strict=True, ge=64, le=4096, multiple_of=64)]
+
+
+class Focal(Section):
+    face: Weight = Field(0.9, description="Weight of the faces' middle.")
+    edges: Weight = Field(0.5, description="Weight of the corners' middle: where there is structure.")
+    entropy: Weight = Field(0.15, description="Weight of the window with the richest mix of greys.")
+    face_model: Path | None = Field(
+        None, description="OpenCV's YuNet as .onnx, which finds faces best; null: the cascades that come with OpenCV."
+    )
+    debug: bool = Field(
+        False, strict=True, description="Draw the points, their weights and the faces into the contact sheet."
+    )
+
+
+class Split(Section):
+    threshold: Weight = Field(
+        0.0, description="Pictures whose short side is at most this share of the long one become tiles; 0: none."
+    )
+    overlap: Annotated[float, Field(strict=True, ge=0, le=0.9)] = Field(
+        0.2, description="Least share of a tile that its neighbour shows too."
+    )
+
+
+class Autosize(Section):
+    min_side: Side = Field(384, description="Shortest side in px, a multiple of 64.")
+    max_side: Side = Field(768, description="Longest side in px.")
+    min_area: PositiveInt = Field(4096, description="Least width x height in px.")
+    max_area: PositiveInt = Field(409600, description="Most width x height in px.")
+    prefer: Literal["area", "fit"] = Field("area", description="The largest area, or the aspect ratio that fits best.")
+    max_error: Weight = Field(0.1, description="How far the aspect ratio may be off: 1 - (smaller ratio / larger).")
+
+    @model_validator(mode="after")
+    def _some_shape_is_possible(self) -> Self:
+        if self.min_side > self.max_side:
+            raise ValueError(f"a min_side ({self.min_side}) up to max_side ({self.max_side})")
+        if self.min_area > self.max_area:
+            raise ValueError(f"a min_area ({self.min_area}) up to max_area ({self.max_area})")
+        return self
 
 
 class Preprocess(Section):
     resolution: Auto | Annotated[int, Field(strict=True, ge=32, le=4096, multiple_of=8)] = Field(
         "auto",
-        description="Side in px of the square pictures, a multiple of 8. auto: what the base model was trained on.",
+        description="Side in px of square pictures and tiles, a multiple of 8; buckets have about its square as area. "
+        "auto: what the base model was trained on.",
     )
+    shape: Literal["square", "buckets", "keep", "autosize"] = Field(
+        "square",
+        description="square: all alike. buckets: the aspect ratio nearest to the picture's own, about the same area. "
+        "keep: the picture's own px, cut down to the multiple that the UNet takes. autosize: by the keys of autosize.",
+    )
+    crop: Literal["centre", "focal"] = Field(
+        "centre", description="Where to cut what does not fit: keep the centre, or what the section focal finds."
+    )
+    focal: Focal = Field(
+        default_factory=lambda: Focal.model_validate({}),
+        description="What crop: focal looks for; what is not found drops out.",
+    )
+    split: Split = Field(
+        default_factory=lambda: Split.model_validate({}), description="Cut long pictures into overlapping square tiles."
+    )
+    autosize: Autosize = Field(
+        default_factory=lambda: Autosize.model_validate({}), description="The shapes that shape: autosize chooses from."
+    )
+    mirror: Literal["none", "horizontal", "vertical", "both"] = Field(
+        "none",
+        description="Add mirrored copies. Wrong for lettering, and for faces and things whose left differs from their "
+        "right. both: left to right, top to bottom, and the two together.",
+    )
+    masks: Literal["none", "alpha", "files", "auto"] = Field(
+        "auto",
+        description="Loss weight by place: <picture>.mask.png beside the picture (white counts, black does not), its "
+        "transparency, or auto: the file where there is one, else the transparency.",
+    )
+    recursive: bool = Field(False, strict=True, description="Read the sub-folders of data.folder too.")

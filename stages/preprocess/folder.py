@@ -1,11 +1,16 @@
-"""The person's folder: which of its files are meant to be pictures, and what to say when none is."""
+"""The person's folder: which of its files are meant to be pictures, which are masks, what to say when none is."""
 
+import hashlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from pseudoword.errors import UserError
 
 SHOWN = 10
+MASK = ".mask.png"
+LARGEST = 2 * 2**30  # bytes; more than the largest picture that is opened takes without any compression
 
 
 class NoFolder(UserError):
@@ -28,19 +33,101 @@ class NothingUsable(UserError):
         )
 
 
-def list_files(folder: Path) -> list[Path]:
-    """All of the folder but captions and dotfiles, sorted by name, sub-folders included. Raises NoFolder."""
+class NotUsable(Exception):
+    """Why a file is skipped, in a few words."""
+
+
+class Source(NamedTuple):
+    """A file that may be a picture; `name` is its path below the folder as one line of text."""
+
+    path: Path
+    name: str
+    mask: Path | None
+
+
+class Listing(NamedTuple):
+    sources: list[Source]
+    orphans: list[Source]  # masks of no picture
+
+
+def list_folder(folder: Path, recursive: bool) -> Listing:
+    """All of the folder but captions and dotfiles, sorted by name. Raises NoFolder.
+
+    A sub-folder that is not entered is listed itself, so that it is told of.
+    """
     try:
-        return sorted((path for path in folder.iterdir() if _may_be_picture(path.name)), key=lambda path: path.name)
+        paths = sorted(_walk(folder, recursive), key=lambda path: path.relative_to(folder).as_posix())
     except OSError as error:
         raise NoFolder(folder, str(error.strerror).lower()) from None
+    masks = {path: False for path in paths if path.name.lower().endswith(MASK)}
+    sources = []
+    for path in paths:
+        if path not in masks:
+            mask = next((name for name in _mask_names(path) if name in masks), None)
+            if mask:
+                masks[mask] = True
+            sources.append(Source(path, shown_name(path, folder), mask))
+    orphans = [Source(path, shown_name(path, folder), None) for path, wanted in masks.items() if not wanted]
+    return Listing(sources, orphans)
 
 
-def _may_be_picture(name: str) -> bool:
-    return not (name.startswith(".") or name == "captions.yaml" or name.lower().endswith(".txt"))
+def _walk(folder: Path, recursive: bool) -> Iterator[Path]:
+    for path in folder.iterdir():
+        if _is_no_picture(path.name):
+            continue
+        if not (recursive and path.is_dir() and not path.is_symlink()):
+            yield path
+            continue
+        try:
+            yield from list(_walk(path, recursive))
+        except OSError:
+            yield path
 
 
-def shown_name(path: Path) -> str:
-    """The file's name as one line of text: control characters and bytes that are not UTF-8 appear as '\\r', '\\xff'."""
-    text = path.name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+def _is_no_picture(name: str) -> bool:
+    return name.startswith(".") or name == "captions.yaml" or name.lower().endswith(".txt")
+
+
+def _mask_names(path: Path) -> tuple[Path, Path]:
+    """The exact one first: of dog.jpg and dog.png, dog.png.mask.png belongs to one of them."""
+    return path.with_name(path.name + MASK), path.with_name(path.stem + MASK)
+
+
+def shown_name(path: Path, folder: Path) -> str:
+    """The path below the folder in one line: control characters and bytes that are no UTF-8 are '\\r', '\\xff'."""
+    text = path.relative_to(folder).as_posix()
+    text = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: repr(found.group())[1:-1], text)
+
+
+def check_file(path: Path, folder: Path, recursive: bool) -> None:
+    """Raise NotUsable for what no decoder should be given."""
+    # A table could not give such a name back.
+    if shown_name(path, folder) != path.relative_to(folder).as_posix():
+        raise NotUsable("its name is not plain text; rename it")
+    if not path.exists():
+        raise NotUsable("a link to nothing")
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise NotUsable("a link that leads out of the folder")
+    if path.is_dir():
+        raise NotUsable(
+            "a link to a folder, or a folder that cannot be read"
+            if recursive
+            else "a folder; only the files of data.folder itself are read unless preprocess.recursive is true"
+        )
+    # A pipe would wait for a writer for ever.
+    if not path.is_file():
+        raise NotUsable("not a regular file")
+    if path.stat().st_size == 0:
+        raise NotUsable("empty file")
+    if path.stat().st_size > LARGEST:
+        raise NotUsable(f"a file of more than {LARGEST // 2**30} GiB")
+
+
+def content_id(path: Path) -> str:
+    """12 hexadecimal digits of the SHA-256 of its bytes. Raises NotUsable."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+    except OSError as error:
+        raise NotUsable(f"cannot be read: {str(error.strerror).lower()}") from None

@@ -1,15 +1,17 @@
 """Opening a file of unknown origin as an upright RGB picture of 8 bits."""
 
-import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
-import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from stages.preprocess.folder import shown_name
+from stages.preprocess.colour import to_rgb, to_weight
+from stages.preprocess.folder import NotUsable
 
 # Pillow runs Ghostscript for EPS; nothing that somebody put into a folder of pictures may start a program.
 UNSAFE = {"EPS"}
+LARGE = 40 * 10**6  # px; decoded, turned and flattened such a picture takes half a gigabyte
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -21,20 +23,39 @@ TURNS = {
 }
 
 
-class NotUsable(Exception):
-    """Why a file is skipped, in a few words."""
+Result = TypeVar("Result")
 
 
-def open_upright(path: Path) -> Image.Image:
-    """The picture as it is meant to be seen, RGB of 8 bits, an animation's first frame. Raises NotUsable."""
-    _check_file(path)
+class Opened(NamedTuple):
+    rgb: Image.Image
+    alpha: Image.Image | None  # L, opaque is 255; None where the file has no transparency
+
+
+def open_upright(path: Path) -> Opened:
+    """The picture as it is meant to be seen, an animation's first frame, over white. Raises NotUsable."""
+    return _decode(path, lambda image: Opened(*to_rgb(image)))
+
+
+def open_mask(path: Path) -> Image.Image:
+    """A mask as L; what is transparent in it counts as black. Raises NotUsable."""
+    return _decode(path, to_weight)
+
+
+def is_large(path: Path) -> bool:
+    """Whether it says that it has many pixels; a file that is no picture does not."""
     try:
-        # Pillow warns of odd metadata, and of pictures above half the size at which it refuses them: neither matters.
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_formats()) as image:
+        with Image.open(path, formats=_formats()) as image:
+            return image.width * image.height > LARGE
+    except Exception:  # which decoding will tell of
+        return False
+
+
+def _decode(path: Path, convert: Callable[[Image.Image], Result]) -> Result:
+    try:
+        with Image.open(path, formats=_formats()) as image:
             image.load()
             turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-            upright = image.transpose(turn) if turn is not None else image
-            return _over_white(_eight_bits(upright))
+            return convert(image if turn is None else image.transpose(turn))
     except UnidentifiedImageError:
         raise NotUsable("not a picture in a format that can be read here; save it as JPEG or PNG") from None
     except Image.DecompressionBombError:
@@ -44,46 +65,6 @@ def open_upright(path: Path) -> Image.Image:
         raise NotUsable(f"cannot be decoded: {' '.join(str(error).split()) or type(error).__name__}") from None
 
 
-def _check_file(path: Path) -> None:
-    # A table could not give such a name back.
-    if shown_name(path) != path.name:
-        raise NotUsable("its name is not plain text; rename it")
-    if not path.exists():
-        raise NotUsable("a link to nothing")
-    if not path.resolve().is_relative_to(path.parent.resolve()):
-        raise NotUsable("a link that leads out of the folder")
-    if path.is_dir():
-        raise NotUsable("a folder; only the files of data.folder itself are read")
-    # A pipe would wait for a writer for ever.
-    if not path.is_file():
-        raise NotUsable("not a regular file")
-    if path.stat().st_size == 0:
-        raise NotUsable("empty file")
-
-
 def _formats() -> list[str]:
     Image.init()
     return [name for name in Image.ID if name not in UNSAFE]
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Scale grey of 16 bits or more to 8; Pillow's own conversion clips it at 255."""
-    if not image.mode.startswith(("I", "F")):
-        return image
-    grey = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
-    low, high = float(grey.min()), float(grey.max())
-    # I is 16 bits in practice. Where it is more, and for floats, nothing says what white is: take the extremes.
-    if image.mode != "F" and low >= 0 and high <= 65535:
-        low, high = 0, 65535
-    return Image.fromarray(((grey - low) * (255 / max(high - low, 1e-9))).round().astype(np.uint8))
-
-
-def _over_white(image: Image.Image) -> Image.Image:
-    """Whatever shows through is white: most cut-outs are made for it, and a model of photographs knows it well.
-
-    The new canvas also leaves all metadata behind, so that equal pixels become equal files.
-    """
-    rgba = image.convert("RGBA")
-    canvas = Image.new("RGB", rgba.size, "white")
-    canvas.paste(rgba, mask=rgba.getchannel("A"))
-    return canvas

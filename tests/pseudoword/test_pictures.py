@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pseudoword.errors import UserError
-from pseudoword.pictures import open_pictures, read_pictures, read_pictures_table, to_image, to_tensor, used_ids
+from pseudoword.pictures import (
+    open_masks,
+    open_pictures,
+    read_pictures,
+    read_pictures_table,
+    to_image,
+    to_tensor,
+    used_ids,
+)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -74,3 +82,21 @@ def test_what_is_missing_or_broken_is_named_with_the_way_out(pictures: Path) -> 
     (pictures / "cut.png").write_bytes(b"\x89PNG")
     with pytest.raises(UserError, match=r"cut.png cannot be read: .*dvc repro preprocess"):
         open_pictures(["cut"], pictures)
+
+
+def test_masks_come_in_order_with_none_where_all_counts_alike(pictures: Path) -> None:
+    ids = used_ids(pictures / "pictures.csv")
+    Image.new("L", (8, 8), 7).save(pictures / f"{ids[1]}.mask.png")
+    first, second = open_masks(ids, pictures)
+    assert first is None and second is not None
+    assert (second.mode, second.size, second.getpixel((0, 0))) == ("L", (8, 8), 7)
+
+
+def test_a_mask_that_is_broken_or_of_other_px_is_named_with_the_way_out(pictures: Path) -> None:
+    name = used_ids(pictures / "pictures.csv")[0]
+    Image.new("L", (8, 9)).save(pictures / f"{name}.mask.png")
+    with pytest.raises(UserError, match=r"mask.png cannot be read: it is 8x9 px, its picture 8x8. .*dvc repro"):
+        open_masks([name], pictures)
+    (pictures / f"{name}.mask.png").write_bytes(b"\x89PNG")
+    with pytest.raises(UserError, match=r"mask.png cannot be read: .*dvc repro preprocess"):
+        open_masks([name], pictures)

@@ -1,7 +1,6 @@
 """The preprocess stage on every odd kind of file that people keep among their pictures."""
 
 import hashlib
-import io
 import os
 import shutil
 import struct
@@ -13,55 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from pseudoword.errors import UserError
-from pseudoword.pictures import open_pictures
 from stages.preprocess.__main__ import main
+from stages.preprocess.opening import is_large
+from tests.preprocessing import FOLDER, ROOT, encoded, fill, pixels, run, start, write_model, write_params
 
-ROOT = Path(__file__).parents[2]
-FOLDER = Path("data/thing")
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    FOLDER.mkdir(parents=True)
-    write_params()
-    return tmp_path
-
-
-def write_params(resolution: int | str = 32, **base: str) -> None:
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
-    content["data"]["folder"] = str(FOLDER)
-    content["preprocess"]["resolution"] = resolution
-    content["base"] |= base
-    Path("params.yaml").write_text(yaml.safe_dump(content))
-
-
-def fill(files: dict[str, bytes]) -> None:
-    shutil.rmtree(FOLDER)
-    FOLDER.mkdir()
-    for name, content in files.items():
-        (FOLDER / name).write_bytes(content)
-
-
-def run() -> pd.DataFrame:
-    """Run the stage; its table by source name, all text."""
-    main()
-    return pd.read_csv("outputs/pictures.csv", dtype=str, keep_default_na=False).set_index("source")
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
+    return start(tmp_path, monkeypatch)
 
 
 def plain(colour: Any = RED, mode: str = "RGB", width: int = 40, height: int = 40) -> Image.Image:
@@ -73,16 +39,13 @@ def grey(dtype: str, low: float, high: float) -> Image.Image:
     return Image.fromarray(np.repeat([[low] * 20 + [high] * 20], 40, axis=0).astype(dtype))
 
 
-def pixels(picture: str) -> np.ndarray:
-    return np.asarray(open_pictures([picture])[0]).astype(int)
-
-
 def test_a_picture_becomes_a_row_and_a_square_png(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     content = encoded(plain(RED, width=60, height=40), "JPEG")
     fill({"dog 1.jpg": content})
     name = hashlib.sha256(content).hexdigest()[:12]
     assert run().loc["dog 1.jpg"].to_dict() == {
         "id": name, "state": "used", "reason": "", "width": "60", "height": "40",
+        "crop": "10,0,50,40", "mirrored": "", "weighted": "",
     }  # fmt: skip
     with Image.open(f"outputs/pictures/{name}.png") as picture:
         assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (32, 32))
@@ -140,6 +103,13 @@ def test_an_orientation_that_does_not_exist_is_no_reason_to_skip(project: Path) 
     assert (run()["state"] == "used").all()
 
 
+def png(width: int, height: int, bits: int, data: bytes) -> bytes:
+    """An RGB PNG of exactly these claims and bytes."""
+    chunks = ((b"IHDR", struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0)), (b"IDAT", zlib.compress(data)))
+    body = (struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c)) for n, c in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(body)
+
+
 def frames(kind: str) -> bytes:
     return encoded(plain(RED), kind, save_all=True, append_images=[plain(BLUE), plain(WHITE)], duration=50)
 
@@ -158,6 +128,7 @@ ODD = {
     "palette-clear.png": (see_through_palette(), WHITE),
     "bits.png": (encoded(plain(1, "1")), WHITE),
     "grey.png": (encoded(plain(100, "L")), (100, 100, 100)),
+    "rgb-16.png": (png(40, 40, 16, (b"\0" + struct.pack(">3H", 65535, 0, 0) * 40) * 40), RED),
     "grey-alpha.png": (encoded(plain((0, 0), "LA")), WHITE),
     "clear.png": (encoded(plain((255, 0, 0, 0), "RGBA")), WHITE),
     "half.png": (encoded(plain((255, 0, 0, 128), "RGBA")), (255, 127, 127)),
@@ -206,17 +177,10 @@ def test_grey_of_more_than_8_bits_is_scaled_and_not_clipped(
     assert (square[:, 4] == left).all() and (square[:, 27] == right).all()
 
 
-def bomb() -> bytes:
-    """A PNG of a few bytes that claims 30000 x 30000 px."""
-    chunks = ((b"IHDR", struct.pack(">IIBBBBB", 30000, 30000, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(bytes(99))))
-    body = (struct.pack(">I", len(c)) + n + c + struct.pack(">I", zlib.crc32(n + c)) for n, c in chunks)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(body)
-
-
 GOOD = encoded(UPRIGHT)
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n(ran) (w) file\n%%EOF\n"
 SKIPPED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "bomb.png": (lambda path: path.write_bytes(bomb()), "more than 178 million pixels"),
+    "bomb.png": (lambda path: path.write_bytes(png(30000, 30000, 8, bytes(99))), "more than 178 million pixels"),
     "broken-link.png": (lambda path: path.symlink_to("nowhere.png"), "a link to nothing"),
     "copy.png": (lambda path: path.write_bytes(GOOD), "same as a.png"),
     "cut.jpg": (
@@ -224,6 +188,7 @@ SKIPPED: dict[str, tuple[Callable[[Path], object], str]] = {
         "cannot be decoded: ",
     ),
     "cut.png": (lambda path: path.write_bytes(GOOD[: len(GOOD) // 2]), "cannot be decoded"),
+    "huge.tif": (lambda path: (path.touch(), os.truncate(path, 3 * 2**30)), "a file of more than 2 GiB"),
     "empty.jpg": (lambda path: path.touch(), "empty file"),
     "folder": (lambda path: path.mkdir(), "a folder; only the files of data.folder itself are read"),
     "loop.png": (lambda path: path.symlink_to(path.name), "a link to nothing"),
@@ -245,7 +210,8 @@ def test_what_cannot_be_used_is_skipped_with_its_reason(project: Path, capsys: p
     out = capsys.readouterr().out.splitlines()
     assert table.loc["a.png", "state"] == "used"
     for name, (_, reason) in SKIPPED.items():
-        assert table.loc[name].drop("reason").to_dict() == {"id": "", "state": "skipped", "width": "", "height": ""}
+        assert table.loc[name, "state"] == "skipped"
+        assert set(table.loc[name].drop(["state", "reason"])) == {""}
         assert table.loc[name, "reason"].startswith(reason), name
     assert [line.split(":")[0] for line in out[:-1]] == [f"skipped {name}" for name in sorted(SKIPPED)]
     assert out[-1] == f"1 pictures used, {len(SKIPPED)} skipped"
@@ -259,6 +225,36 @@ def test_a_name_that_is_no_text_is_skipped_and_shown(project: Path, capsys: pyte
     assert list(table.index) == ["Icon\\r", "a.png", "caf\\xe9.png", "two\\nlines.png"]
     assert (table["reason"].drop("a.png") == "its name is not plain text; rename it").all()
     assert "skipped caf\\xe9.png: its name is not plain text" in capsys.readouterr().out
+
+
+def test_a_name_may_be_as_long_as_names_can_be(project: Path) -> None:
+    long, wide = "n" * 251 + ".png", "長" * 83 + ".png"
+    fill({long: encoded(plain(RED)), wide: encoded(plain(BLUE))})
+    assert list(run()["state"]) == ["used", "used"]
+    fill({long: encoded(plain(RED)), "n" * 251 + ".txt": b"caption", "m" * 246 + ".mask.png": encoded(plain(RED))})
+    assert list(run().index) == ["m" * 246 + ".mask.png", long]
+
+
+def test_large_pictures_go_one_at_a_time_and_a_broken_one_does_not_block_the_next(project: Path) -> None:
+    broken = {f"{side}.png": png(side, side, 8, bytes(99)) for side in (7000, 7001, 7002)}
+    fill(broken | {"small.png": GOOD})
+    assert [is_large(FOLDER / name) for name in [*broken, "small.png"]] == [True, True, True, False]
+    assert list(run()["state"]) == ["skipped"] * 3 + ["used"]
+
+
+def test_the_same_picture_under_another_name_is_the_same_picture(project: Path) -> None:
+    fill({"a.png": GOOD, "b.png": encoded(plain(BLUE))})
+    run()
+    first = {path.name: path.read_bytes() for path in Path("outputs/pictures").iterdir()}
+    fill({"z.png": GOOD, "0.png": encoded(plain(BLUE))})
+    run()
+    assert {path.name: path.read_bytes() for path in Path("outputs/pictures").iterdir()} == first
+
+
+def test_of_broken_files_with_the_same_bytes_each_is_told_why(project: Path) -> None:
+    fill({"a.png": GOOD, "b.png": GOOD[:50], "c.png": GOOD[:50]})
+    reasons = run()["reason"]
+    assert reasons["b.png"] == reasons["c.png"] != "" and "same as" not in reasons["c.png"]
 
 
 def test_captions_and_hidden_files_are_no_pictures(project: Path) -> None:
@@ -297,16 +293,7 @@ def test_pictures_of_an_earlier_run_do_not_stay(project: Path) -> None:
 
 
 def test_auto_resolution_is_the_base_models(project: Path) -> None:
-    configs = {
-        "model_index.json": '{"_class_name": "StableDiffusionPipeline"}',
-        "unet/config.json": '{"in_channels": 4, "sample_size": 12}',
-        "vae/config.json": '{"block_out_channels": [4, 4, 8, 8]}',
-    }
-    for name, content in configs.items():
-        path = Path("model", name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
-    write_params("auto", model="model")
+    write_params("auto", model=write_model(12))
     fill({"a.png": GOOD})
     assert pixels(run().loc["a.png", "id"]).shape == (96, 96, 3)
 

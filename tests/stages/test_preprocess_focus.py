@@ -1,0 +1,182 @@
+"""What crop: focal finds: faces, corners and the richest window, and how they are weighed."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image, ImageDraw, ImageFilter
+
+from pseudoword.errors import UserError
+from pseudoword.settings.preprocess import Focal
+from stages.preprocess.faces import FaceFinder
+from stages.preprocess.focus import edge_point, entropy_point, face_point, find_focus
+
+
+def weights(**keys: object) -> Focal:
+    return Focal.model_validate({"face": 0, "edges": 0, "entropy": 0} | keys)
+
+
+def noise_at(left: int, top: int, width: int = 300, height: int = 100, side: int = 40) -> Image.Image:
+    """Grey, with a square of noise."""
+    pixels = np.full((height, width, 3), 128, np.uint8)
+    pixels[top : top + side, left : left + side] = np.random.default_rng(0).integers(0, 256, (side, side, 1))
+    return Image.fromarray(pixels)
+
+
+def with_face(width: int, height: int, x: int, y: int) -> Image.Image:
+    """A drawn face, 130 px high, its middle at (x, y)."""
+    image = Image.new("RGB", (width, height), (120, 140, 150))
+    pen = ImageDraw.Draw(image)
+
+    def spot(dx: int, dy: int, wide: int, high: int, colour: tuple[int, int, int]) -> None:
+        pen.ellipse((x + dx - wide, y + dy - high, x + dx + wide, y + dy + high), fill=colour)
+
+    spot(0, -6, 58, 74, (60, 40, 30))
+    spot(0, 6, 48, 62, (224, 180, 150))
+    for side in (-19, 19):
+        spot(side, -12, 14, 5, (150, 105, 85))
+        spot(side, -21, 14, 3, (70, 45, 35))
+        spot(side, -9, 10, 5, (245, 245, 245))
+        spot(side, -9, 5, 5, (40, 30, 30))
+    spot(0, 10, 7, 14, (238, 196, 168))
+    spot(0, 22, 9, 4, (180, 130, 110))
+    spot(0, 40, 19, 6, (150, 70, 70))
+    spot(0, 50, 16, 4, (235, 195, 165))
+    return image.filter(ImageFilter.GaussianBlur(1.5))
+
+
+CASCADES = FaceFinder(None)
+
+
+def test_the_cascades_find_a_face_and_none_in_noise() -> None:
+    ((left, top, width, height),) = CASCADES(with_face(500, 300, 350, 160))
+    assert abs(left + width / 2 - 350) < 15 and abs(top + height / 2 - 160) < 20 and 80 < width < 170
+    assert CASCADES(noise_at(10, 10)) == []
+
+
+def test_a_face_in_a_large_picture_is_told_in_px_of_it() -> None:
+    ((left, _, width, _),) = CASCADES(with_face(500, 300, 350, 160).resize((2000, 1200)))
+    assert abs(left + width / 2 - 1400) < 60
+
+
+def test_a_face_counts_by_the_eyes_and_several_by_their_mean() -> None:
+    assert face_point([(10, 20, 30, 100)]) == (25, 53)
+    assert face_point([(0, 0, 10, 10), (100, 0, 10, 10)]) == pytest.approx((55, 3.3))
+    assert face_point([]) is None
+
+
+def test_edges_lie_where_the_corners_are_and_not_in_what_may_be_a_watermark() -> None:
+    x, y = edge_point(np.asarray(noise_at(200, 20).convert("L"))) or (0, 0)
+    assert 200 <= x <= 240 and 20 <= y <= 60
+    assert edge_point(np.full((100, 300), 128, np.uint8)) is None
+    signed = np.full((100, 300), 0x99, np.uint8)
+    signed[92:98, 10:60:4] = 0
+    assert edge_point(signed) is None
+
+
+def test_the_window_of_the_richest_greys_wins_and_of_equals_the_middle_one() -> None:
+    grey = np.asarray(noise_at(240, 20).convert("L"))
+    x, y = entropy_point(grey, (100, 100)) or (0, 0)
+    assert x - 50 <= 240 and x + 50 >= 280 and y == 50
+    assert entropy_point(grey.T, (100, 100)) == (50, x)
+    flat = np.full((100, 300), 128, np.uint8)
+    assert entropy_point(flat, (100, 100)) == pytest.approx((150, 50), abs=2)
+    assert entropy_point(flat, (300, 100)) is None
+
+
+def test_what_is_not_found_drops_out_and_the_rest_is_weighed() -> None:
+    picture = noise_at(220, 30)
+    edges = find_focus(picture, (50, 50), weights(edges=0.5), CASCADES)
+    both = find_focus(picture, (50, 50), weights(edges=0.5, face=1.0), CASCADES)
+    assert both.centre == edges.centre and [point.kind for point in both.points] == ["edges"]
+    mixed = find_focus(picture, (50, 50), weights(edges=0.5, entropy=0.25), CASCADES)
+    wanted = sum(point.x * point.weight for point in mixed.points) / 0.75
+    assert mixed.centre[0] == pytest.approx(wanted, abs=1 / 150) and len(mixed.points) == 2
+
+
+def test_a_picture_with_nothing_in_it_or_nothing_to_cut_keeps_its_middle() -> None:
+    blank = Image.new("RGB", (300, 100), "white")
+    assert find_focus(blank, (50, 50), weights(edges=1.0, face=1.0), CASCADES).centre == (0.5, 0.5)
+    assert find_focus(noise_at(0, 0, 100, 100), (50, 50), weights(edges=1.0), CASCADES).points == []
+
+
+def test_a_face_outweighs_the_edges() -> None:
+    picture = with_face(600, 260, 450, 130)
+    picture.paste(noise_at(0, 0, 60, 60, 60), (20, 20))
+    focus = find_focus(picture, (256, 256), Focal.model_validate({}), CASCADES)
+    assert focus.faces and {point.kind for point in focus.points} == {"face", "edges", "entropy"}
+    assert focus.centre[0] > 0.5
+
+
+@given(st.integers(2, 400), st.integers(2, 400), st.integers(0, 2**32))
+def test_the_focus_of_any_picture_lies_in_it(width: int, height: int, seed: int) -> None:
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    focus = find_focus(Image.fromarray(noise), (64, 48), weights(edges=0.5, entropy=0.5), CASCADES)
+    assert all(0 <= share <= 1 for share in focus.centre)
+
+
+def yunet(path: Path) -> Path:
+    """A network of YuNet's inputs and outputs that takes each block of 32 px of pure red for a face of 64 px."""
+    weight = np.zeros((1, 3, 1, 1), np.float32)
+    weight[0, :, 0, 0] = (-1 / 255, -1 / 255, 1 / 255)  # blue, green, red
+    nodes = [helper.make_node("Conv", ["input", "red"], ["redness"])]
+    initial = [numpy_helper.from_array(weight, "red")]
+    outputs = []
+
+    def constant(name: str, values: list[float]) -> str:
+        initial.append(numpy_helper.from_array(np.array(values, np.float32).reshape(1, 1, -1), name))
+        return name
+
+    initial.append(numpy_helper.from_array(np.array([1, -1, 1], np.int64), "flat"))
+    for stride in (8, 16, 32):
+        pool = {"kernel_shape": [stride] * 2, "strides": [stride] * 2}
+        nodes.append(helper.make_node("AveragePool", ["redness"], [f"mean_{stride}"], **pool))
+        nodes.append(helper.make_node("Reshape", [f"mean_{stride}", "flat"], [f"row_{stride}"]))
+        nodes.append(helper.make_node("Clip", [f"row_{stride}", "zero", "one"], [f"score_{stride}"]))
+        for part, values in {
+            "cls": [float(stride == 32)], "obj": [1.0], "bbox": [0.5, 0.5, np.log(2), np.log(2)], "kps": [0.0] * 10,
+        }.items():  # fmt: skip
+            # Zero times the score and a constant: as many rows as the picture has blocks.
+            source = f"score_{stride}" if part in ("cls", "obj") else f"none_{stride}_{part}"
+            if part in ("cls", "obj"):
+                nodes.append(
+                    helper.make_node("Mul", [source, constant(f"{part}_{stride}_k", values)], [f"{part}_{stride}"])
+                )
+            else:
+                nodes.append(helper.make_node("Mul", [f"score_{stride}", "zero"], [source]))
+                nodes.append(
+                    helper.make_node("Add", [source, constant(f"{part}_{stride}_k", values)], [f"{part}_{stride}"])
+                )
+    initial += [numpy_helper.from_array(np.array(value, np.float32), name) for name, value in (("zero", 0), ("one", 1))]
+    for part, width in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10)):
+        outputs += [
+            helper.make_tensor_value_info(f"{part}_{stride}", TensorProto.FLOAT, [1, None, width])
+            for stride in (8, 16, 32)
+        ]
+    inputs = [helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, None, None])]
+    graph = helper.make_graph(nodes, "faces", inputs, outputs, initial)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, path)
+    return path
+
+
+def test_a_yunet_model_finds_what_it_was_made_for(tmp_path: Path) -> None:
+    find = FaceFinder(yunet(tmp_path / "yunet.onnx"))
+    picture = Image.new("RGB", (320, 256), "white")
+    assert find(picture) == []
+    picture.paste((255, 0, 0), (192, 96, 224, 128))
+    ((left, top, width, height),) = find(picture)
+    assert (left + width / 2, top + height / 2) == pytest.approx((208, 112), abs=1)
+    assert (width, height) == pytest.approx((64, 64), abs=1)
+
+
+def test_a_face_model_that_is_missing_or_no_yunet_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"preprocess.focal.face_model: '.*gone.onnx' is no file"):
+        FaceFinder(tmp_path / "gone.onnx")
+    (tmp_path / "other.onnx").write_bytes(b"not a model")
+    with pytest.raises(UserError, match=r"other.onnx' is no YuNet model .*face_detection_yunet_2023mar.onnx"):
+        FaceFinder(tmp_path / "other.onnx")
