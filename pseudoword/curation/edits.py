@@ -9,6 +9,7 @@ dog-1.jpg:
 """
 
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,6 +52,7 @@ def read_edits(path: Path) -> dict[str, Edit]:
     return parse_edits(read_text(path), path) if path.exists() else {}
 
 
+@lru_cache(maxsize=4)  # a thousand edits take a second, and the review page reads them for every picture
 def parse_edits(text: str, path: Path) -> dict[str, Edit]:
     """The edits that the text of a captions.yaml holds; `path` is for the messages. Raises BadEdits."""
     try:

@@ -27,10 +27,19 @@ class CannotSplice(UserError):
 
 
 def save_edit(path: Path, name: str, edit: Edit) -> None:
-    """Put the edit of picture `name` into the file. Raises BadEdits, NotUtf8, CannotSplice; then nothing changes."""
-    draft, who = (None if text is None else one_line(text) for text in (edit.draft, edit.who))
-    edit = edit._replace(caption=one_line(edit.caption), draft=draft, who=who)
-    wanted = {**read_edits(path), name: edit}
+    """Put the edit of picture `name` into the file; what the edit leaves None stays as the file has it.
+
+    Raises BadEdits, NotUtf8 and CannotSplice; then nothing changes.
+    """
+    before = read_edits(path)
+    old = before.get(name, edit)
+    edit = edit._replace(
+        caption=one_line(edit.caption),
+        draft=old.draft if edit.draft is None else one_line(edit.draft),
+        who=old.who if edit.who is None else one_line(edit.who),
+        when=edit.when or old.when,
+    )
+    wanted = {**before, name: edit}
     text = read_text(path) if path.exists() else HEAD
     new = _spliced(path, text, name, _values(edit))
     try:
