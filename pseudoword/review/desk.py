@@ -83,7 +83,7 @@ class Desk:
         _present(merged, source)
         rows = [row._replace(caption=caption) if row.source == source else row for row in merged.rows]
         found = self._findings(Merged(rows, merged.edits, merged.edits_file, merged.spare))
-        return {"findings": [_shown(one) for one in found if one.source == source], "prompts": self._prompts(caption)}
+        return {"findings": _of(found, source), "prompts": self._prompts(caption)}
 
     def save(self, source: str, caption: str, approved: bool, seen: str) -> None:
         """Write the edit; `seen` is that of the card it was made on. Raises Outdated, NoSuchPicture, BadEdits."""
@@ -121,7 +121,7 @@ class Desk:
             who=(edit.who if edit else None) or "",
             when=(edit.when if edit else None) or "",
             answered="" if edit is None or fresh else edit.draft or "",
-            findings=[_shown(one) for one in found if one.source == source],
+            findings=_of(found, source),
             prompts=self._prompts(row.caption),
             seen=_digest(row.draft, row.caption, edit),
         )
@@ -143,6 +143,11 @@ def _state(edit: Edit | None, fresh: bool, origin: str) -> str:
 def _digest(draft: str, caption: str, edit: Edit | None) -> str:
     content = [draft, caption, edit and [edit.caption, edit.draft, edit.who, edit.when, edit.approved]]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def _of(found: list[Finding], source: str) -> list[dict[str, str]]:
+    """A picture's findings; that an edit is stale is its state already."""
+    return [_shown(one) for one in found if one.source == source and one.kind != "stale edit"]
 
 
 def _shown(finding: Finding) -> dict[str, str]:

@@ -53,9 +53,11 @@ function take(overview) {
   window.word = overview.name;
 }
 
+const sentence = (words) => `${words[0].toUpperCase()}${words.slice(1)}. `;
+
 function finding(one) {
   const item = make("li", "", one.severity);
-  item.append(make("strong", one.kind), make("span", `${one.detail}. `), make("span", `${one.advice}.`, "advice"));
+  item.append(make("strong", one.kind), make("span", sentence(one.detail)), make("span", sentence(one.advice), "advice"));
   if (one.text) {
     const button = make("button", `Use “${one.text}”`);
     button.type = "button";
