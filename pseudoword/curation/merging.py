@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,7 +41,7 @@ class Merged:
     edits_file: Path
     spare: list[Path]  # caption files without a picture
 
-    @property
+    @cached_property
     def first(self) -> dict[str, Row]:
         """By source, its first picture: the one whose draft an edit of the source answers."""
         return {row.source: row for row in reversed(self.rows)}

@@ -18,7 +18,7 @@ import pandas as pd
 from pseudoword.base.location import ModelNotFound, UnknownFamily
 from pseudoword.captions import CAPTIONS
 from pseudoword.curation.lint import LINT, SEVERITIES, Finding, lint, lint_table
-from pseudoword.curation.merging import Merged, merge, warnings
+from pseudoword.curation.merging import Merged, Row, merge, warnings
 from pseudoword.curation.prompt_length import PromptLength, load_prompt_length
 from pseudoword.errors import UserError
 from pseudoword.files import write_table
@@ -76,7 +76,7 @@ def main() -> None:
     report(merged, found)
     if settings.curate.require_review and (unapproved := merged.unapproved()):
         raise NotReviewed(unapproved)
-    table = pd.DataFrame(merged.rows, columns=list(merged.rows[0]._fields))
+    table = pd.DataFrame(merged.rows, columns=list(Row._fields))
     write_table(CAPTIONS, table[["id", "caption", "origin", "draft"]])
     write_table(LINT, lint_table(found))
 

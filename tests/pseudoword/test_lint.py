@@ -1,15 +1,17 @@
 """Each finding has a set of captions that must bring it up, and one that must not."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
+from PIL import Image
 from transformers import CLIPTokenizer
 
 from pseudoword.curation.lint import Finding, common_start, lint
 from pseudoword.curation.merging import Merged, Row
 from pseudoword.curation.prompt_length import PromptLength
-from pseudoword.curation.similarity import fit
+from pseudoword.curation.similarity import differing, fit
 from pseudoword.curation.words import content_words, singular, start_of
 
 ROOT = Path(__file__).parents[2]
@@ -150,3 +152,41 @@ def test_a_picture_that_prefers_anothers_caption_fits_badly() -> None:
     fits = fit(similarity, torch.tensor([0, 1, 2, 3]))
     assert fits[3] < 0.4 * fits.median() and (fits[:3] > 0).all()
     assert fits.argmin() == 3
+
+
+class EmbeddedJudge:
+    """Stands for a CLIP: a picture is its mean colour, a text names a colour."""
+
+    COLOURS: ClassVar = {
+        "in red": (1.0, 0, 0),
+        "in green": (0, 1.0, 0),
+        "in blue": (0, 0, 1.0),
+        "in grey": (1.0, 1.0, 1.0),
+    }
+
+    def pictures(self, pictures: list[Image.Image]) -> torch.Tensor:
+        return unit([picture.getpixel((0, 0)) for picture in pictures])
+
+    def texts(self, texts: list[str]) -> torch.Tensor:
+        return unit([self.COLOURS[text] for text in texts])
+
+
+def unit(vectors: list[object]) -> torch.Tensor:
+    return torch.nn.functional.normalize(torch.tensor(vectors, dtype=torch.float32), dim=-1)
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        (["in red", "in green", "in blue", "in grey", "in red"], []),
+        (["in red", "in green", "in blue", "in grey", "in blue"], ["4.jpg"]),
+        (["in red", "in green", "in blue", "", "in blue"], []),  # too few to compare
+    ],
+)
+def test_a_caption_that_its_picture_does_not_show_is_found(said: list[str], wanted: list[str]) -> None:
+    colours = [(255, 9, 9), (9, 255, 9), (9, 9, 255), (99, 99, 99), (250, 20, 9)]
+    pictures = [Image.new("RGB", (4, 4), colour) for colour in colours]
+    rows = [Row(str(at), f"{at}.jpg", caption, "draft", "") for at, caption in enumerate(said)]
+    found = differing(rows, pictures, EmbeddedJudge())  # type: ignore[arg-type]
+    assert [one.source for one in found] == wanted
+    assert all("'in red' is nearer" in one.detail for one in found)
