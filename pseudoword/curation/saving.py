@@ -70,7 +70,7 @@ def _quoted(text: str) -> str:
 
 def _spliced(path: Path, text: str, name: str, values: dict[str, str]) -> str:
     root = YAML().compose(text)
-    if root is None:
+    if not isinstance(root, MappingNode):  # nothing but comments, or an empty document after `---`
         return _appended(text, 0, name, values)
     entry = next((node for key, node in root.value if key.value == name), None)
     if entry is None:

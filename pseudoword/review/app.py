@@ -66,7 +66,8 @@ def make_app(desk: Desk, host: str = "127.0.0.1") -> FastAPI:
         return response
 
     @app.exception_handler(UserError)
-    async def explain(_: Request, error: UserError) -> Response:
+    @app.exception_handler(OSError)  # no room, no right to write
+    async def explain(_: Request, error: Exception) -> Response:
         card = error.card._asdict() if isinstance(error, Outdated) else None
         return JSONResponse({"message": str(error), "card": card}, 409 if card else 400)
 

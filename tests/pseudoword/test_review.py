@@ -155,6 +155,12 @@ def test_a_malformed_file_or_missing_drafts_are_told(client: TestClient) -> None
     assert "dvc repro caption" in client.get("/api/cards").json()["message"]
 
 
+def test_a_file_that_cannot_be_used_is_told(client: TestClient) -> None:
+    EDITS.unlink()
+    EDITS.mkdir()
+    assert "captions.yaml" in client.get("/api/cards").json()["message"]
+
+
 def test_an_unknown_picture_is_refused(client: TestClient) -> None:
     answer = save(client, "../../etc/passwd", "x", seen="")
     assert answer.status_code == 400 and "none of the pictures in use" in answer.json()["message"]

@@ -10,6 +10,7 @@ from pseudoword.curation.edits import Edit, read_edits
 from pseudoword.curation.saving import save_edit
 from pseudoword.errors import UserError
 
+STARTS = ["# nothing yet\n", "", "%YAML 1.2\n---\n", "--- # mine\n"]  # files without an entry
 EDIT = Edit("in the snow", "a dog in the snow", "Ada", "2026-11-21", True)
 FIELDS = ['caption: "in the snow"', 'draft: "a dog in the snow"', 'who: "Ada"', "when: 2026-11-21", "approved: true"]
 
@@ -35,8 +36,7 @@ def test_the_first_edit_makes_the_file(path: Path) -> None:
 
 def test_a_new_entry_goes_to_the_end(path: Path) -> None:
     for before in (
-        "# nothing yet\n",
-        "",
+        *STARTS,
         "b.png: {caption: x}  # mine\n# the end\n",
         "b.png:\n    caption: >\n      x\n",
     ):
