@@ -1,4 +1,5 @@
 # make demo      learn the sample word and write the report
+# make review    read, edit and approve the captions on a local web page
 # make test      the fast tests
 # make check     lint, types, tests
 # make toyworld  train the embedded base model again
@@ -7,13 +8,17 @@
 PYTHON ?= python3
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: demo test check toyworld clean .venv
+.PHONY: demo review test check toyworld clean .venv
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 demo: .venv
 	python -m dvc repro
 	@echo "The report: outputs/report/index.html"
+
+review: .venv
+	python -m dvc repro caption
+	python -m pseudoword review
 
 test: .venv
 	python -m pytest

@@ -1,4 +1,4 @@
-"""pseudoword inspect | convert | list | create: embedding files from the command line.
+"""pseudoword inspect | convert | list | create: embedding files from the command line; review: captions.
 
 Modules that need torch are imported by the command that needs them, so that `--help` answers at once.
 """
@@ -52,12 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="pseudoword", description="Look at embedding files, convert and make them.")
+    parser = argparse.ArgumentParser(
+        prog="pseudoword", description="Look at embedding files, convert and make them; review captions."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_inspect(commands.add_parser("inspect", help="what a file holds"))
     _add_convert(commands.add_parser("convert", help="write a word in another format"))
     _add_list(commands.add_parser("list", help="which files of a folder are words for a base model"))
     _add_create(commands.add_parser("create", help="start a word from words that the base model knows"))
+    _add_review(commands.add_parser("review", help="read, edit and approve the captions on a local web page"))
     return parser
 
 
@@ -95,6 +98,16 @@ def _add_create(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--init-text", required=True, metavar="TEXT", help="empty for zeros")
     parser.add_argument("--base", required=True, metavar="MODEL", help="folder or hub id")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
+
+
+def _add_review(parser: argparse.ArgumentParser) -> None:
+    parser.description = "A local web page of the pictures and their captions; run it in the project's folder."
+    parser.set_defaults(command=review)
+    parser.add_argument("--port", type=int, default=8642, help="0 takes any free one; default %(default)s")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="another address than this machine's own opens it to others"
+    )
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
 
 
 def _vectors(text: str) -> int:
@@ -227,6 +240,31 @@ def create(options: argparse.Namespace) -> None:
     embedding = Embedding(options.name, start[0], origin, *start[1:])
     write_embedding(options.out, embedding, overwrite=options.overwrite)
     print(f"{options.out}: {_summary(embedding)}")
+
+
+def review(options: argparse.Namespace) -> None:
+    from pseudoword.base.families import UnknownFamily
+    from pseudoword.base.location import ModelNotFound
+    from pseudoword.curation.prompt_length import load_prompt_length
+    from pseudoword.pictures import used_ids
+    from pseudoword.review.desk import Desk
+    from pseudoword.review.server import reviewer, serve
+    from pseudoword.settings import load_settings, runs
+
+    settings = load_settings()
+    words = [run.word for run in runs(settings).values()]
+    try:
+        length = load_prompt_length(
+            settings.base.model, settings.base.revision, settings.base.config, settings.train.template,
+            settings.word.name, [word.vectors for word in words], len(used_ids()),
+            windowed=settings.train.long_prompts == "window",
+        )  # fmt: skip
+    except (ModelNotFound, UnknownFamily) as error:
+        print(f"note: tokens are not counted: {printable(str(error))}")
+        length = None
+    curate, texts = settings.curate, [word.init_text for word in words]
+    desk = Desk(settings.data.folder, curate.existing, curate.subject, settings.word.name, texts, length, reviewer())
+    serve(desk, options.host, options.port, not options.no_browser)
 
 
 def _summary(embedding: "Embedding") -> str:

@@ -30,7 +30,12 @@ def test_a_stage_depends_on_the_code_it_runs(stage: str) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_depends_on_the_sections_it_reads(stage: str) -> None:
+    """A section stands for itself, or each of its keys that the stage reads does."""
     listed, read = set(STAGES[stage].get("params", [])), sections_read_by(stage)
+    if by_key := {entry.split(".")[0] for entry in listed if "." in entry}:
+        read = {
+            entry for section in read for entry in (keys_read_by(stage, section) if section in by_key else [section])
+        }
     assert listed == read, f"params to add: {sorted(read - listed)}, to remove: {sorted(listed - read)}"
 
 
@@ -130,12 +135,26 @@ def sections_read_by(stage: str) -> set[str]:
     found: set[str] = set()
     for path in python_files(f"stages/{stage}"):
         for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "runs":
+                found.add("sweep")
             if isinstance(node, ast.Call) and (of_settings(node.func) == "model_dump"):
                 include = [ast.literal_eval(option.value) for option in node.keywords if option.arg == "include"]
                 found |= set(include[0] if include else PARAMS)
             elif isinstance(node, ast.expr) and (name := of_settings(node)) in PARAMS:
                 found.add(name)
     return found
+
+
+def keys_read_by(stage: str, section: str) -> set[str]:
+    """section.x of every `settings.section.x`; the section itself where it is read as a whole."""
+    whole, single = 0, []
+    for path in python_files(f"stages/{stage}"):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        whole += sum(isinstance(node, ast.expr) and of_settings(node) == section for node in nodes)
+        single += [
+            node.attr for node in nodes if isinstance(node, ast.Attribute) and of_settings(node.value) == section
+        ]
+    return {f"{section}.{key}" for key in single} | ({section} if whole > len(single) else set())
 
 
 def of_settings(node: ast.expr) -> str:

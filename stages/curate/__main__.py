@@ -1,93 +1,100 @@
-"""curate: a person's own text over the captioner's drafts, a merge without any model.
+"""curate: a person's own text over the captioner's drafts, and what is wrong with the captions.
 
-reads   outputs/pictures.csv, outputs/drafts.csv
+reads   outputs/pictures.csv, outputs/drafts.csv, train.template
         data.folder/captions.yaml    edits by picture file name, each with the draft that it answers
         data.folder/<picture>.txt    dog.jpg.txt or dog.txt for dog.jpg
-writes  outputs/captions.csv         id, caption, origin (edit, file or draft), draft; sorted by id
+        outputs/pictures/, the judge, with curate.similarity
+writes  outputs/captions.csv         id, caption, origin (edit, file, draft, file and draft), draft; sorted by id
+        outputs/lint.csv             id, source, finding, severity, caption, suggestion
 
-An edit wins over a file and a file over the draft. A draft loses its subject where curate.subject says so; a person's
-own text is never cut. What a person wrote and what no longer fits is warned of, and never fatal.
+An edit wins over a file, and a file meets the draft as curate.existing says. A draft loses its subject where
+curate.subject says so; a person's own text is never cut. Nothing that lint finds is fatal here.
 """
 
 from collections import Counter
-from pathlib import Path
-from typing import NamedTuple
 
 import pandas as pd
 
+from pseudoword.base.families import UnknownFamily
+from pseudoword.base.location import ModelNotFound
 from pseudoword.captions import CAPTIONS
+from pseudoword.curation.lint import LINT, SEVERITIES, Finding, lint, lint_table
+from pseudoword.curation.merging import Merged, Row, merge, warnings
+from pseudoword.curation.prompt_length import PromptLength, load_prompt_length
 from pseudoword.errors import UserError
 from pseudoword.files import write_table
-from pseudoword.pictures import read_pictures_table
-from pseudoword.settings import load_settings
+from pseudoword.pictures import open_pictures
+from pseudoword.settings import Settings, load_settings, runs
 from stages._runtime import run_stage
-from stages.curate.subject import drop_subject
-from stages.curate.texts import Edit, find_text, list_texts, one_line, read_edits, read_text
 
-DRAFTS = Path("outputs/drafts.csv")
+SHOWN = 5  # names in a message, findings in the log
 
 
-class BadDrafts(UserError):
-    def __init__(self, found: str) -> None:
-        super().__init__(f"{DRAFTS} {found}. Run `dvc repro caption` to make it again.")
+class NotReviewed(UserError):
+    def __init__(self, unapproved: list[str]) -> None:
+        names = ", ".join(unapproved[:SHOWN]) + (", ..." if len(unapproved) > SHOWN else "")
+        super().__init__(
+            f"curate.require_review is true and {len(unapproved)} drafts are not approved: {names}. "
+            "Approve them with `make review`, then run `dvc repro` again."
+        )
 
 
-class Row(NamedTuple):
-    """One line of outputs/captions.csv."""
-
-    id: str
-    caption: str
-    origin: str
-    draft: str
-
-
-def read_drafts(ids: list[str]) -> list[str]:
-    """The draft of each picture, in the order of `ids`. Raises BadDrafts."""
+def prompt_length(settings: Settings, pictures: int) -> PromptLength | None:
+    """None, with a note, when the base model is not to be had."""
+    vectors = [run.word.vectors for run in runs(settings).values()]
     try:
-        table = pd.read_csv(DRAFTS, dtype=str, keep_default_na=False).set_index("id")["draft"]
-        return [str(table[name]) for name in ids]
-    except OSError as error:
-        raise BadDrafts(f"cannot be read ({error})") from None
-    except KeyError as error:
-        raise BadDrafts(f"has no {error.args[0]}") from None
+        return load_prompt_length(
+            settings.base.model, settings.base.revision, settings.base.config, settings.train.template,
+            settings.word.name, vectors, pictures, windowed=settings.train.long_prompts == "window",
+        )  # fmt: skip
+    except (ModelNotFound, UnknownFamily) as error:
+        print(f"note: tokens are not counted: {error}")
+        return None
 
 
-def choose(edit: Edit | None, file: Path | None, draft: str, subject: str) -> tuple[str, str]:
-    """The caption of one picture and its origin."""
-    if edit is not None:
-        return edit.caption, "edit"
-    if file is not None:
-        return one_line(read_text(file)), "file"
-    return drop_subject(draft) if subject == "drop" else draft, "draft"
+def doubted_by_judge(merged: Merged, judge: str, model: str, revision: str | None) -> list[Finding]:
+    """Captions that differ from their picture; nothing, with a note, without a judge. On the CPU: the same anywhere."""
+    from pseudoword.curation.similarity import differing
+    from pseudoword.judge import Judge, NoJudge, judge_name
 
-
-def warn_of_edits(path: Path, edits: dict[str, Edit], drafts: dict[str, str]) -> None:
-    """Print each edit that has no picture, or that answers another than the present draft. `drafts` by file name."""
-    for name, edit in edits.items():
-        if name not in drafts:
-            print(f"warning: {path}, line {edit.line}: '{name}' is none of the pictures in use; the edit waits for it")
-        elif edit.draft is not None and edit.draft != one_line(drafts[name]):
-            print(
-                f"warning: {path}, line {edit.line}: the edit of '{name}' is used, but it answers the draft "
-                f"'{edit.draft}' and the draft is now '{drafts[name]}'"
-            )
+    try:
+        judge_model = Judge.load(judge_name(judge, model, revision), "cpu")
+    except (NoJudge, ModelNotFound, UnknownFamily) as error:
+        print(f"note: captions are not compared with their pictures: {error}")
+        return []
+    return differing(merged.rows, open_pictures([row.id for row in merged.rows]), judge_model)
 
 
 def main() -> None:
     settings = load_settings()
-    folder, subject = settings.data.folder, settings.curate.subject
-    pictures = read_pictures_table()
-    drafts = dict(zip(pictures["source"], read_drafts(list(pictures["id"])), strict=True))
-    edits, texts = read_edits(folder / "captions.yaml"), list_texts(folder)
-    files = {source: find_text(Path(source), texts) for source in drafts}
-    warn_of_edits(folder / "captions.yaml", edits, drafts)
-    for path in sorted(set(texts.values()) - set(files.values())):
-        print(f"warning: {path} is the caption of none of the pictures in use")
-    chosen = [choose(edits.get(source), files[source], draft, subject) for source, draft in drafts.items()]
-    rows = [Row(name, *made, draft) for name, made, draft in zip(pictures["id"], chosen, drafts.values(), strict=True)]
-    write_table(CAPTIONS, pd.DataFrame(rows, columns=list(Row._fields)))
-    count = Counter(row.origin for row in rows)
-    print(f"{len(rows)} captions: {count['edit']} edited, {count['file']} from files, {count['draft']} drafts")
+    merged = merge(settings.data.folder, settings.curate.existing, settings.curate.subject)
+    for line in warnings(merged):
+        print(f"warning: {line}")
+    length = prompt_length(settings, len(merged.rows))
+    init_texts = [run.word.init_text for run in runs(settings).values()]
+    found = lint(merged, settings.word.name, init_texts, length)
+    if settings.curate.similarity:
+        found += doubted_by_judge(merged, settings.evaluate.judge, settings.base.model, settings.base.revision)
+    report(merged, found)
+    if settings.curate.require_review and (unapproved := merged.unapproved()):
+        raise NotReviewed(unapproved)
+    table = pd.DataFrame(merged.rows, columns=list(Row._fields))
+    write_table(CAPTIONS, table[["id", "caption", "origin", "draft"]])
+    write_table(LINT, lint_table(found))
+
+
+def report(merged: Merged, found: list[Finding]) -> None:
+    origins = Counter(row.origin for row in merged.rows)
+    both = f", {origins['file and draft']} from both" if origins["file and draft"] else ""
+    print(
+        f"{len(merged.rows)} captions: {origins['edit']} edited, {origins['file']} from files, "
+        f"{origins['draft']} drafts{both}"
+    )
+    if found:
+        kinds = Counter(finding.kind for finding in found)
+        print(f"lint, in {LINT}: {', '.join(f'{kind} ({count})' for kind, count in sorted(kinds.items()))}")
+    for finding in sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))[:SHOWN]:
+        print(f"  {finding.severity}: {finding.source or 'all captions'}: {finding.detail}")
 
 
 if __name__ == "__main__":

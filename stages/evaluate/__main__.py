@@ -27,6 +27,7 @@ from pseudoword.captions import read_captions
 from pseudoword.errors import UserError
 from pseudoword.files import save_with, write_table, write_text
 from pseudoword.formats.reading import read_embedding
+from pseudoword.judge import Judge, judge_name, similarity_among
 from pseudoword.latents import Latents, read_latents
 from pseudoword.pictures import open_pictures
 from pseudoword.prompts import Vocabulary, fill, read_templates, without_name
@@ -37,7 +38,6 @@ from pseudoword.word import side_by_side
 from stages._runtime import alone_on, run_stage
 from stages.evaluate.choice import Candidate, Choice, choose
 from stages.evaluate.drawing import contact_sheet, draw
-from stages.evaluate.judge import Judge, judge_name, similarity_among
 from stages.evaluate.scoring import deterministic_loss, fixed_noise
 
 WORDS, OUT = Path("outputs/words"), Path("outputs/evaluation")

@@ -8,11 +8,12 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pseudoword.base.location import ModelNotFound
 from pseudoword.captions import read_captions
+from pseudoword.curation.subject import drop_subject
+from pseudoword.curation.texts import one_line
 from pseudoword.errors import UserError
 from stages.curate.__main__ import main
-from stages.curate.subject import drop_subject
-from stages.curate.texts import one_line
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path("data/thing")
@@ -38,10 +39,12 @@ def write_drafts(drafts: dict[str, str]) -> None:
     pd.DataFrame({"id": ids, "draft": list(drafts.values())}).to_csv("outputs/drafts.csv", index=False)
 
 
-def run(subject: str = "drop") -> pd.DataFrame:
+def run(subject: str = "drop", **curate: object) -> pd.DataFrame:
     """Run the stage; its table by source name, all text."""
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
-    content["data"]["folder"], content["curate"]["subject"] = str(FOLDER), subject
+    content["data"]["folder"], content["base"]["model"] = str(FOLDER), str(ROOT / content["base"]["model"])
+    content["train"]["template"] = str(ROOT / content["train"]["template"])
+    content["curate"] = {"subject": subject, "similarity": False, **curate}
     Path("params.yaml").write_text(yaml.safe_dump(content))
     main()
     table = pd.read_csv("outputs/captions.csv", dtype=str, keep_default_na=False)
@@ -50,10 +53,17 @@ def run(subject: str = "drop") -> pd.DataFrame:
     return table.merge(pictures, on="id").set_index("source")
 
 
-def captions(subject: str = "drop") -> list[tuple[str, str]]:
+def captions(subject: str = "drop", **curate: object) -> list[tuple[str, str]]:
     """Caption and origin in the order of DRAFTS."""
-    table = run(subject).loc[list(DRAFTS)]
+    table = run(subject, **curate).loc[list(DRAFTS)]
     return list(zip(table["caption"], table["origin"], strict=True))
+
+
+def findings() -> dict[str, str]:
+    """What lint.csv says, by the source and the kind of finding."""
+    table = pd.read_csv("outputs/lint.csv", dtype=str, keep_default_na=False)
+    assert list(table) == ["id", "source", "finding", "severity", "caption", "suggestion"]
+    return {f"{row.source}: {row.finding.split(':')[0]}": row.suggestion for row in table.itertuples()}
 
 
 def test_drafts_lose_their_subject_or_keep_it(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,7 +78,7 @@ def test_an_edit_wins_over_a_file_and_a_file_over_the_draft(project: Path, capsy
     (FOLDER / "a.txt").write_text("a file")
     (FOLDER / "b.txt").write_text("a dog in the file")
     assert captions() == [("my star in a box", "edit"), ("a dog in the file", "file"), ("sitting on a bench", "draft")]
-    assert capsys.readouterr().out == "3 captions: 1 edited, 1 from files, 1 drafts\n"
+    assert capsys.readouterr().out.splitlines()[0] == "3 captions: 1 edited, 1 from files, 1 drafts"
 
 
 def test_the_text_of_the_whole_name_wins_over_that_of_the_stem(project: Path) -> None:
@@ -127,7 +137,7 @@ def test_an_edit_of_an_older_draft_is_used_and_told(project: Path, capsys: pytes
         '# mine\na.jpg: {caption: "mine", draft: "an older draft"}\nb.png: {caption: "mine", draft: "a dog "}\n'
     )
     assert [origin for _, origin in captions()] == ["edit", "edit", "draft"]
-    (warning, _) = capsys.readouterr().out.splitlines()
+    (warning,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
     assert warning.startswith("warning: data/thing/captions.yaml, line 2: the edit of 'a.jpg' is used, but it answers")
     assert "'an older draft'" in warning and "'a red star in the snow'" in warning
 
@@ -161,6 +171,11 @@ def test_an_edit_or_text_without_a_picture_is_told_and_stays(project: Path, caps
         ("1: {caption: x}", 1, "1 as a file name; put it in quotes"),
         ("a.jpg: {caption: x}\na.jpg: {caption: y}", 2, 'duplicate key "a.jpg"'),
         ("a.jpg: {caption: !!python/object:os.system x}", 1, "a value as caption"),
+        ("a.jpg: {caption: x, approved: maybe}", 1, "a text as approved of 'a.jpg', which is true or false"),
+        ("a.jpg: {caption: x, when: soon}", 1, "a text as when of 'a.jpg', which is a date like 2026-11-21"),
+        ("a.jpg: {caption: x, when: 2026-13-41}", 1, "month must be in 1..12"),
+        ("a.jpg: {caption: x, who: 7}", 1, "a number as who of 'a.jpg'; put it in quotes"),
+        ("[" * 5000, 1, "lists or maps nested without end"),
         ("a.jpg: {caption: x}\n---\nb.png: {caption: y}", 2, "another document"),
         ('a.jpg: {caption: "x\x07"}', 1, "unacceptable character"),
     ],
@@ -188,6 +203,117 @@ def test_a_text_that_links_out_of_the_folder_is_not_read(project: Path) -> None:
     (FOLDER / "a.txt").symlink_to(Path("../../secret.txt"))
     (FOLDER / "b.txt").mkdir()
     assert captions()[:2] == [("in the snow", "draft"), ("", "draft")]
+
+
+@pytest.mark.parametrize(
+    ("existing", "wanted"),
+    [
+        ("ignore", ("in the snow", "draft")),
+        ("copy", ("a sharp photo", "file")),
+        ("prepend", ("a sharp photo in the snow", "file and draft")),
+        ("append", ("in the snow a sharp photo", "file and draft")),
+    ],
+)
+def test_a_file_meets_the_draft_as_the_setting_says(project: Path, existing: str, wanted: tuple[str, str]) -> None:
+    (FOLDER / "a.txt").write_text("a sharp photo\n")
+    (FOLDER / "b.txt").touch()
+    assert captions(existing=existing)[0] == wanted
+    assert captions("keep", existing=existing)[1][0] == ("" if existing == "copy" else "a dog")
+    EDITS.write_text("a.jpg: {caption: mine}\n")
+    assert captions(existing=existing)[0] == ("mine", "edit")
+
+
+def test_a_persons_text_goes_to_every_picture_made_of_the_file(project: Path) -> None:
+    ids = ["0e0-h", "0e0", "0e1-t1", "0e1-t0", "0e2"]
+    sources = ["a.jpg", "a.jpg", "sub/b.png", "sub/b.png", "c.png"]
+    pd.DataFrame({"id": ids, "source": sources, "state": "used"}).to_csv("outputs/pictures.csv", index=False)
+    drafts = [f"a dog on {name}" for name in ids]
+    pd.DataFrame({"id": ids, "draft": drafts}).to_csv("outputs/drafts.csv", index=False)
+    EDITS.write_text('a.jpg: {caption: mine, draft: "a dog on 0e0", approved: true}\n')
+    (FOLDER / "sub").mkdir()
+    (FOLDER / "sub" / "b.txt").write_text("a file")
+    (FOLDER / "sub" / "lost.txt").write_text("a file")
+    table = run()
+    assert list(table["caption"]) == ["mine", "mine", "a file", "a file", "on 0e2"]
+    assert findings() == {}
+
+
+def test_stale_edits_and_edits_without_a_picture_are_in_the_table(project: Path) -> None:
+    EDITS.write_text('a.jpg: {caption: in mine, draft: "an older draft"}\ngone.jpg: {caption: mine}\n')
+    captions()
+    assert {"a.jpg: stale edit", "gone.jpg: no such picture"} < findings().keys()
+    write_drafts(DRAFTS | {"a.jpg": "an older draft"})
+    captions()
+    assert "a.jpg: stale edit" not in findings()
+
+
+def test_lint_is_printed_and_written_with_suggestions(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    EDITS.write_text('a.jpg: {caption: "a flower in a hat with a hat"}\n')
+    captions()
+    assert findings() == {
+        "a.jpg: repeats itself": "say each thing once; what is repeated weighs more: a flower in a hat",
+        "a.jpg: names what the word learns": "say only what is incidental: in a hat with a hat",
+        "b.png: empty": "write what is incidental: place, pose, light, clothes",
+    }
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "lint, in outputs/lint.csv: empty (1), names what the word learns (1), repeats itself (1)",
+        "  warning: a.jpg: says 'hat' more than once",
+        "  warning: a.jpg: says 'flower', which is in word.init_text: what a caption says, the word need not learn",
+        "  note: b.png: nothing is said of the picture, so the word learns all that it shows",
+    ]
+
+
+def test_without_its_base_model_the_tokens_are_not_counted(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stages.curate.__main__.load_prompt_length", missing_model)
+    EDITS.write_text(yaml.safe_dump({"a.jpg": {"caption": "in the snow " * 60}}))
+    assert len(captions()) == 3
+    assert "note: tokens are not counted: base.model: 'gone'" in capsys.readouterr().out
+    assert "a.jpg: too long" not in findings()
+
+
+def missing_model(*_: object) -> None:
+    raise ModelNotFound("gone", "offline")
+
+
+def test_captions_that_differ_from_their_picture_are_found(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sample = ROOT / "data" / "sample"
+    places = ["in the snow", "in the city", "by the sea", "at night", "in a meadow", "in space", "in the desert",
+              "in the forest", "at sunset", "on a stage"]  # fmt: skip
+    drafts = {f"thing-{at:02d}.png": f"a merket {place}" for at, place in enumerate(places, 1)}
+    write_drafts(drafts)
+    pictures = pd.read_csv("outputs/pictures.csv", keep_default_na=False)
+    Path("outputs/pictures").mkdir()
+    for row in pictures[pictures["state"] == "used"].itertuples():
+        (Path("outputs/pictures") / f"{row.id}.png").write_bytes((sample / str(row.source)).read_bytes())
+    run(similarity=True)
+    assert findings() == {"thing-04.png: differs from the picture": "look at the picture and say what it shows"}
+
+
+def test_without_a_judge_the_pictures_are_not_compared(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pseudoword.judge.judge_name", lambda *_: str(project / "nowhere"))
+    assert len(captions(similarity=True)) == 3
+    assert "note: captions are not compared with their pictures: evaluate.judge: " in capsys.readouterr().out
+
+
+def test_review_is_required_where_it_is_asked_for(project: Path) -> None:
+    EDITS.write_text('a.jpg: {caption: mine, draft: "a red star in the snow", approved: true}\n')
+    with pytest.raises(UserError) as error:
+        run(require_review=True)
+    assert str(error.value) == (
+        "curate.require_review is true and 2 drafts are not approved: b.png, null. "
+        "Approve them with `make review`, then run `dvc repro` again."
+    )
+    assert not Path("outputs/captions.csv").exists()
+    (FOLDER / "b.txt").write_text("a text of one's own is no draft")
+    EDITS.write_text(EDITS.read_text() + '"null": {caption: x, approved: true}\n')
+    assert len(run(require_review=True)) == 3
+    write_drafts(DRAFTS | {"a.jpg": "another draft"})
+    with pytest.raises(UserError, match=r"1 drafts are not approved: a.jpg\."):
+        run(require_review=True)
 
 
 def test_drafts_that_do_not_fit_are_an_error_with_the_way_out(project: Path) -> None:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pseudoword.formats.embedding import save_embedding
+from pseudoword.judge import similarity_among
 from pseudoword.latents import Encoded, write_latents
 from stages.evaluate.__main__ import main, shortlist
 from stages.evaluate.choice import Candidate, choose, likeness_of, obedience_of
-from stages.evaluate.judge import similarity_among
 from tests.tiny import tiny_inpainting, tiny_judge, tiny_stable_diffusion
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,45 @@
+"""A person's own <picture>.txt beside the pictures, and how any text of theirs becomes one clean line."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from pseudoword.errors import UserError
+
+
+class NotUtf8(UserError):
+    def __init__(self, path: Path, byte: int) -> None:
+        super().__init__(f"{path} is not UTF-8 text: byte {byte} does not fit. Save it again as UTF-8.")
+
+
+def one_line(text: str) -> str:
+    """The text without line breaks, control characters, spaces at its ends and what UTF-8 cannot hold."""
+    text = text.encode(errors="replace").decode()
+    return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text).split())
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 file, with or without a byte order mark. Raises NotUtf8."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise NotUtf8(path, error.start) from None
+
+
+def find_text(source: str, texts: dict[str, Path]) -> Path | None:
+    """`dog.jpg.txt` before `dog.txt` for dog.jpg; `texts` are the files that there are, by name."""
+    picture = PurePosixPath(source)
+    return texts.get(f"{source}.txt") or texts.get(f"{picture.with_suffix('')}.txt")
+
+
+def list_texts(folder: Path, sources: Iterable[str]) -> dict[str, Path]:
+    """The caption files beside the sources, by name below `folder`; links that lead out of it are left out."""
+    inside = folder.resolve()
+    places = {folder, *(folder / PurePosixPath(source).parent for source in sources)}
+    paths = (path for place in sorted(places) if place.is_dir() for path in place.iterdir())
+    texts = (path for path in paths if path.suffix.lower() == ".txt" and not path.name.startswith("."))
+    return {
+        path.relative_to(folder).with_suffix(".txt").as_posix(): path
+        for path in texts
+        if path.is_file() and path.resolve().is_relative_to(inside)
+    }

@@ -1,0 +1,1 @@
+"""The caption review page: a local web page that shows each picture with its draft and saves into captions.yaml."""

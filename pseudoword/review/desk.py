@@ -1,0 +1,170 @@
+"""What the review page shows and what it saves, without the web around it."""
+
+import hashlib
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from pseudoword.curation.edits import Edit
+from pseudoword.curation.lint import LINT, SEVERITIES, Finding, lint
+from pseudoword.curation.merging import Merged, merge
+from pseudoword.curation.prompt_length import PromptLength
+from pseudoword.curation.saving import save_edit
+from pseudoword.curation.subject import drop_subject
+from pseudoword.curation.texts import one_line
+from pseudoword.errors import UserError
+
+
+class NoSuchPicture(UserError):
+    def __init__(self, source: str) -> None:
+        super().__init__(f"'{source}' is none of the pictures in use any more. Load the page again.")
+
+
+class Outdated(UserError):
+    """Another tab, an editor or a new draft was faster. `card` is what there is now."""
+
+    def __init__(self, source: str, card: "Card") -> None:
+        super().__init__(f"'{source}' has changed since this page showed it. Nothing was saved.")
+        self.card = card
+
+
+class Card(NamedTuple):
+    """One file of a person's and the pictures made of it."""
+
+    source: str
+    pictures: list[dict[str, str]]  # id and draft of each
+    draft: str
+    suggested: str  # what curate would take from the draft
+    caption: str
+    origin: str
+    state: str  # approved, edited, stale, own (a file of the person's), draft
+    who: str
+    when: str
+    answered: str  # the draft that a stale edit answers
+    findings: list[dict[str, str]]
+    prompts: list[tuple[str, int]]
+    seen: str  # changes with whatever a save could overwrite
+
+
+@dataclass
+class Desk:
+    """The captions of a project under review. The files are read anew each time, so that an editor may be used too."""
+
+    folder: Path
+    existing: str
+    subject: str
+    name: str
+    init_texts: Sequence[str]
+    length: PromptLength | None  # None: tokens are not counted
+    who: str
+    _saving: threading.Lock = field(default_factory=threading.Lock)
+
+    def overview(self) -> dict[str, Any]:
+        """All cards by source, and what is said of them together. Raises UserError."""
+        merged = self._merge()
+        found = self._findings(merged)
+        return {
+            "folder": str(self.folder),
+            "name": self.name,
+            "limit": self.length.limit if self.length else None,
+            "overall": [_shown(one) for one in found if not one.source],
+            "cards": [self._card(merged, found, source)._asdict() for source in sorted(merged.first)],
+        }
+
+    def check(self, source: str, caption: str) -> dict[str, Any]:
+        """What the findings and prompts would be if the picture had this caption. Raises NoSuchPicture."""
+        merged, caption = self._merge(), one_line(caption)
+        _present(merged, source)
+        rows = [row._replace(caption=caption) if row.source == source else row for row in merged.rows]
+        found = self._findings(Merged(rows, merged.edits, merged.edits_file, merged.spare))
+        return {"findings": _of(found, source), "prompts": self._prompts(caption)}
+
+    def save(self, source: str, caption: str, approved: bool, seen: str) -> None:
+        """Write the edit; `seen` is that of the card it was made on. Raises Outdated, NoSuchPicture, BadEdits."""
+        with self._saving:
+            merged = self._merge()
+            _present(merged, source)
+            card = self._card(merged, self._findings(merged), source)
+            if card.seen != seen:
+                raise Outdated(source, card)
+            today = date.today().isoformat()
+            save_edit(merged.edits_file, source, Edit(one_line(caption), card.draft, self.who, today, approved))
+
+    def _merge(self) -> Merged:
+        return merge(self.folder, self.existing, self.subject)
+
+    def _findings(self, merged: Merged) -> list[Finding]:
+        found = [*lint(merged, self.name, self.init_texts, self.length), *_judged(merged)]
+        return sorted(found, key=lambda one: SEVERITIES.index(one.severity))
+
+    def _prompts(self, caption: str) -> list[tuple[str, int]]:
+        """The longest first."""
+        return sorted(self.length.prompts(caption), key=lambda pair: -pair[1]) if self.length else []
+
+    def _card(self, merged: Merged, found: list[Finding], source: str) -> Card:
+        row, edit = merged.first[source], merged.edits.get(source)
+        fresh = edit is None or edit.answers(row.draft)
+        return Card(
+            source=source,
+            pictures=[{"id": one.id, "draft": one.draft} for one in merged.rows if one.source == source],
+            draft=row.draft,
+            suggested=drop_subject(row.draft) if self.subject == "drop" else row.draft,
+            caption=row.caption,
+            origin=row.origin,
+            state=_state(edit, fresh, row.origin),
+            who=(edit.who if edit else None) or "",
+            when=(edit.when if edit else None) or "",
+            answered="" if edit is None or fresh else edit.draft or "",
+            findings=_of(found, source),
+            prompts=self._prompts(row.caption),
+            seen=_digest(row.draft, row.caption, edit),
+        )
+
+
+def _present(merged: Merged, source: str) -> None:
+    if source not in merged.first:
+        raise NoSuchPicture(source)
+
+
+def _state(edit: Edit | None, fresh: bool, origin: str) -> str:
+    if edit is None:
+        return "own" if origin == "file" else "draft"
+    if not fresh:
+        return "stale"
+    return "approved" if edit.approved else "edited"
+
+
+def _digest(draft: str, caption: str, edit: Edit | None) -> str:
+    content = [draft, caption, edit and [edit.caption, edit.draft, edit.who, edit.when, edit.approved]]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
+
+
+def _of(found: list[Finding], source: str) -> list[dict[str, str]]:
+    """A picture's findings; that an edit is stale is its state already."""
+    return [_shown(one) for one in found if one.source == source and one.kind != "stale edit"]
+
+
+def _shown(finding: Finding) -> dict[str, str]:
+    return {key: getattr(finding, key) for key in ("kind", "severity", "detail", "advice", "text")}
+
+
+def _judged(merged: Merged) -> list[Finding]:
+    """What the judge said in the last run of curate, as far as the caption is still the same."""
+    try:
+        table = pd.read_csv(LINT, dtype=str, keep_default_na=False)
+        said = table[table["finding"].str.startswith("differs from the picture: ")]
+    except (OSError, ValueError, KeyError, AttributeError):  # never run, or by another version
+        return []
+    present = {row.id: row for row in merged.rows}
+    found = []
+    for one in said.to_dict("records"):
+        row, (kind, detail) = present.get(one["id"]), one["finding"].split(": ", 1)
+        if row is not None and row.caption == one["caption"]:
+            found.append(Finding(row.id, row.source, kind, one["severity"], row.caption, detail, one["suggestion"]))
+    return found

@@ -1,0 +1,192 @@
+"""Each finding has a set of captions that must bring it up, and one that must not."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import torch
+from PIL import Image
+from transformers import CLIPTokenizer
+
+from pseudoword.curation.lint import Finding, common_start, lint
+from pseudoword.curation.merging import Merged, Row
+from pseudoword.curation.prompt_length import PromptLength
+from pseudoword.curation.similarity import differing, fit
+from pseudoword.curation.words import content_words, singular, start_of
+
+ROOT = Path(__file__).parents[2]
+TEMPLATES = ["a [name]", "a photo of a [name] [filewords]", "a [name] [filewords]"]
+
+
+def check(
+    *captions: str, init_texts: tuple[str, ...] = ("woman",), length: PromptLength | None = None
+) -> list[Finding]:
+    rows = [Row(f"{at:012x}", f"{at}.jpg", caption, "draft", "") for at, caption in enumerate(captions)]
+    return lint(Merged(rows, {}, Path("captions.yaml"), []), "snorf", init_texts, length)
+
+
+def kinds(*captions: str, init_texts: tuple[str, ...] = ("woman",)) -> list[tuple[str, str]]:
+    return [(one.source, one.kind) for one in check(*captions, init_texts=init_texts)]
+
+
+def test_captions_without_a_fault_have_no_findings() -> None:
+    assert check("in the snow", "by the sea", "at night", "on a stage") == []
+    assert check("a woman, in the snow", "a woman, by the sea", "A woman wearing a coat", "a woman with a cap") == []
+    assert check() == []
+
+
+def test_a_caption_that_starts_unlike_the_others_is_found() -> None:
+    (found,) = check("a woman, in snow", "a woman, at sea", "a young girl, with a ponytail, smiling", "a woman in bed")
+    assert (found.source, found.kind, found.text) == (
+        "2.jpg", "starts unlike the others", "a woman, with a ponytail, smiling"
+    )  # fmt: skip
+    assert found.detail == "begins with 'a young girl', while 3 of 4 begin with 'a woman'"
+    (found,) = check("a woman, in snow", "a woman, at sea", "on the beach")
+    assert found.text == "a woman, on the beach" and found.detail.startswith("begins with no subject")
+    (found,) = check("in snow", "at sea", "a big dog on the beach")
+    assert found.text == "on the beach"
+
+
+def test_starts_that_no_majority_shares_are_said_once() -> None:
+    assert kinds("a dog in snow", "the dog at sea", "two dogs in bed", "a puppy on grass") == [
+        ("", "starts unlike the others")
+    ]
+    assert common_start(["a dog in snow", "a dog at sea", "a cat in bed", "a cat on grass"]) is None
+
+
+@pytest.mark.parametrize(
+    ("caption", "suggestion"),
+    [
+        ("wearing a hat with a hat on her head and a white hat", "wearing a hat"),
+        ("in a coat, holding flowers, with a flower", "in a coat, holding flowers"),
+        ("among bushes and a bush", "among bushes"),
+        ("in snow snow", ""),
+    ],
+)
+def test_a_caption_that_repeats_itself_is_found(caption: str, suggestion: str) -> None:
+    (found,) = check(caption)
+    assert (found.kind, found.text) == ("repeats itself", suggestion)
+
+
+def test_colours_and_small_words_may_come_twice() -> None:
+    assert check("in a red hat and a red coat", "on the top of a hill, on the left", "at the door in the wall") == []
+
+
+def test_words_of_the_init_text_are_found_in_either_number() -> None:
+    assert kinds("near two women", "with oil paints, at sea", init_texts=("a woman", "oil painting *")) == [
+        ("0.jpg", "names what the word learns"),
+        ("1.jpg", "names what the word learns"),
+    ]
+    (found,) = check("a tall woman in the snow")
+    assert found.text == "in the snow" and "'woman'" in found.detail
+    assert check("near a woman")[0].text == ""
+
+
+def test_a_start_that_all_share_may_be_the_init_text() -> None:
+    assert kinds("a woman, in snow", "a woman at sea", "a woman, with a woman") == [
+        ("2.jpg", "repeats itself"),
+        ("2.jpg", "names what the word learns"),
+    ]
+
+
+def test_the_word_itself_in_a_caption_is_found() -> None:
+    (found,) = check("near a Snorf, in snow")
+    assert found.detail == "holds the word 'snorf' itself"
+    assert check("near a snorfling") == []
+
+
+def test_an_empty_caption_is_noted() -> None:
+    (found,) = check("in snow", "", "at sea")
+    assert (found.source, found.kind, found.severity) == ("1.jpg", "empty", "note")
+
+
+def test_backgrounds_that_most_captions_share_are_found() -> None:
+    (found,) = check("a woman on wood panels", "a woman, wooden panel", "a woman, panels", "a woman at sea")
+    assert found.kind == "few backgrounds" and found.detail.startswith("'panel' is in 3 of 4 captions")
+    assert check("on grass", "in grass", "on a sofa", "at sea") == []
+    assert check("on grass", "on grass", "on grass") == []
+
+
+def test_a_mirrored_copy_is_not_told_twice() -> None:
+    rows = [Row(name, "a.jpg", "in a hat with a hat", "draft", "") for name in ("0e", "0e-h")]
+    (found,) = lint(Merged(rows, {}, Path("captions.yaml"), []), "snorf", ["woman"])
+    assert found.id == "0e"
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> CLIPTokenizer:
+    return CLIPTokenizer.from_pretrained(ROOT / "models" / "toyworld" / "tokenizer")
+
+
+def test_tokens_are_counted_with_the_vectors_in_the_longest_line(tokenizer: CLIPTokenizer) -> None:
+    length = PromptLength(tokenizer, TEMPLATES, "snorf", vectors=5)
+    words = len(tokenizer("a photo of a in the snow", add_special_tokens=False)["input_ids"])
+    assert length.longest("in the snow") == ("a photo of a snorf in the snow", words + 5)
+    assert [prompt for prompt, _ in length.prompts("")] == ["a snorf", "a photo of a snorf"]
+    assert PromptLength(tokenizer, ["a [name] and a [name]"], "snorf", 5).longest("x")[1] == 3 + 10
+
+
+def test_a_caption_is_too_long_from_the_first_token_that_training_refuses(tokenizer: CLIPTokenizer) -> None:
+    length = PromptLength(tokenizer, TEMPLATES, "snorf", vectors=5)
+    room = length.limit - length.longest("")[1]
+    fits = " ".join(["snow"] * room)
+    assert length.longest(fits)[1] == length.limit == 75
+    assert "too long" not in {one.kind for one in check(fits, length=length)}
+    (found,) = [one for one in check(f"{fits} snow", length=length) if one.kind == "too long"]
+    assert found.severity == "error" and found.text == fits and "76 tokens" in found.detail
+
+
+def test_words_are_folded_and_starts_are_cut() -> None:
+    assert [singular(word) for word in ("bushes", "hats", "ponies", "women", "glass", "bus", "iris", "as")] == [
+        "bush", "hat", "pony", "woman", "glass", "bus", "iris", "as"
+    ]  # fmt: skip
+    assert content_words("The red hats, and a boy's dog in it") == ["red", "hat", "boy", "dog"]
+    assert [start_of(caption) for caption in ("A woman, smiling", "a woman with a hat", "in snow", "snow", "")] == [
+        "a woman", "a woman", "", "snow", ""
+    ]  # fmt: skip
+
+
+def test_a_picture_that_prefers_anothers_caption_fits_badly() -> None:
+    """Captions c0..c3 of pictures p0..p3: p3 looks like c0, c1 is said of everything, nothing suits p2 much."""
+    similarity = torch.tensor([[0.9, 0.5, 0.1, 0.1], [0.1, 0.9, 0.1, 0.1], [0.0, 0.4, 0.3, 0.0], [0.9, 0.5, 0.1, 0.1]])
+    fits = fit(similarity, torch.tensor([0, 1, 2, 3]))
+    assert fits[3] < 0.4 * fits.median() and (fits[:3] > 0).all()
+    assert fits.argmin() == 3
+
+
+class EmbeddedJudge:
+    """Stands for a CLIP: a picture is its mean colour, a text names a colour."""
+
+    COLOURS: ClassVar = {
+        "in red": (1.0, 0, 0),
+        "in green": (0, 1.0, 0),
+        "in blue": (0, 0, 1.0),
+        "in grey": (1.0, 1.0, 1.0),
+    }
+
+    def pictures(self, pictures: list[Image.Image]) -> torch.Tensor:
+        return unit([picture.getpixel((0, 0)) for picture in pictures])
+
+    def texts(self, texts: list[str]) -> torch.Tensor:
+        return unit([self.COLOURS[text] for text in texts])
+
+
+def unit(vectors: list[object]) -> torch.Tensor:
+    return torch.nn.functional.normalize(torch.tensor(vectors, dtype=torch.float32), dim=-1)
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        (["in red", "in green", "in blue", "in grey", "in red"], []),
+        (["in red", "in green", "in blue", "in grey", "in blue"], ["4.jpg"]),
+        (["in red", "in green", "in blue", "", "in blue"], []),  # too few to compare
+    ],
+)
+def test_a_caption_that_its_picture_does_not_show_is_found(said: list[str], wanted: list[str]) -> None:
+    colours = [(255, 9, 9), (9, 255, 9), (9, 9, 255), (99, 99, 99), (250, 20, 9)]
+    pictures = [Image.new("RGB", (4, 4), colour) for colour in colours]
+    rows = [Row(str(at), f"{at}.jpg", caption, "draft", "") for at, caption in enumerate(said)]
+    found = differing(rows, pictures, EmbeddedJudge())  # type: ignore[arg-type]
+    assert [one.source for one in found] == wanted
+    assert all("'in red' is nearer" in one.detail for one in found)

@@ -1,0 +1,376 @@
+"""The review page, driven over HTTP as its own script does, and once by a real browser."""
+
+import base64
+import itertools
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+from transformers import CLIPTokenizer
+from websockets.sync.client import ClientConnection, connect
+
+from pseudoword.cli import main
+from pseudoword.curation.edits import Edit, read_edits
+from pseudoword.curation.prompt_length import PromptLength
+from pseudoword.errors import UserError
+from pseudoword.review.app import make_app
+from pseudoword.review.desk import Desk
+from pseudoword.review.server import serve
+
+ROOT = Path(__file__).parents[2]
+FOLDER = Path("data/thing")
+EDITS = FOLDER / "captions.yaml"
+HERE = "http://127.0.0.1:8642"
+DRAFTS = {"0e0": "a dog in the snow", "0e0-h": "a dog in snow", "0e1": "a cat", "0e2": "a <b>bird</b> on a roof"}
+SOURCES = ["a dog.jpg", "a dog.jpg", "b.png", "sub/<i>c</i>.png"]
+COMMENTED = '# mine\nb.png: {caption:   "old"}  # stays\n# the end\n'
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    FOLDER.mkdir(parents=True)
+    Path("outputs/pictures").mkdir(parents=True)
+    pd.DataFrame({"id": list(DRAFTS), "source": SOURCES, "state": "used"}).to_csv("outputs/pictures.csv", index=False)
+    pd.DataFrame({"id": list(DRAFTS), "draft": list(DRAFTS.values())}).to_csv("outputs/drafts.csv", index=False)
+    for at, name in enumerate(DRAFTS):
+        Image.new("RGB", (64, 64), (60 * at, 120, 200)).save(f"outputs/pictures/{name}.png")
+    EDITS.write_text(COMMENTED)
+    return tmp_path
+
+
+def make_desk(who: str = "Ada") -> Desk:
+    tokenizer = CLIPTokenizer.from_pretrained(ROOT / "models" / "toyworld" / "tokenizer")
+    length = PromptLength(tokenizer, ["a [name]", "a photo of a [name] [filewords]"], "snorf", vectors=5)
+    return Desk(FOLDER, "copy", "drop", "snorf", ["a flower"], length, who)
+
+
+@pytest.fixture
+def client(project: Path) -> Iterator[TestClient]:
+    with TestClient(make_app(make_desk()), base_url=HERE, raise_server_exceptions=False) as client:
+        yield client
+
+
+def cards(client: TestClient) -> dict[str, dict[str, Any]]:
+    answer = client.get("/api/cards")
+    assert answer.status_code == 200, answer.text
+    return {card["source"]: card for card in answer.json()["cards"]}
+
+
+def save(client: TestClient, source: str, caption: str, approved: bool = True, seen: str | None = None) -> Any:
+    seen = cards(client)[source]["seen"] if seen is None else seen
+    return client.post("/api/save", json={"source": source, "caption": caption, "approved": approved, "seen": seen})
+
+
+def test_a_card_shows_all_that_is_known_of_a_picture(client: TestClient) -> None:
+    shown = cards(client)
+    assert list(shown) == ["a dog.jpg", "b.png", "sub/<i>c</i>.png"]
+    dog = shown["a dog.jpg"]
+    assert dog["pictures"] == [{"id": "0e0", "draft": "a dog in the snow"}, {"id": "0e0-h", "draft": "a dog in snow"}]
+    assert (dog["draft"], dog["suggested"], dog["caption"]) == ("a dog in the snow", "in the snow", "in the snow")
+    assert dog["state"] == "draft" and shown["b.png"]["state"] == "edited"
+    assert [prompt for prompt, _ in dog["prompts"]] == ["a photo of a snorf in the snow", "a snorf"]
+    assert dog["prompts"][0][1] > dog["prompts"][1][1] > 5
+    assert "starts unlike the others" in [one["kind"] for one in shown["b.png"]["findings"]]
+
+
+def test_what_is_typed_is_checked_before_it_is_saved(client: TestClient) -> None:
+    answer = client.post("/api/check", json={"source": "b.png", "caption": "with a flower\nin a hat with a hat"}).json()
+    assert [one["kind"] for one in answer["findings"]] == ["repeats itself", "names what the word learns"]
+    assert answer["prompts"][0][0] == "a photo of a snorf with a flower in a hat with a hat"
+    answer = client.post("/api/check", json={"source": "b.png", "caption": "snow " * 80}).json()
+    assert answer["findings"][0]["severity"] == "error"
+    assert EDITS.read_text() == COMMENTED
+
+
+def test_a_save_changes_one_entry_of_the_file(client: TestClient) -> None:
+    assert save(client, "a dog.jpg", 'in "snow",\n at night').status_code == 200
+    text = EDITS.read_text()
+    assert text.startswith(COMMENTED) and '"a dog.jpg":\n  caption: "in \\"snow\\", at night"\n' in text
+    edit = read_edits(EDITS)["a dog.jpg"]
+    assert (edit.caption, edit.draft, edit.who, edit.approved) == (
+        'in "snow", at night', "a dog in the snow", "Ada", True
+    )  # fmt: skip
+    assert edit.when == time.strftime("%Y-%m-%d")
+    assert cards(client)["a dog.jpg"]["state"] == "approved"
+    save(client, "b.png", "new", approved=False)
+    assert EDITS.read_text().startswith('# mine\nb.png: {caption:   "new", draft: "a cat", who: "Ada", ')
+    assert "  # stays\n# the end\n" in EDITS.read_text() and cards(client)["b.png"]["state"] == "edited"
+
+
+def test_a_save_over_a_newer_text_is_refused(client: TestClient) -> None:
+    seen = cards(client)["b.png"]["seen"]
+    assert save(client, "b.png", "first tab", seen=seen).status_code == 200
+    answer = save(client, "b.png", "second tab", seen=seen)
+    assert answer.status_code == 409 and answer.json()["card"]["caption"] == "first tab"
+    assert read_edits(EDITS)["b.png"].caption == "first tab"
+    assert save(client, "b.png", "second tab", seen=answer.json()["card"]["seen"]).status_code == 200
+
+
+def test_a_save_on_an_older_draft_is_refused(client: TestClient) -> None:
+    seen = cards(client)["a dog.jpg"]["seen"]
+    drafts = DRAFTS | {"0e0": "a wolf in the snow"}
+    pd.DataFrame({"id": list(drafts), "draft": list(drafts.values())}).to_csv("outputs/drafts.csv", index=False)
+    assert save(client, "a dog.jpg", "in the snow", seen=seen).status_code == 409
+    assert EDITS.read_text() == COMMENTED
+
+
+def test_a_stale_edit_says_which_draft_it_answers(client: TestClient) -> None:
+    EDITS.write_text('b.png: {caption: "x", draft: "a tiger", approved: true}\n')
+    card = cards(client)["b.png"]
+    assert (card["state"], card["answered"]) == ("stale", "a tiger")
+    save(client, "b.png", "x")
+    assert cards(client)["b.png"]["state"] == "approved"
+
+
+def test_what_the_judge_said_is_shown_while_the_caption_is_the_same(client: TestClient) -> None:
+    finding = "differs from the picture: the judge finds little of it"
+    row = {"id": "0e1", "source": "b.png", "finding": finding, "severity": "warning", "caption": "old",
+           "suggestion": "look"}  # fmt: skip
+    pd.DataFrame([row]).to_csv("outputs/lint.csv", index=False)
+    kinds = [one["kind"] for one in cards(client)["b.png"]["findings"]]
+    assert "differs from the picture" in kinds
+    save(client, "b.png", "another")
+    assert "differs from the picture" not in [one["kind"] for one in cards(client)["b.png"]["findings"]]
+
+
+def test_a_malformed_file_or_missing_drafts_are_told(client: TestClient) -> None:
+    EDITS.write_text("a: [")
+    answer = client.get("/api/cards")
+    assert answer.status_code == 400 and answer.json()["message"].startswith("data/thing/captions.yaml, line 1: found")
+    EDITS.unlink()
+    Path("outputs/drafts.csv").unlink()
+    assert "dvc repro caption" in client.get("/api/cards").json()["message"]
+
+
+def test_a_file_that_cannot_be_used_is_told(client: TestClient) -> None:
+    EDITS.unlink()
+    EDITS.mkdir()
+    assert "captions.yaml" in client.get("/api/cards").json()["message"]
+
+
+def test_an_unknown_picture_is_refused(client: TestClient) -> None:
+    answer = save(client, "../../etc/passwd", "x", seen="")
+    assert answer.status_code == 400 and "none of the pictures in use" in answer.json()["message"]
+    assert EDITS.read_text() == COMMENTED
+
+
+def test_pictures_are_served_by_their_id_alone(client: TestClient, project: Path) -> None:
+    assert client.get("/pictures/0e0").headers["content-type"] == "image/png"
+    (project / "outputs" / "secret.png").write_bytes(b"secret")
+    (project / "outputs" / "pictures" / "gone.png").write_bytes(b"of an earlier run")
+    for name in ("gone", "0e9", "..%2fsecret", "%2e%2e%2fsecret", "0e0.png", "0e0%00"):
+        assert client.get(f"/pictures/{name}").status_code == 404, name
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example:8642", "10.0.0.7:8642", "", "[::2]"])
+def test_a_name_that_somebody_points_at_this_machine_is_refused(client: TestClient, host: str) -> None:
+    answer = client.get("/api/cards", headers={"Host": host})
+    assert answer.status_code == 421 and "dog" not in answer.text
+
+
+@pytest.mark.parametrize("host", ["localhost:9000", "127.0.0.1", "LOCALHOST", "[::1]:8642"])
+def test_this_machines_own_names_are_served_at_any_port(client: TestClient, host: str) -> None:
+    assert client.get("/", headers={"Host": host}).status_code == 200
+
+
+def test_an_opened_page_answers_to_addresses_but_not_to_strange_names(project: Path) -> None:
+    with TestClient(make_app(make_desk(), "0.0.0.0"), base_url="http://10.0.0.7:8642") as client:
+        assert client.get("/").status_code == 200
+        assert client.get("/", headers={"Host": socket.gethostname()}).status_code == 200
+        assert client.get("/", headers={"Host": "evil.example"}).status_code == 421
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://127.0.0.1:9999"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
+        ({"Origin": HERE, "Sec-Fetch-Site": "same-origin"}, 200),
+    ],
+)
+def test_only_the_page_itself_can_save(client: TestClient, headers: dict[str, str], status: int) -> None:
+    body = {"source": "b.png", "caption": "x", "approved": True, "seen": cards(client)["b.png"]["seen"]}
+    headers = {"Content-Type": "application/json", **headers}
+    assert client.post("/api/save", content=json.dumps(body), headers=headers).status_code == status
+    assert (EDITS.read_text() == COMMENTED) == (status != 200)
+
+
+def test_too_much_is_refused(client: TestClient) -> None:
+    assert save(client, "b.png", "x" * 2**16).status_code == 413
+    assert save(client, "b.png", "x" * 5000).status_code == 422
+    assert EDITS.read_text() == COMMENTED
+
+
+def test_the_page_may_load_nothing_from_elsewhere(client: TestClient) -> None:
+    for path in ("/", "/page.js", "/page.css", "/api/cards", "/nowhere"):
+        headers = client.get(path).headers
+        assert headers["Content-Security-Policy"].startswith("default-src 'none'; script-src 'self'")
+        assert "access-control-allow-origin" not in headers
+    for path in ("/", "/page.js", "/page.css"):
+        text = client.get(path).text
+        assert "http:" not in text and "https:" not in text and "innerHTML" not in text
+
+
+def test_a_port_in_use_is_told(project: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UserError, match=r"Try --port 0"):
+        serve(make_desk(), "127.0.0.1", taken.getsockname()[1], browser=False)
+
+
+def test_the_command_says_what_is_missing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["review", "--no-browser"]) == 1
+    assert "params.yaml is not valid" in capsys.readouterr().err
+
+
+@pytest.fixture
+def served(project: Path) -> Iterator[str]:
+    """The address of `pseudoword review` run as a user does, on the project with the real templates and tokenizer."""
+    settings = (ROOT / "params.yaml").read_text().replace("data/sample ", f"{FOLDER} ")
+    Path("params.yaml").write_text(settings)
+    for name in ("models", "templates"):
+        Path(name).symlink_to(ROOT / name)
+    command = [sys.executable, "-m", "pseudoword", "review", "--no-browser", "--port", "0"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "user.name",
+                   "GIT_CONFIG_VALUE_0": "Grace"}  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as server:
+        assert server.stdout
+        line = server.stdout.readline()
+        assert line.startswith("3 pictures to review at http://127.0.0.1:")
+        yield line.split()[5]
+        server.terminate()
+
+
+class Browser:
+    """Headless Chromium by its DevTools protocol."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket, self.numbers = socket, itertools.count(1)
+
+    def call(self, method: str, **parameters: object) -> dict[str, Any]:
+        number = next(self.numbers)
+        self.socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
+        while (answer := json.loads(self.socket.recv(timeout=30))).get("id") != number:
+            pass
+        assert "error" not in answer, answer
+        return dict(answer["result"])
+
+    def open(self, address: str) -> None:
+        self.call("Page.enable")
+        self.call("Page.navigate", url=address)
+        self.until("document.querySelectorAll('nav li').length > 0")
+
+    def evaluate(self, script: str) -> Any:
+        return self.call("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
+
+    def until(self, script: str) -> None:
+        end = time.monotonic() + 20
+        while not self.evaluate(script):
+            assert time.monotonic() < end, f"never true: {script}; {self.evaluate('document.body.innerText')}"
+            time.sleep(0.05)
+
+    def press(self, key: str, modifiers: int = 0) -> None:
+        """`modifiers`: 1 Alt, 2 Ctrl."""
+        for kind in ("rawKeyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, modifiers=modifiers)
+
+    def write(self, text: str) -> None:
+        """Type over the caption."""
+        self.evaluate("document.getElementById('caption').select()")
+        self.call("Input.insertText", text=text)
+
+    def screenshot(self, path: Path) -> None:
+        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no Chromium here")
+    profile = tmp_path / "profile"
+    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+    command = [program, "--headless", "--no-sandbox", "--disable-gpu", *quiet, f"--user-data-dir={profile}",
+               "--remote-debugging-port=0", "--window-size=1400,900", "about:blank"]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        active = profile / "DevToolsActivePort"
+        end = time.monotonic() + 30
+        while not (active.is_file() and len(active.read_text().splitlines()) == 2):
+            assert time.monotonic() < end, "Chromium does not start"
+            time.sleep(0.1)
+        port = active.read_text().splitlines()[0]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as answer:
+            page = next(one for one in json.load(answer) if one["type"] == "page")
+        with connect(page["webSocketDebuggerUrl"], max_size=None) as socket:
+            yield Browser(socket)
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@pytest.mark.slow
+def test_a_person_types_saves_and_approves_by_keyboard(served: str, browser: Browser) -> None:
+    source = "document.getElementById('source').textContent"
+    value = "document.getElementById('caption').value"
+    browser.open(served)
+    assert browser.evaluate(source) == "a dog.jpg" and browser.evaluate(value) == "in the snow"
+    assert browser.evaluate("document.activeElement.id") == "caption"
+
+    browser.write("in a flower with a hat and a hat")
+    browser.until("document.getElementById('findings').innerText.includes('hat')")
+    assert "a photo of a snorf in a flower" in browser.evaluate("document.getElementById('prompt').textContent")
+    assert EDITS.read_text() == COMMENTED
+
+    browser.write("in deep snow")
+    browser.press("Enter", modifiers=2)
+    browser.until(f"{source} === 'b.png'")
+    assert read_edits(EDITS)["a dog.jpg"] == Edit(
+        "in deep snow", "a dog in the snow", "Grace", time.strftime("%Y-%m-%d"), True, line=4
+    )
+    assert EDITS.read_text().startswith(COMMENTED)
+    assert browser.evaluate("document.getElementById('count').textContent") == "1 of 3 approved"
+
+    browser.write("kept while looking elsewhere")
+    browser.press("ArrowDown", modifiers=1)
+    browser.until(f"{source} === 'sub/<i>c</i>.png'")
+    assert browser.evaluate("document.querySelectorAll('main i, nav i').length") == 0
+    browser.press("ArrowUp", modifiers=1)
+    browser.until(f"{value} === 'kept while looking elsewhere'")
+
+    EDITS.write_text(EDITS.read_text().replace('"old"', '"of another tab"'))
+    browser.press("s", modifiers=2)
+    browser.until("!document.getElementById('conflict').hidden")
+    assert read_edits(EDITS)["b.png"].caption == "of another tab"
+    browser.evaluate("document.getElementById('keep-mine').click()")
+    browser.press("s", modifiers=2)
+    browser.until("document.getElementById('status').textContent === 'b.png: saved'")
+    edit = read_edits(EDITS)["b.png"]
+    assert (edit.caption, edit.approved) == ("kept while looking elsewhere", False)
+    assert "  # stays\n# the end\n" in EDITS.read_text()
+
+    browser.press("Escape")
+    browser.press("a")
+    browser.until(f"{source} === 'sub/<i>c</i>.png'")
+    assert read_edits(EDITS)["b.png"].approved
+    browser.press("a")
+    browser.until("document.getElementById('count').textContent === '3 of 3 approved'")
+
+    browser.open(served)
+    browser.until("document.getElementById('count').textContent === '3 of 3 approved'")
+    assert browser.evaluate(value) == "in deep snow"
