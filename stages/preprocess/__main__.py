@@ -44,9 +44,9 @@ def converter_of(settings: Settings) -> Converter:
     wanted, base = settings.preprocess, settings.base
     side = wanted.resolution
     if side == "auto":
-        side = native_resolution(base.model, base.revision)
+        side = native_resolution(base.model, base.revision, base.config)
     # A square is taken as it is; only for the other shapes does the stage have to know the model.
-    multiple = 1 if wanted.shape == "square" else side_multiple(base.model, base.revision)
+    multiple = 1 if wanted.shape == "square" else side_multiple(base.model, base.revision, base.config)
     if wanted.shape == "autosize" and STEP % multiple:
         raise WrongSteps(multiple)
     return Converter(settings.data.folder, wanted, side, multiple, FaceFinder(wanted.focal.face_model))
