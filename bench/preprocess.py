@@ -1,10 +1,11 @@
 """Time and memory of the preprocess stage on 10, 100, ... synthetic photographs, as the stage runs: python -m.
 
 python -m bench.preprocess                      # 10, 100 and 1000 pictures, squares
-python -m bench.preprocess --px 1024 crop=focal # larger ones, another setting
+python -m bench.preprocess crop=focal --px 4000 # larger ones, another setting
 
 Prints for each number the seconds, the CPU time for each picture beyond starting the stage (which loads torch), the
-most memory held, and the ratios to the first row. CPU time says more than seconds where the machine is shared.
+most memory held (Linux only), and the ratios to the first row. Where the machine is shared, CPU time says more than
+seconds.
 """
 
 import argparse
@@ -20,11 +21,13 @@ import yaml
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-# Runs the stage, then tells its CPU seconds and the most memory that this one process has held, in KiB.
-CHILD = (
-    "import resource, runpy; runpy.run_module('stages.preprocess', run_name='__main__');"
-    "used = resource.getrusage(resource.RUSAGE_SELF); print(used.ru_utime + used.ru_stime, used.ru_maxrss)"
-)
+# Runs the stage, then tells its CPU seconds and the most memory that it has held, in KiB. Not the maximum of getrusage,
+# which a process inherits from the one that started it.
+CHILD = """
+import re, runpy, time
+runpy.run_module("stages.preprocess", run_name="__main__")
+print(time.process_time(), *re.findall(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read()))
+"""
 
 
 def photograph(number: int, px: int) -> bytes:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageDraw, ImageFilter
@@ -112,7 +112,11 @@ def test_a_face_outweighs_the_edges() -> None:
     assert focus.centre[0] > 0.5
 
 
-@given(st.integers(2, 400), st.integers(2, 400), st.integers(0, 2**32))
+LENGTHS = st.integers(1, 400) | st.sampled_from([1, 2, 3000])
+
+
+@settings(deadline=None)
+@given(LENGTHS, LENGTHS, st.integers(0, 2**32))
 def test_the_focus_of_any_picture_lies_in_it(width: int, height: int, seed: int) -> None:
     noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     focus = find_focus(Image.fromarray(noise), (64, 48), weights(edges=0.5, entropy=0.5), CASCADES)
@@ -172,6 +176,12 @@ def test_a_yunet_model_finds_what_it_was_made_for(tmp_path: Path) -> None:
     ((left, top, width, height),) = find(picture)
     assert (left + width / 2, top + height / 2) == pytest.approx((208, 112), abs=1)
     assert (width, height) == pytest.approx((64, 64), abs=1)
+
+
+@pytest.mark.parametrize("px", [(1, 1), (1, 2000), (2000, 1), (33, 31)])
+def test_a_picture_of_any_shape_may_be_searched_for_faces(tmp_path: Path, px: tuple[int, int]) -> None:
+    picture = Image.new("RGB", px, "white")
+    assert FaceFinder(yunet(tmp_path / "yunet.onnx"))(picture) == CASCADES(picture) == []
 
 
 def test_a_face_model_that_is_missing_or_no_yunet_is_named(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
@@ -117,6 +117,7 @@ def test_a_crop_lies_as_near_to_what_was_asked_for_as_it_can(
         assert middle == pytest.approx(min(max(share * length, half), length - half), abs=1e-6)
 
 
+@settings(deadline=None)
 @given(st.tuples(st.integers(1, 90), st.integers(1, 90)), st.tuples(st.integers(8, 64), st.integers(8, 64)))
 def test_a_centred_crop_is_pillows_own_to_the_bit(source: tuple[int, int], target: tuple[int, int]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (source[1], source[0], 3), np.uint8)
