@@ -7,3 +7,9 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["DO_NOT_TRACK"] = "1"
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ["DVC_NO_ANALYTICS"] = "1"
+
+from hypothesis import settings
+
+# A machine may be busy: how long an example takes says nothing about what it tests.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
