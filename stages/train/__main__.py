@@ -28,13 +28,13 @@ from pseudoword.files import write_table, write_text
 from pseudoword.formats.embedding import save_embedding
 from pseudoword.formats.modelspec import modelspec
 from pseudoword.latents import LATENTS, Latents, read_latents
+from pseudoword.plan import Plan, make_plan
 from pseudoword.prompts import Vocabulary, fill, read_templates
 from pseudoword.schedule import parse_schedule
 from pseudoword.settings import Settings, load_settings, runs
 from pseudoword.word import check_name, initial_vectors, vectors_for, vocabulary_norm
 from stages._runtime import alone_on, run_stage
 from stages.train.loop import Run, train
-from stages.train.plan import Plan, make_plan
 from stages.train.state import State, fingerprint, load_state, save_state
 
 OUT, SCRATCH = Path("outputs/words"), Path(".scratch/train")

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from pseudoword.base.stable_diffusion import StableDiffusion
 from pseudoword.errors import UserError
+from pseudoword.plan import Plan
 from stages.train.optimizer import RowAdamW, rescale
-from stages.train.plan import Plan
 from stages.train.samples import Samples, draw_samples
 from stages.train.state import State
 

@@ -23,12 +23,12 @@ from pseudoword.base.stable_diffusion import StableDiffusion
 from pseudoword.errors import UserError
 from pseudoword.formats.embedding import load_embedding
 from pseudoword.formats.tensors import save_tensors
+from pseudoword.plan import make_plan
 from pseudoword.prompts import Vocabulary
 from pseudoword.word import vocabulary_norm
 from stages.train.__main__ import main
 from stages.train.loop import Diverged, Run, train
 from stages.train.optimizer import RowAdamW, rescale
-from stages.train.plan import make_plan
 from stages.train.samples import draw_samples
 from stages.train.state import State, load_state, save_state
 from tests.tiny import tiny_stable_diffusion
