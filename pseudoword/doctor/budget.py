@@ -20,6 +20,7 @@ PASS_AND_BACK = 2.1  # forward and backward pass to the text states, in forward 
 OVERHEAD = 1.0e9  # bytes: context of the driver, workspaces
 # TFLOP/s reached in practice, from published rates of training SD in half precision (V100: 3.3 pictures/s with
 # diffusers' script; RTX 4090: 0.83 updates/s of SDXL; A100: 36 pictures/s of SD 2). Two cores: measured, fp32.
+FLOOR = 0.02  # seconds: a GPU takes as long to be told of a small forward and backward pass
 RATES = {"2 CPU cores": 0.12, "V100": 9.4, "RTX 4090": 20.0, "A100": 85.0}
 CLOSE = 0.9  # of the memory or disk that is there
 
@@ -97,7 +98,7 @@ def budget(case: Case) -> list[Finding]:
     except AccumulationWithoutBatch:
         return []  # `number` says so
     memory, disk, flops = _memory(case, model, plan), _disk(case, model, plan), _flops(case, model, plan)
-    times = {machine: round(flops / rate / 1e12 / 60, 1) for machine, rate in RATES.items()}
+    times = {machine: round(_minutes(flops, plan, machine), 1) for machine in RATES}
     estimates = {"gpu_bytes": round(memory), "disk_bytes": round(disk), "flops": float(f"{flops:.3g}")}
     told = f"about {_gigabytes(memory)} of GPU memory at {plan.batch * case.intent.runs} samples at once"
     timed = ", ".join(f"{_duration(minutes)} on {_article(machine)}" for machine, minutes in times.items())
@@ -153,6 +154,11 @@ def _memory(case: Case, model: Model, plan: Plan) -> float:
 def _flops(case: Case, model: Model, plan: Plan) -> float:
     forward: float = _layout(model)[0] * model.unet * _latent_px(case, model)
     return PASS_AND_BACK * forward * plan.steps * plan.samples * case.intent.runs
+
+
+def _minutes(flops: float, plan: Plan, machine: str) -> float:
+    told = 0.0 if "CPU" in machine else FLOOR * plan.steps * math.ceil(plan.samples / plan.batch)
+    return max(flops / RATES[machine] / 1e12, told) / 60
 
 
 def _disk(case: Case, model: Model, plan: Plan) -> float:

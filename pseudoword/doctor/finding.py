@@ -77,8 +77,12 @@ def summary(report: Report) -> str:
     """The report as lines for a terminal."""
     lines = [line for finding in report.findings for line in _lines(finding)]
     lines += [f"left out  {check}: {reason}" for check, reason in report.left_out.items()]
-    counts = [f"{report.count(severity)} {severity}{'s' * (severity != 'info')}" for severity in SEVERITIES]
+    counts = [_counted(report.count(severity), severity) for severity in SEVERITIES]
     return "\n".join([*lines, f"{report.pictures} pictures: {', '.join(counts)}"])
+
+
+def _counted(number: int, severity: str) -> str:
+    return f"{number} {severity}{'s' if number != 1 and severity != 'info' else ''}"
 
 
 def _lines(finding: Finding) -> Iterable[str]:

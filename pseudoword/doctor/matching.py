@@ -61,18 +61,20 @@ class Comparable:
         self.image = Image.fromarray(grey)
         self._kept: dict[tuple[float, bool], _Spectra] = {}
 
-    def spectra(self, side: int, scale: float, mirrored: bool) -> _Spectra:
+    def spectra(self, side: int, scale: float, mirrored: bool, shades: bool) -> _Spectra:
+        """Of its fine detail, or of its `shades` as they are."""
         # The few scales at which all pairs are looked at are kept, about 1 MiB for each picture.
-        if side != LOOK or scale not in SCALES:
-            return self._transform(side, scale, mirrored)
+        if shades or side != LOOK or scale not in SCALES:
+            return self._transform(side, scale, mirrored, shades)
         if (scale, mirrored) not in self._kept:
-            self._kept[scale, mirrored] = self._transform(side, scale, mirrored)
+            self._kept[scale, mirrored] = self._transform(side, scale, mirrored, shades)
         return self._kept[scale, mirrored]
 
-    def _transform(self, side: int, scale: float, mirrored: bool) -> _Spectra:
+    def _transform(self, side: int, scale: float, mirrored: bool, shades: bool) -> _Spectra:
         length = round(side * scale)
         small = self.image.resize((length, length), Image.Resampling.BOX)
-        detail = np.asarray(small, np.float32) - np.asarray(small.filter(ImageFilter.GaussianBlur(COARSE)), np.float32)
+        coarse = 128.0 if shades else np.asarray(small.filter(ImageFilter.GaussianBlur(COARSE)), np.float32)
+        detail = np.asarray(small, np.float32) - coarse
         detail = detail[:, ::-1] if mirrored else detail
         return _Spectra(_fourier(detail, side), _fourier(detail**2, side), _where(side, length), length**2)
 
@@ -86,6 +88,8 @@ def match(one: Comparable, other: Comparable) -> Match:
         best, pose = max((best, pose), _best(one, other, LOOK, [pose.times(factor) for factor in FINE]))
     if best >= LIKELY:
         best, pose = _best(one, other, CONFIRM, [pose.times(factor) for factor in FINEST])
+        # The same thing drawn or cut out before two backgrounds has all its detail in common, but not its shades.
+        best = min(best, _correlate(one, other, LOOK, pose, shades=True))
     return Match(best, pose.mirrored)
 
 
@@ -103,9 +107,10 @@ def _best(one: Comparable, other: Comparable, side: int, poses: list[Pose]) -> t
     return max((_correlate(one, other, side, pose), pose) for pose in poses)
 
 
-def _correlate(one: Comparable, other: Comparable, side: int, pose: Pose) -> float:
+def _correlate(one: Comparable, other: Comparable, side: int, pose: Pose, shades: bool = False) -> float:
     """The best normalised correlation over all shifts that leave enough overlap."""
-    a, b = one.spectra(side, pose.one, False), other.spectra(side, pose.other, pose.mirrored)
+    a = one.spectra(side, pose.one, False, shades)
+    b = other.spectra(side, pose.other, pose.mirrored, shades)
     area = np.maximum(_correlation(a.there, b.there, side), 1)
     sum_a, sum_b = _correlation(a.detail, b.there, side), _correlation(a.there, b.detail, side)
     spread_a = _correlation(a.square, b.there, side) - sum_a**2 / area

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 UNSAFE = {"EPS"}  # Pillow runs Ghostscript for it
 MEASURED_SIDE = 512  # px: more tells nothing that training would see
-WORTH_A_BAR = 20
+WORTH_A_BAR = 200  # things to do
 WHOLE = 0.98  # of the area: a crop that keeps as much loses nothing
 
 
