@@ -20,8 +20,8 @@ PASS_AND_BACK = 2.1  # forward and backward pass to the text states, in forward 
 OVERHEAD = 1.0e9  # bytes: context of the driver, workspaces
 # TFLOP/s reached in practice, from published rates of training SD in half precision (V100: 3.3 pictures/s with
 # diffusers' script; RTX 4090: 0.83 updates/s of SDXL; A100: 36 pictures/s of SD 2). Two cores: measured, fp32.
-FLOOR = 0.02  # seconds: a GPU takes as long to be told of a small forward and backward pass
 RATES = {"2 CPU cores": 0.12, "V100": 9.4, "RTX 4090": 20.0, "A100": 85.0}
+FLOOR = 0.02  # seconds: a GPU takes as long to be told of a small forward and backward pass
 CLOSE = 0.9  # of the memory or disk that is there
 
 

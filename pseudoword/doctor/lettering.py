@@ -84,7 +84,7 @@ def mirrored(case: Case) -> list[Finding]:
             check="mirrored",
             severity="warning" if handed else "info",
             message=message,
-            advice="Turn mirrored copies off in the section preprocess"
+            advice="Set preprocess.mirror to none"
             + ("." if handed else " unless the subject is the same from both sides."),
             pictures=shown(copies),
             figure={"gain": round(gain, 3)},

@@ -11,8 +11,9 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in px
 
 TILES = 16  # per side, of which the most detailed fifth say how sharp a picture is
 SALIENT_SIDE = 96  # px, longest side at which a subject is looked for
-EVEN = 12  # of 255: as much may differ within a bar of one colour (JPEG)
-STEP = 24  # of 255: as much at least differs the picture beside a bar
+EVEN = 4  # of 255: as much may most rows of a bar differ from its colour; those at its end ring more (JPEG)
+STEP = 16  # of 255: as much at least differs the picture beside a bar
+ALONG = 0.75  # of the edge: beside a thing before a plain ground it is less
 BAR = 0.03  # of the side: a bar's least width
 
 
@@ -57,19 +58,19 @@ def bars(image: Image.Image, side: int = 256) -> tuple[float, float, float, floa
 
 def _pair(rows: NDArray[np.int16]) -> tuple[float, float]:
     first, last = _bar(rows), _bar(rows[::-1])
-    alike = np.abs(rows[0].mean(0) - rows[-1].mean(0)).max() <= EVEN
+    alike = np.abs(rows[0].mean(0) - rows[-1].mean(0)).max() <= 3 * EVEN
     return (first, last) if first and last and alike else (0.0, 0.0)
 
 
 def _bar(rows: NDArray[np.int16]) -> float:
     """Share of the rows from the first on that are one colour, if a clear step ends them."""
     colour = np.median(rows[0], axis=0)
-    even = (np.abs(rows - colour).max((1, 2)) <= EVEN).tolist()
-    width = even.index(False) if False in even else len(rows)
-    if not BAR * len(rows) <= width <= 0.45 * len(rows):
+    differs = np.abs(rows - colour).max(2)
+    unlike = differs.mean(1)
+    width = int((unlike > STEP).argmax())
+    if not BAR * len(rows) <= width <= 0.45 * len(rows) or np.median(unlike[:width]) > EVEN:
         return 0.0
-    beyond = np.abs(rows[width + 1] - colour).max(1) > STEP
-    return width / len(rows) if beyond.mean() > 0.6 else 0.0
+    return width / len(rows) if (differs[width + 1] > STEP).mean() > ALONG else 0.0
 
 
 def salience_outside(image: Image.Image, box: Box) -> float:

@@ -96,8 +96,7 @@ def bad_crop(case: Case) -> list[Finding]:
                     severity=severity,
                     message=f"The crop of {names(sources(found))} may miss the subject: {percent(worst.lost)} of what "
                     f"catches the eye in {worst.source} lies outside it, with {percent(worst.lost_area)} of the area.",
-                    advice="Crop it by hand so that the subject is in the middle, or choose another way of cropping in "
-                    "the section preprocess.",
+                    advice="Set preprocess.crop to focal, or crop it by hand so that the subject is in the middle.",
                     pictures=shown(found),
                     figure={"lost": {one.source: round(one.lost, 2) for one in found}},
                 )

@@ -78,8 +78,8 @@ def look(case: Case) -> list[Finding]:
                 Finding(
                     check="look",
                     severity="info",
-                    message=f"{len(found)} of {len(pictures)} pictures are {kind} ({names(sources(found))}): what the word "
-                    "draws will be so unasked.",
+                    message=f"{len(found)} of {len(pictures)} pictures are {kind} ({names(sources(found))}): what the "
+                    "word draws will be so unasked.",
                     advice="Fine for a style; otherwise add pictures in another light or say it in the captions.",
                     pictures=shown(found),
                     figure={"share": round(len(found) / len(pictures), 2)},
