@@ -51,7 +51,7 @@ def _finding(pictures: list[Picture], same: dict[tuple[int, int], Match], group:
     return Finding(
         check="alike",
         severity="warning",
-        message=f"{names(sources(pictures))} are one photograph{mirrored}: the word learns it twice as hard as the "
+        message=f"{names(sources(pictures))} are one photograph{mirrored}: the word learns it harder than the "
         "others, with all that happens to be in it.",
         advice="Keep the best of them and take the others out of the folder.",
         pictures=shown(pictures),

@@ -48,7 +48,8 @@ def number(case: Case) -> list[Finding]:
             check="number",
             severity=severity,
             message=f"{own} pictures{f', {seen} with copies and tiles' if seen != own else ''}: {vectors} vectors, "
-            f"{plan.steps} updates of {plan.samples} samples.{remark}",
+            f"{plan.steps} updates of {plan.samples} samples. Batch x accumulation that sees each once: "
+            f"{', '.join(f'{batch} x {times}' for batch, times in _batches(seen))}.{remark}",
             advice=advice,
             figure={
                 "pictures": own,

@@ -64,8 +64,8 @@ class Picture:
 
 
 def preprocessed(folder: Path) -> list[Picture]:
-    """What `preprocess` wrote, sorted by id; crop boxes are read against the sources in `folder`."""
-    table = read_pictures_table()
+    """What `preprocess` wrote, sorted by source; crop boxes are read against the sources in `folder`."""
+    table = read_pictures_table().sort_values(["source", "id"])
     rows = table.to_dict("records")
     return [
         _read_row({str(key): str(value) for key, value in row.items()}, folder)

@@ -31,8 +31,9 @@ def too_small(case: Case) -> list[Finding]:
                 Finding(
                     check="small",
                     severity=severity,
-                    message=f"{names(list(found))} {_is(found)} enlarged to {picture.side} px, {worst} "
-                    f"{found[worst]:.1f} times ({picture.width} x {picture.height} px): the word learns the softness.",
+                    message=f"{names(list(found))} {_is(found)} enlarged to {picture.side} px, "
+                    f"{f'{worst} ' if len(found) > 1 else ''}{found[worst]:.1f} times "
+                    f"({picture.width} x {picture.height} px): the word learns the softness.",
                     advice="Find a larger original, or take it out; a lower preprocess.resolution helps where the "
                     "base model was trained on it.",
                     pictures=shown(factors[source][0] for source in found),

@@ -129,7 +129,12 @@ def test_without_captions_those_checks_are_left_out() -> None:
     [
         (1, {}, "warning", "copied"),
         (4, {}, "info", "hard to place"),
-        (8, {}, "info", "8 pictures: 2 vectors, 300 updates of 8 samples."),
+        (
+            8,
+            {},
+            "info",
+            "8 pictures: 2 vectors, 300 updates of 8 samples. Batch x accumulation that sees each once: 1 x 8, 2 x 4",
+        ),
         (8, {"vectors": 20}, "warning", "learned by heart"),
         (8, {"batch": 3, "accumulation": 2}, "warning", "An update sees 6 samples"),
         (8, {"accumulation": 2}, "error", "train.batch is auto"),
