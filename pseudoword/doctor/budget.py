@@ -22,6 +22,7 @@ OVERHEAD = 1.0e9  # bytes: context of the driver, workspaces
 # diffusers' script; RTX 4090: 0.83 updates/s of SDXL; A100: 36 pictures/s of SD 2). Two cores: measured, fp32.
 RATES = {"2 CPU cores": 0.12, "V100": 9.4, "RTX 4090": 20.0, "A100": 85.0}
 FLOOR = 0.02  # seconds: a GPU takes as long to be told of a small forward and backward pass
+USUAL_BATCH = 8  # samples at once, where it is left to the training
 CLOSE = 0.9  # of the memory or disk that is there
 
 
@@ -29,7 +30,7 @@ def number(case: Case) -> list[Finding]:
     """How many pictures there are, and the vectors, batches and updates that follow from it."""
     own, seen, intent = len(case.own), len(case.pictures), case.intent
     try:
-        plan = _plan(case, on_gpu=True)
+        plan = _plan(case)
     except AccumulationWithoutBatch as error:
         return [Finding(check="number", severity="error", message=str(error), advice="Set train.batch to a number.")]
     fitting = vectors_for(seen)
@@ -83,10 +84,16 @@ def _batches(pictures: int) -> list[list[int]]:
     return [[batch, pictures // batch] for batch in range(1, min(pictures, LARGEST_BATCH) + 1) if not pictures % batch]
 
 
-def _plan(case: Case, on_gpu: bool) -> Plan:
+def _plan(case: Case) -> Plan:
     intent = case.intent
     return make_plan(
-        len(case.pictures), intent.runs, on_gpu, intent.steps, intent.batch, intent.accumulation, intent.save_every
+        pictures=len(case.pictures),
+        runs=intent.runs,
+        on_gpu=True,
+        steps=intent.steps,
+        batch=intent.batch,
+        accumulation=intent.accumulation,
+        save_every=intent.save_every,
     )
 
 
@@ -95,20 +102,27 @@ def budget(case: Case) -> list[Finding]:
     model = case.model
     assert isinstance(model, Model)
     try:
-        plan = _plan(case, on_gpu=True)
+        plan = _plan(case)
     except AccumulationWithoutBatch:
         return []  # `number` says so
-    memory, disk, flops = _memory(case, model, plan), _disk(case, model, plan), _flops(case, model, plan)
-    times = {machine: round(_minutes(flops, plan, machine), 1) for machine in RATES}
-    estimates = {"gpu_bytes": round(memory), "disk_bytes": round(disk), "flops": float(f"{flops:.3g}")}
-    told = f"about {_gigabytes(memory)} of GPU memory at {plan.batch * case.intent.runs} samples at once"
+    weights, each = _memory(case, model)
+    at_once = case.intent.runs * (int(case.intent.batch) if case.intent.batch != "auto" else 1)
+    memory, disk, flops = weights + at_once * each, _disk(case, model, plan), _flops(case, model, plan)
+    times = {machine: round(_minutes(case, flops, plan, machine), 1) for machine in RATES}
+    estimates = {
+        "gpu_bytes": round(weights),
+        "gpu_bytes_per_sample": round(each),
+        "disk_bytes": round(disk),
+        "flops": float(f"{flops:.3g}"),
+    }
     timed = ", ".join(f"{_duration(minutes)} on {_article(machine)}" for machine, minutes in times.items())
     findings = [
         Finding(
             check="budget",
             severity="info",
-            message=f"Estimated for training: {told}; {timed}; {_gigabytes(disk)} of disk for the outputs. Good to a "
-            "factor of two, drawing and captioning not counted.",
+            message=f"Estimated for training: {_gigabytes(weights)} of GPU memory and {_gigabytes(each)} for each "
+            f"sample at once; {timed}; {_gigabytes(disk)} of disk for the outputs. Good to a factor of two, drawing "
+            "and captioning not counted.",
             advice="Nothing to do; train.batch lowers the memory and leaves the result the same.",
             figure={**estimates, "minutes": times, "samples": plan.steps * plan.samples * case.intent.runs},
         )
@@ -119,8 +133,9 @@ def budget(case: Case) -> list[Finding]:
             Finding(
                 check="budget",
                 severity="warning",
-                message=f"Training needs {told}, and the GPU has {_gigabytes(machine.gpu)}.",
-                advice="Set train.batch to a smaller number; the result stays the same.",
+                message=f"Training needs about {_gigabytes(memory)} of GPU memory for {at_once} samples at once, and "
+                f"the GPU has {_gigabytes(machine.gpu)}.",
+                advice="Lower train.batch or preprocess.resolution, sweep less at once, or take a smaller base model.",
                 figure=estimates,
             )
         )
@@ -146,10 +161,10 @@ def _layout(model: Model) -> tuple[float, float]:
     return LAYOUTS[min(LAYOUTS, key=lambda levels: abs(levels - model.levels))]
 
 
-def _memory(case: Case, model: Model, plan: Plan) -> float:
-    """Bytes on a GPU in half precision: weights, what the backward pass needs, overhead."""
+def _memory(case: Case, model: Model) -> tuple[float, float]:
+    """Bytes on a GPU in half precision: weights and overhead, and what one sample keeps for the backward pass."""
     kept = _layout(model)[1] * math.sqrt(model.unet) * _latent_px(case, model)
-    return 2.0 * (model.unet + model.encoders + model.vae) + 2 * kept * plan.batch * case.intent.runs + OVERHEAD
+    return 2.0 * (model.unet + model.encoders + model.vae) + OVERHEAD, 2 * kept
 
 
 def _flops(case: Case, model: Model, plan: Plan) -> float:
@@ -157,8 +172,9 @@ def _flops(case: Case, model: Model, plan: Plan) -> float:
     return PASS_AND_BACK * forward * plan.steps * plan.samples * case.intent.runs
 
 
-def _minutes(flops: float, plan: Plan, machine: str) -> float:
-    told = 0.0 if "CPU" in machine else FLOOR * plan.steps * math.ceil(plan.samples / plan.batch)
+def _minutes(case: Case, flops: float, plan: Plan, machine: str) -> float:
+    at_once = USUAL_BATCH if case.intent.batch == "auto" else int(case.intent.batch)
+    told = 0.0 if "CPU" in machine else FLOOR * plan.steps * math.ceil(plan.samples / at_once)
     return max(flops / RATES[machine] / 1e12, told) / 60
 
 

@@ -8,7 +8,7 @@ from transformers import CLIPTokenizer
 from pseudoword.doctor.case import Case
 from pseudoword.doctor.finding import Finding
 from pseudoword.doctor.model import Model
-from pseudoword.word import NameTaken, check_name
+from pseudoword.word import NameTaken
 
 END = "</w>"
 PIECE = 3  # letters from which a part of a name is a word that people write
@@ -42,10 +42,8 @@ def name(case: Case) -> list[Finding]:
     assert isinstance(case.model, Model)
     word, tokenizer = case.intent.name, case.model.tokenizer
     figure = {"tokens": [token.removesuffix(END) for token in tokenizer.tokenize(word)]}
-    try:
-        check_name(word, tokenizer)
-    except NameTaken as error:
-        message, _, advice = str(error).partition(". ")
+    if len(figure["tokens"]) == 1:
+        message, _, advice = str(NameTaken(word)).partition(". ")
         return [Finding(check="name", severity="error", message=f"{message}.", advice=advice, figure=figure)]
     vocabulary = tokenizer.get_vocab()
     pieces = re.findall(r"[^\W_]+", word)

@@ -63,7 +63,7 @@ class Comparable:
 
     def spectra(self, side: int, scale: float, mirrored: bool, shades: bool) -> _Spectra:
         """Of its fine detail, or of its `shades` as they are."""
-        # The few scales at which all pairs are looked at are kept, about 1 MiB for each picture.
+        # The few scales at which all pairs are looked at are kept, about 2.4 MiB for each picture.
         if shades or side != LOOK or scale not in SCALES:
             return self._transform(side, scale, mirrored, shades)
         if (scale, mirrored) not in self._kept:

@@ -75,8 +75,8 @@ def blurred(case: Case) -> list[Finding]:
         Finding(
             check="blurred",
             severity="warning",
-            message=f"{names(sources(stray))} {_is(stray)} blurred, nothing in it as sharp as in the others.",
-            advice="Take it out or use a sharper picture of the same.",
+            message=f"{names(sources(stray))} {_is(stray)} blurred: nothing there is as sharp as in the others.",
+            advice="Leave it out or use a sharper picture of the same.",
             pictures=shown(stray),
             figure=figure,
         )
