@@ -1,4 +1,4 @@
-"""pseudoword inspect | convert | list | create: embedding files from the command line; review: captions.
+"""pseudoword inspect | convert | list | create: embedding files; review: captions; doctor: data sets.
 
 Modules that need torch are imported by the command that needs them, so that `--help` answers at once.
 """
@@ -40,6 +40,14 @@ class NotAFolder(UserError):
         super().__init__(f"{path} is not a folder. Give the folder that holds the embedding files.")
 
 
+class WouldStop(UserError):
+    def __init__(self, fail_on: str, number: int) -> None:
+        super().__init__(
+            f"{number} of these would stop the pipeline, as doctor.fail_on is {fail_on}. Mend them, or name their "
+            "checks in doctor.ignore."
+        )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 1, with one message on stderr, for what the user can mend."""
     options = _parser().parse_args(arguments)
@@ -61,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_list(commands.add_parser("list", help="which files of a folder are words for a base model"))
     _add_create(commands.add_parser("create", help="start a word from words that the base model knows"))
     _add_review(commands.add_parser("review", help="read, edit and approve the captions on a local web page"))
+    _add_doctor(commands.add_parser("doctor", help="what speaks against your pictures, before anything was run"))
     return parser
 
 
@@ -108,6 +117,15 @@ def _add_review(parser: argparse.ArgumentParser) -> None:
         "--host", default="127.0.0.1", help="another address than this machine's own opens it to others"
     )
     parser.add_argument("--no-browser", action="store_true", help="only print the address")
+
+
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Check the pictures of data.folder in params.yaml, and the captions as far as there are any. The exit status "
+        "is 1 where the stage doctor would stop the pipeline."
+    )
+    parser.set_defaults(command=doctor)
+    parser.add_argument("--data", type=Path, metavar="DIR", help="another folder, with nothing that was made of it")
 
 
 def _vectors(text: str) -> int:
@@ -265,6 +283,28 @@ def review(options: argparse.Namespace) -> None:
     curate, texts = settings.curate, [word.init_text for word in words]
     desk = Desk(settings.data.folder, curate.existing, curate.subject, settings.word.name, texts, length, reviewer())
     serve(desk, options.host, options.port, not options.no_browser)
+
+
+def doctor(options: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from pseudoword.base.placement import resolve_device
+    from pseudoword.doctor.examine import examine
+    from pseudoword.doctor.finding import summary
+    from pseudoword.doctor.intent import Intent
+    from pseudoword.doctor.machine import this_machine
+    from pseudoword.settings import load_settings
+
+    settings = load_settings()
+    intent = Intent.of(settings.data, settings.base, settings.preprocess, settings.word, settings.train, settings.sweep)
+    if options.data is not None:
+        intent = replace(intent, folder=options.data)
+    machine, own = this_machine(resolve_device(settings.base.device)), settings.doctor
+    report = examine(intent, machine, own.same_background, own.ignore, raw_only=options.data is not None)
+    for line in summary(report).splitlines():
+        print(printable(line))
+    if bad := report.at_least(own.fail_on):
+        raise WouldStop(own.fail_on, len(bad))
 
 
 def _summary(embedding: "Embedding") -> str:

@@ -9,11 +9,11 @@ from torch import Tensor
 from pseudoword.base.interface import Base
 from pseudoword.base.stable_diffusion import StableDiffusion
 from pseudoword.latents import Group, Latents
+from pseudoword.plan import make_plan
 from pseudoword.prompts import Vocabulary
 from stages.train.loop import Checkpoint, Run, Training
 from stages.train.objective import Objective
 from stages.train.optimizer import Update
-from stages.train.plan import make_plan
 from stages.train.samples import Drawing
 from stages.train.state import State
 from stages.train.texts import Texts

@@ -16,6 +16,7 @@ from pseudoword.errors import UserError
 from pseudoword.settings.base import Base, Data
 from pseudoword.settings.caption import Caption
 from pseudoword.settings.curate import Curate
+from pseudoword.settings.doctor import Doctor
 from pseudoword.settings.evaluate import Evaluate
 from pseudoword.settings.fields import Section
 from pseudoword.settings.latents import Latents
@@ -43,6 +44,7 @@ class Settings(Section):
     preprocess: Preprocess
     caption: Caption
     curate: Curate
+    doctor: Doctor
     latents: Latents
     train: Train
     sweep: SweepAxes = Field(

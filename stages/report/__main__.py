@@ -2,6 +2,7 @@
 
 reads   outputs/pictures.csv, outputs/pictures/*        the pictures to learn from, and those that were skipped
         outputs/captions.csv                            their captions
+        outputs/doctor.json                             what the doctor had to say of them
         outputs/words/<run>/loss.csv, settings.json     how each run went, and with which settings
         outputs/evaluation/*                            scores, choice, drawn pictures
         outputs/embedding/<word>.safetensors            the result
@@ -28,6 +29,7 @@ def main() -> None:
         "preprocess": settings.preprocess,
         "caption": settings.caption,
         "curate": settings.curate,
+        "doctor": settings.doctor,
         "evaluate": settings.evaluate,
     }
     page = render(read_inputs(OUTPUTS), {name: own.model_dump(mode="json") for name, own in others.items()}, TEMPLATES)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from pseudoword.doctor.finding import Report
 from pseudoword.errors import UserError
 from pseudoword.formats.embedding import Embedding, load_embedding
 from pseudoword.records import Choice, Record, RunRecord, read_record
@@ -42,6 +43,7 @@ class Inputs:
 
     choice: Choice
     metrics: Metrics
+    doctor: Report
     runs: dict[str, Run]
     scores: pd.DataFrame
     pictures: pd.DataFrame
@@ -60,6 +62,7 @@ def read_inputs(outputs: Path) -> Inputs:
     inputs = Inputs(
         choice=choice,
         metrics=read_record(evaluation / "metrics.json", Metrics),
+        doctor=read_record(outputs / "doctor.json", Report),
         runs=_read_runs(outputs / "words"),
         scores=_read_scores(evaluation / "scores.csv"),
         pictures=_read_table(outputs / "pictures.csv", text=("id", "source", "state", "reason")),

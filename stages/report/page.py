@@ -11,11 +11,13 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from pseudoword.doctor.finding import Finding
 from stages.report.charts import score_charts, series_of, training_charts
 from stages.report.images import Picture, data_uri, embed
 from stages.report.inputs import Inputs
 
 LARGE, THUMBNAIL = 512, 256  # px, longest side of an embedded picture: at the top of the page, and in its tables
+SMALL, MOST_SMALL = 160, 12  # px and number of the pictures beside a finding
 FIRST_SIGHT = 6  # pictures of each kind at the top of the page
 
 Row = dict[Hashable, Any]  # of a table, by column
@@ -39,6 +41,15 @@ class Learned:
     caption: str
     origin: str
     draft: str
+
+
+@dataclass(frozen=True)
+class Told:
+    """A finding of the doctor with the pictures that it is about; `more` of them are not shown."""
+
+    finding: Finding
+    pictures: list[Picture]
+    more: int
 
 
 def render(inputs: Inputs, settings: dict[str, dict[str, Any]], templates: Path) -> str:
@@ -65,6 +76,8 @@ def render(inputs: Inputs, settings: dict[str, dict[str, Any]], templates: Path)
         scores=dict(scores_by_run(inputs)),
         sheets=list(sheets(inputs)),
         comparison=comparison(inputs),
+        told=[tell(inputs, finding) for finding in inputs.doctor.findings],
+        left_out=inputs.doctor.left_out,
         learned=list(learned(inputs)),
         skipped=inputs.pictures[inputs.pictures.state != "used"].to_dict("records"),
         file=file_facts(inputs),
@@ -125,6 +138,15 @@ def learned(inputs: Inputs) -> Iterator[Learned]:
         caption = captions[row["id"]]
         picture = _embed_learned(inputs, row, THUMBNAIL)
         yield Learned(picture, row["source"], caption["caption"], caption["origin"], caption["draft"])
+
+
+def tell(inputs: Inputs, finding: Finding) -> Told:
+    shown = [picture for picture in finding.pictures if picture.id in inputs.picture_files]
+    pictures = [
+        embed(inputs.picture_files[picture.id], f"Training picture {picture.source}", SMALL)
+        for picture in shown[:MOST_SMALL]
+    ]
+    return Told(finding, pictures, len(shown) - len(pictures))
 
 
 def _used(inputs: Inputs) -> Iterator[Row]:

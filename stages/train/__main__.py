@@ -26,6 +26,7 @@ from pseudoword.base.placement import resolve_device, resolve_precision
 from pseudoword.captions import read_captions
 from pseudoword.errors import UserError
 from pseudoword.latents import INDEX, LATENTS, Latents, read_latents
+from pseudoword.plan import Plan, equal_parts, make_plan
 from pseudoword.settings import Settings, load_settings, runs
 from pseudoword.word import EMBEDDINGS, check_name, to_embedding
 from stages._runtime import Interrupted, alone_on, run_stage, stop_requests
@@ -34,7 +35,6 @@ from stages.train.loop import Training
 from stages.train.memory import probed_rows
 from stages.train.outcome import describe, metadata_of, write_checkpoint, write_records
 from stages.train.pack import AUTO, Packed, make_pack
-from stages.train.plan import Plan, equal_parts, make_plan
 from stages.train.previews import draw_preview, preview_prompt, save_preview
 from stages.train.state import fingerprint, load_state, save_state
 

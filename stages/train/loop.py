@@ -15,10 +15,10 @@ from torch import Tensor
 from pseudoword.base.interface import Base
 from pseudoword.errors import UserError
 from pseudoword.latents import Latents
+from pseudoword.plan import Plan
 from pseudoword.word import vocabulary_norms
 from stages.train.objective import Losses, Objective
 from stages.train.optimizer import FIRST_SCALE_FP16, Optimizer, Update
-from stages.train.plan import Plan
 from stages.train.samples import Block, Drawing, Rows, draw_block, draw_sample, fixed_rows
 from stages.train.state import RECORDED, State
 from stages.train.stopping import Stopping, levelled_out

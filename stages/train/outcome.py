@@ -13,9 +13,9 @@ from pseudoword.base.interface import Base
 from pseudoword.files import write_table, write_text
 from pseudoword.formats.modelspec import modelspec
 from pseudoword.formats.writing import write_embedding
+from pseudoword.plan import Plan
 from pseudoword.word import to_embedding
 from stages.train.pack import AUTO, Packed
-from stages.train.plan import Plan
 from stages.train.state import RECORDED
 
 PACKAGES = ("pseudoword", "torch", "diffusers", "transformers")

@@ -40,6 +40,7 @@ def write_outputs(runs: int, pictures: int = 6, paint: Paint = paint_noise, prom
     write_pictures(pictures, paint)
     for at, name in enumerate(names):
         write_run(name, at, pictures)
+    write_doctor()
     write_evaluation(names, paint, prompts)
     save_embedding(Path("outputs/embedding/snorf.safetensors"), "snorf", torch.randn(4, 128) / 30, {})
 
@@ -56,6 +57,17 @@ def write_pictures(pictures: int, paint: Paint) -> None:
     columns = ["id", "source", "state", "reason", "width", "height"]
     pd.DataFrame(used, columns=columns).to_csv("outputs/pictures.csv", index=False)
     pd.DataFrame(captions, columns=["id", "caption", "origin", "draft"]).to_csv("outputs/captions.csv", index=False)
+
+
+def write_doctor() -> None:
+    """A finding of each severity; the error is about the first two pictures."""
+    two = [{"id": f"{at:012x}", "source": f"snorf-{at + 1:02d}.jpg"} for at in range(2)]
+    findings = [
+        {"check": check, "severity": severity, "message": f"{check} speaks.", "advice": "Mend it.", "pictures": shown}
+        for check, severity, shown in (("alike", "error", two), ("small", "warning", []), ("number", "info", []))
+    ]
+    report = {"pictures": 6, "findings": findings, "left_out": {"words": "there are no captions"}}
+    Path("outputs/doctor.json").write_text(json.dumps(report))
 
 
 def write_run(name: str, at: int, pictures: int) -> None:
@@ -195,8 +207,8 @@ def test_the_page_asks_nothing_of_the_network(project: Path, runs: int) -> None:
 def test_every_picture_decodes_and_says_what_it_is(project: Path, runs: int) -> None:
     write_outputs(runs)
     pictures = Page(report()).all("img")
-    drawn_per_run, at_first_sight, learned = 8 * 6, 1 + 3 * 6, 6
-    assert len(pictures) == runs * drawn_per_run + at_first_sight + learned
+    drawn_per_run, at_first_sight, learned, beside_findings = 8 * 6, 1 + 3 * 6, 6, 2
+    assert len(pictures) == runs * drawn_per_run + at_first_sight + learned + beside_findings
     for picture in pictures:
         content = (picture["src"] or "").split("base64,")[1]
         with Image.open(io.BytesIO(base64.b64decode(content, validate=True))) as image:
@@ -241,6 +253,25 @@ def test_a_caption_is_text_whatever_it_holds(project: Path) -> None:
     assert HOSTILE in " ".join(page.text)
 
 
+def test_what_the_doctor_said_is_told_with_its_pictures(project: Path) -> None:
+    write_outputs(1)
+    content = report()
+    section = content[content.index('id="doctor"') : content.index('id="file"')]
+    text = " ".join(" ".join(Page(section).text).split())
+    assert text.index("alike speaks.") < text.index("small speaks.") < text.index("Good to know")
+    assert text.index("Good to know") < text.index("number speaks.") < text.index("there are no captions")
+    assert [picture["alt"] for picture in Page(section).all("img")] == [
+        "Training picture snorf-01.jpg",
+        "Training picture snorf-02.jpg",
+    ]
+
+
+def test_a_doctor_with_nothing_to_say_says_so(project: Path) -> None:
+    write_outputs(1)
+    Path("outputs/doctor.json").write_text('{"pictures": 6, "findings": []}')
+    assert "Nothing spoke against them." in report() and "Good to know" not in report()
+
+
 def test_a_caption_that_looks_like_nothing_is_kept(project: Path) -> None:
     write_outputs(1)
     assert "<p>NA <span" in report()
@@ -249,7 +280,11 @@ def test_a_caption_that_looks_like_nothing_is_kept(project: Path) -> None:
 def test_large_pictures_are_scaled_down_and_smoothed(project: Path) -> None:
     write_outputs(1, 2, lambda *key: paint_noise(*key).resize((768, 512)), PROMPTS[:1])
     pictures = Page(report()).all("img")
-    assert {(picture["width"], picture["height"]) for picture in pictures} == {("512", "341"), ("256", "171")}
+    assert {(picture["width"], picture["height"]) for picture in pictures} == {
+        ("512", "341"),
+        ("256", "171"),
+        ("160", "107"),
+    }
     assert not [picture for picture in pictures if "class" in picture]
 
 
@@ -272,6 +307,7 @@ def test_many_runs_share_the_quiet_colour(project: Path) -> None:
     [
         "pictures.csv",
         "captions.csv",
+        "doctor.json",
         "words/base/loss.csv",
         "words/base/settings.json",
         "evaluation/choice.json",

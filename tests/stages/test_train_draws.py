@@ -9,8 +9,8 @@ import torch
 from transformers import CLIPTokenizer
 
 from pseudoword.errors import UserError
+from pseudoword.plan import make_plan
 from pseudoword.prompts import Vocabulary
-from stages.train.plan import make_plan
 from stages.train.samples import Drawing, draw_block, draw_sample
 from stages.train.texts import Texts, windows_needed
 from tests.tiny import TOYWORLD

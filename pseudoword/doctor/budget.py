@@ -1,0 +1,201 @@
+"""What the number of pictures implies, and what the training will take: memory, disk and time, estimated."""
+
+import math
+from typing import Literal
+
+from pseudoword.doctor.case import Case
+from pseudoword.doctor.finding import Finding
+from pseudoword.doctor.model import Model
+from pseudoword.plan import AccumulationWithoutBatch, Plan, make_plan
+from pseudoword.word import vectors_for
+
+FEWEST, COMFORTABLE, MANY = 3, 5, 100  # pictures
+LARGEST_BATCH = 16  # in the table
+
+# By the UNet's levels: FLOPs of a forward pass by parameter and latent px, and numbers kept for the backward pass by
+# latent px and square root of the parameters. Counted with torch's FLOP counter and saved-tensor hooks on the layouts
+# of toyworld (2 levels), SDXL (3) and SD 1.5 (4), batch 1; SD 2.1 at 768 px has 0.27.
+LAYOUTS = {2: (0.81, 5.7), 3: (0.16, 3.3), 4: (0.23, 3.1)}
+PASS_AND_BACK = 2.1  # forward and backward pass to the text states, in forward passes
+OVERHEAD = 1.0e9  # bytes: context of the driver, workspaces
+# TFLOP/s reached in practice, from published rates of training SD in half precision (V100: 3.3 pictures/s with
+# diffusers' script; RTX 4090: 0.83 updates/s of SDXL; A100: 36 pictures/s of SD 2). Two cores: measured, fp32.
+RATES = {"2 CPU cores": 0.12, "V100": 9.4, "RTX 4090": 20.0, "A100": 85.0}
+FLOOR = 0.02  # seconds: a GPU takes as long to be told of a small forward and backward pass
+USUAL_BATCH = 8  # samples at once, where it is left to the training
+CLOSE = 0.9  # of the memory or disk that is there
+
+
+def number(case: Case) -> list[Finding]:
+    """How many pictures there are, and the vectors, batches and updates that follow from it."""
+    own, seen, intent = len(case.own), len(case.pictures), case.intent
+    try:
+        plan = _plan(case)
+    except AccumulationWithoutBatch as error:
+        return [Finding(check="number", severity="error", message=str(error), advice="Set train.batch to a number.")]
+    fitting = vectors_for(seen)
+    vectors = fitting if intent.vectors == "auto" else int(intent.vectors)
+    severity, remark, advice = _by_number(own)
+    if vectors > 2 * fitting:
+        severity = "warning"
+        remark += f" word.vectors is {vectors}, which so few pictures are soon learned by heart with."
+        advice = f"Set word.vectors to auto ({fitting}) or add pictures."
+    if plan.samples != seen:
+        severity = "warning" if severity == "warning" or plan.samples < seen else "info"
+        remark += f" An update sees {plan.samples} samples, not each of the {seen} pictures once."
+        advice = f"Leave train.accumulation at auto, or make train.batch x train.accumulation {seen}."
+    return [
+        Finding(
+            check="number",
+            severity=severity,
+            message=f"{own} pictures{f', {seen} with copies and tiles' if seen != own else ''}: {vectors} vectors, "
+            f"{plan.steps} updates of {plan.samples} samples. Batch x accumulation that sees each once: "
+            f"{', '.join(f'{batch} x {times}' for batch, times in _batches(seen))}.{remark}",
+            advice=advice,
+            figure={
+                "pictures": own,
+                "samples_per_pass": seen,
+                "vectors": vectors,
+                "vectors_by_pictures": fitting,
+                "steps": plan.steps,
+                "samples_per_update": plan.samples,
+                "batch_x_accumulation": _batches(seen),
+            },
+        )
+    ]
+
+
+def _by_number(own: int) -> tuple[Literal["info", "warning"], str, str]:
+    if own < FEWEST:
+        return "warning", " So few are copied, not learned.", "Add pictures that show the subject from other sides."
+    if own < COMFORTABLE:
+        return (
+            "info",
+            " It works, but a word of so few pictures is hard to place elsewhere.",
+            "Five are better.",
+        )
+    if own > MANY:
+        return "info", " So many blur what they have in common.", "Keep the best 20 to 60."
+    return "info", "", "Nothing to do: auto follows the number of pictures."
+
+
+def _batches(pictures: int) -> list[list[int]]:
+    """[batch, accumulation] whose product is the number of pictures; a prime number has [1, n] alone."""
+    return [[batch, pictures // batch] for batch in range(1, min(pictures, LARGEST_BATCH) + 1) if not pictures % batch]
+
+
+def _plan(case: Case) -> Plan:
+    intent = case.intent
+    return make_plan(
+        pictures=len(case.pictures),
+        runs=intent.runs,
+        steps=intent.steps,
+        batch=intent.batch,
+        accumulation=intent.accumulation,
+        save_every=intent.save_every,
+    )
+
+
+def budget(case: Case) -> list[Finding]:
+    """The estimates; a finding of their own where the machine has not enough."""
+    model = case.model
+    assert isinstance(model, Model)
+    try:
+        plan = _plan(case)
+    except AccumulationWithoutBatch:
+        return []  # `number` says so
+    weights, each = _memory(case, model)
+    at_once = case.intent.runs * (int(case.intent.batch) if case.intent.batch != "auto" else 1)
+    memory, disk, flops = weights + at_once * each, _disk(case, model, plan), _flops(case, model, plan)
+    times = {machine: round(_minutes(case, flops, plan, machine), 1) for machine in RATES}
+    estimates = {
+        "gpu_bytes": round(weights),
+        "gpu_bytes_per_sample": round(each),
+        "disk_bytes": round(disk),
+        "flops": float(f"{flops:.3g}"),
+    }
+    timed = ", ".join(f"{_duration(minutes)} on {_article(machine)}" for machine, minutes in times.items())
+    findings = [
+        Finding(
+            check="budget",
+            severity="info",
+            message=f"Estimated for training: {_gigabytes(weights)} of GPU memory and {_gigabytes(each)} for each "
+            f"sample at once; {timed}; {_gigabytes(disk)} of disk for the outputs. Good to a factor of two, drawing "
+            "and captioning not counted.",
+            advice="Nothing to do; train.batch lowers the memory and leaves the result the same.",
+            figure={**estimates, "minutes": times, "samples": plan.steps * plan.samples * case.intent.runs},
+        )
+    ]
+    machine = case.machine
+    if machine.gpu is not None and memory > CLOSE * machine.gpu:
+        findings.append(
+            Finding(
+                check="budget",
+                severity="warning",
+                message=f"Training needs about {_gigabytes(memory)} of GPU memory for {at_once} samples at once, and "
+                f"the GPU has {_gigabytes(machine.gpu)}.",
+                advice="Lower train.batch or preprocess.resolution, sweep less at once, or take a smaller base model.",
+                figure=estimates,
+            )
+        )
+    if disk > CLOSE * machine.disk:
+        findings.append(
+            Finding(
+                check="budget",
+                severity="error" if disk > machine.disk else "warning",
+                message=f"The outputs need about {_gigabytes(disk)} of disk, and {_gigabytes(machine.disk)} are free.",
+                advice="Make room, or raise train.save_every.",
+                figure=estimates,
+            )
+        )
+    return findings
+
+
+def _latent_px(case: Case, model: Model) -> int:
+    """Of one picture, by its shorter side."""
+    return max((picture.side // model.shrink) ** 2 for picture in case.pictures)
+
+
+def _layout(model: Model) -> tuple[float, float]:
+    return LAYOUTS[min(LAYOUTS, key=lambda levels: abs(levels - model.levels))]
+
+
+def _memory(case: Case, model: Model) -> tuple[float, float]:
+    """Bytes on a GPU in half precision: weights and overhead, and what one sample keeps for the backward pass."""
+    kept = _layout(model)[1] * math.sqrt(model.unet) * _latent_px(case, model)
+    return 2.0 * (model.unet + model.encoders + model.vae) + OVERHEAD, 2 * kept
+
+
+def _flops(case: Case, model: Model, plan: Plan) -> float:
+    forward: float = _layout(model)[0] * model.unet * _latent_px(case, model)
+    return PASS_AND_BACK * forward * plan.steps * plan.samples * case.intent.runs
+
+
+def _minutes(case: Case, flops: float, plan: Plan, machine: str) -> float:
+    at_once = USUAL_BATCH if case.intent.batch == "auto" else int(case.intent.batch)
+    told = 0.0 if "CPU" in machine else FLOOR * plan.steps * math.ceil(plan.samples / at_once)
+    return max(flops / RATES[machine] / 1e12, told) / 60
+
+
+def _disk(case: Case, model: Model, plan: Plan) -> float:
+    """Bytes of pictures, latents (mean and spread) and the words of all runs, twice: the outputs and DVC's cache."""
+    pictures, vectors = len(case.pictures), case.intent.vectors
+    count = vectors_for(pictures) if vectors == "auto" else int(vectors)
+    shown = sum(2 * picture.side**2 for picture in case.pictures)  # a PNG of a photograph has about 2 bytes per px
+    latents = pictures * 2 * 4 * 4 * _latent_px(case, model)
+    words = case.intent.runs * (len(plan.saved) * (count * model.width * 4 + 1000) + 100 * plan.steps)
+    return 2.0 * (shown + latents + words)
+
+
+def _gigabytes(count: float) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
+
+
+def _duration(minutes: float) -> str:
+    if minutes < 1.5:
+        return f"{max(1, round(60 * minutes))} s"
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.0f} h"
+
+
+def _article(machine: str) -> str:
+    return machine if machine[0].isdigit() else f"{'an' if machine[0] in 'AR' else 'a'} {machine}"

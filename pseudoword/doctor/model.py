@@ -1,0 +1,67 @@
+"""The base model from its configs, its tokenizer and the headers of its weights; no weight is loaded."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import CLIPTokenizer
+
+from pseudoword.base.location import configs, native_resolution, read_config
+from pseudoword.errors import UserError
+
+ENCODERS = ("text_encoder", "text_encoder_2")
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """Parameters are numbers; `levels` are the UNet's resolutions, `shrink` the px of a picture for one of a latent."""
+
+    resolution: int
+    levels: int
+    shrink: int
+    unet: int
+    encoders: int
+    vae: int
+    width: int  # of a token embedding, of all text encoders together
+    tokenizer: CLIPTokenizer
+
+
+def read_model(name: str, revision: str | None, config: str | None) -> Model | str:
+    """The model, or in a sentence why it cannot be used. A hub id is fetched."""
+    try:
+        folder = configs(name, revision, config)
+        encoders = [part for part in ENCODERS if (folder / part / "config.json").is_file()]
+        return Model(
+            resolution=native_resolution(name, revision, config),
+            levels=len(read_config(folder, "unet/config.json")["block_out_channels"]),
+            shrink=2 ** (len(read_config(folder, "vae/config.json")["block_out_channels"]) - 1),
+            unet=_parameters(folder / "unet"),
+            encoders=sum(_parameters(folder / part) for part in encoders),
+            vae=_parameters(folder / "vae"),
+            width=sum(read_config(folder, f"{part}/config.json")["hidden_size"] for part in encoders),
+            tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
+        )
+    except UserError as error:
+        return str(error)
+    except (OSError, KeyError, ValueError, TypeError) as error:  # a folder that is not whole
+        return f"base.model: '{name}' cannot be read: {type(error).__name__} {error}."
+
+
+def _parameters(folder: Path) -> int:
+    """Numbers in the weights of a part of the model; 0 where there are no safetensors files."""
+    files = sorted(folder.glob("*.safetensors"))
+    whole = [path for path in files if not any(mark in path.name for mark in (".fp16.", ".non_ema."))] or files
+    return sum(_numbers(path) for path in whole)
+
+
+def _numbers(path: Path) -> int:
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    total = 0
+    for name, tensor in header.items():
+        if name != "__metadata__":
+            count = 1
+            for length in tensor["shape"]:
+                count *= length
+            total += count
+    return total

@@ -1,0 +1,133 @@
+"""What is wrong with one picture: too small, out of focus, cropped badly, with bars."""
+
+from collections.abc import Sized
+from typing import Literal
+
+import numpy as np
+
+from pseudoword.doctor.case import Case, percent, shown, sources
+from pseudoword.doctor.finding import Finding, names
+from pseudoword.doctor.pictures import Picture
+
+SEVERITIES: tuple[Literal["warning"], Literal["info"]] = ("warning", "info")
+ENLARGED = 1.25  # factor from which detail is missing that training would take for the thing's own look
+SOFT = 1.3  # sharpness below which a picture looks blurred at the size of training
+UNLIKE = 0.5  # of the pictures' median sharpness
+CUT = 0.25  # what a crop loses above its share of the area, as a share of what catches the eye
+NEARLY_ALL = 0.8
+
+
+def too_small(case: Case) -> list[Finding]:
+    """Pictures that are enlarged for training; a slight enlargement is only told."""
+    factors = {picture.source: (picture, _enlarged(picture)) for picture in case.own}
+    findings = []
+    for severity in SEVERITIES:
+        low, high = (ENLARGED, float("inf")) if severity == "warning" else (1.02, ENLARGED)
+        found = {source: factor for source, (_, factor) in factors.items() if low <= factor < high}
+        if found:
+            worst = max(found, key=lambda source: found[source])
+            picture = factors[worst][0]
+            findings.append(
+                Finding(
+                    check="small",
+                    severity=severity,
+                    message=f"{names(list(found))} {_is(found)} enlarged to {picture.side} px, "
+                    f"{f'{worst} ' if len(found) > 1 else ''}{found[worst]:.1f} times "
+                    f"({picture.width} x {picture.height} px): the word learns the softness.",
+                    advice="Find a larger original, or take it out; a lower preprocess.resolution helps where the "
+                    "base model was trained on it.",
+                    pictures=shown(factors[source][0] for source in found),
+                    figure={"enlarged": {source: round(factor, 2) for source, factor in found.items()}},
+                )
+            )
+    return findings
+
+
+def _enlarged(picture: Picture) -> float:
+    left, top, right, bottom = picture.crop
+    return picture.side / max(1, min(right - left, bottom - top))
+
+
+def blurred(case: Case) -> list[Finding]:
+    """Pictures that are much softer than the others; if most are soft, only that."""
+    pictures = [picture for picture in case.own if _enlarged(picture) < ENLARGED]
+    if not pictures:
+        return []
+    soft = [picture for picture in pictures if picture.sharpness < SOFT]
+    usual = float(np.median([picture.sharpness for picture in pictures]))
+    figure = {"median": _number(usual), "sharpness": {one.source: _number(one.sharpness) for one in soft}}
+    if len(soft) > len(pictures) / 2:
+        return [
+            Finding(
+                check="blurred",
+                severity="info",
+                message=f"{len(soft)} of {len(pictures)} pictures are soft at the size of training "
+                f"({names(sources(soft))}): the word learns softness as part of it.",
+                advice="Fine for a soft style; otherwise use sharper pictures or a lower preprocess.resolution.",
+                pictures=shown(soft),
+                figure=figure,
+            )
+        ]
+    stray = [picture for picture in soft if picture.sharpness < UNLIKE * usual]
+    if not stray:
+        return []
+    return [
+        Finding(
+            check="blurred",
+            severity="warning",
+            message=f"{names(sources(stray))} {_is(stray)} blurred: nothing there is as sharp as in the others.",
+            advice="Leave it out or use a sharper picture of the same.",
+            pictures=shown(stray),
+            figure=figure,
+        )
+    ]
+
+
+def bad_crop(case: Case) -> list[Finding]:
+    """Pictures whose crop cuts off most of what catches the eye."""
+    cut = [one for one in case.pictures if not one.mirrored and not one.tile and one.lost >= one.lost_area + CUT]
+    findings = []
+    for severity in SEVERITIES:
+        found = [one for one in cut if (one.lost >= NEARLY_ALL) == (severity == "warning")]
+        if found:
+            worst = max(found, key=lambda one: one.lost)
+            findings.append(
+                Finding(
+                    check="crop",
+                    severity=severity,
+                    message=f"The crop of {names(sources(found))} may miss the subject: {percent(worst.lost)} of what "
+                    f"catches the eye in {worst.source} lies outside it, with {percent(worst.lost_area)} of the area.",
+                    advice="Set preprocess.crop to focal, or crop it by hand so that the subject is in the middle.",
+                    pictures=shown(found),
+                    figure={"lost": {one.source: round(one.lost, 2) for one in found}},
+                )
+            )
+    return findings
+
+
+def borders(case: Case) -> list[Finding]:
+    """Pictures with bars of one colour at opposite sides."""
+    found = [one for one in case.own if any(one.bars)]
+    if not found:
+        return []
+    widths = {one.source: round(max(one.bars), 2) for one in found}
+    return [
+        Finding(
+            check="borders",
+            severity="warning",
+            message=f"{names(sources(found))} {'has' if len(found) == 1 else 'have'} bars of one colour at the edges, "
+            f"up to {percent(max(widths.values()))} of the side: the word learns to draw them.",
+            advice="Cut the bars off.",
+            pictures=shown(found),
+            figure={"bar": widths},
+        )
+    ]
+
+
+def _is(found: Sized) -> str:
+    return "is" if len(found) == 1 else "are"
+
+
+def _number(value: float) -> float | None:
+    """JSON has no infinity."""
+    return round(value, 2) if np.isfinite(value) else None

@@ -1,0 +1,134 @@
+"""What too many of the pictures have in common, and what only some have."""
+
+from collections import Counter
+from math import atan2, ceil, degrees
+from typing import Literal
+
+import numpy as np
+
+from pseudoword.doctor.case import Case, shown, sources
+from pseudoword.doctor.finding import Finding, names
+from pseudoword.doctor.pictures import Picture
+from pseudoword.doctor.texts import content_words
+
+FEW = 3  # pictures: with fewer nothing is over-represented
+ONE_PLACE = 0.66  # common part of two histograms of colours from which two backgrounds are one
+NAMED = 2 / 3  # of the captions of a background: a word in so many names it
+DARK, PALE = 55, 200  # mean light of 255
+TINT, TURN = 0.1, 30  # colour cast of a picture as a whole (0 to 1), and degrees within which two casts are one
+COLOURLESS = 14  # chroma of a black-and-white picture, with some JPEG noise
+SEPIA = {"black", "monochrome", "monochromatic", "grayscale", "greyscale", "sepia", "b&w"}
+
+
+def background(case: Case) -> list[Finding]:
+    """The largest group of pictures in front of one background, if it is most of them (half of them: info)."""
+    group = same_background(case.own)
+    share = len(group) / len(case.own)
+    if len(group) < FEW or share < min(0.5, case.most):
+        return []
+    named = _common_word(case, group)
+    severity: Literal["info", "warning"] = "warning" if share >= case.most and not named else "info"
+    told = f"; their captions name it ('{named}'), which helps" if named else ""
+    if case.captions is not None and not named:
+        told = ", and no word for it is in their captions"
+    return [
+        Finding(
+            check="background",
+            severity=severity,
+            message=f"{len(group)} of {len(case.own)} pictures have the same background by its colours{told}: "
+            f"{names(sources(group))}. What is behind the subject everywhere becomes part of the word.",
+            advice="Add pictures in other places or take some of these out, and name the background in the captions "
+            "of those that stay.",
+            pictures=shown(group),
+            figure={"share": round(share, 2)},
+        )
+    ]
+
+
+def same_background(pictures: list[Picture]) -> list[Picture]:
+    """The largest group around one picture whose background all of them share."""
+    table = np.stack([picture.background for picture in pictures])
+    groups = [np.minimum(table, row).sum(1) >= ONE_PLACE for row in table]
+    best = max(groups, key=lambda group: int(group.sum()))
+    return [picture for picture, member in zip(pictures, best, strict=True) if member]
+
+
+def _common_word(case: Case, group: list[Picture]) -> str | None:
+    """A word that most of the group's captions share, so that it may name what they have in common."""
+    captions = [(case.captions or {}).get(picture.id, "") for picture in group]
+    counts = Counter(word for caption in captions for word in content_words(caption, case.intent.init_text))
+    word, number = max(counts.items(), key=lambda item: (item[1], item[0]), default=("", 0))
+    return word if number >= NAMED * len(group) else None
+
+
+def look(case: Case) -> list[Finding]:
+    """Most pictures are dark, pale, or of one colour cast: a look that the word will learn."""
+    pictures = case.own
+    if len(pictures) < FEW + 1:
+        return []
+    looks = {
+        "dark": [one for one in pictures if one.light < DARK],
+        "pale": [one for one in pictures if one.light > PALE],
+        "of one colour cast": _one_cast(pictures),
+    }
+    findings = []
+    for kind, found in looks.items():
+        if len(found) >= ceil(max(case.most, 0.75) * len(pictures)):
+            findings.append(
+                Finding(
+                    check="look",
+                    severity="info",
+                    message=f"{len(found)} of {len(pictures)} pictures are {kind} ({names(sources(found))}): what the "
+                    "word draws will be so unasked.",
+                    advice="Fine for a style; otherwise add pictures in another light or say it in the captions.",
+                    pictures=shown(found),
+                    figure={"share": round(len(found) / len(pictures), 2)},
+                )
+            )
+    return findings
+
+
+def _one_cast(pictures: list[Picture]) -> list[Picture]:
+    """The largest group whose colour as a whole leans the same way, strongly."""
+    casts = [picture.cast for picture in pictures]
+    strong = [(at, degrees(atan2(*cast))) for at, cast in enumerate(casts) if np.hypot(*cast) > TINT]
+    groups = [[at for at, angle in strong if abs((angle - middle + 180) % 360 - 180) <= TURN] for _, middle in strong]
+    return [pictures[at] for at in max(groups, key=len, default=[])]
+
+
+def black_and_white(case: Case) -> list[Finding]:
+    """Some pictures without colour among others with it. One or two are fine as long as the captions say so."""
+    pictures = case.own
+    without = [one for one in pictures if one.chroma < COLOURLESS]
+    if not without:
+        return []
+    if len(without) == len(pictures):
+        return _colourless(
+            without, "info", f"All {len(pictures)} pictures are black-and-white: the word will be so, too.",
+            "Fine for a style; otherwise add pictures in colour.",
+        )  # fmt: skip
+    captions = case.captions or {}
+    untold = [one for one in without if not SEPIA & set(captions.get(one.id, "").lower().split())]
+    if not untold:
+        return []
+    many = len(without) > max(2, 0.2 * len(pictures))
+    return _colourless(
+        untold, "warning" if many else "info",
+        f"{names(sources(untold))} {'has' if len(untold) == 1 else 'have'} no colour, among {len(pictures)} pictures "
+        "most of which have.",
+        "Say 'black and white photo' in the caption, or use a picture in colour.",
+    )  # fmt: skip
+
+
+def _colourless(found: list[Picture], severity: Literal["info", "warning"], message: str, advice: str) -> list[Finding]:
+    figure = {"chroma": {one.source: round(one.chroma) for one in found}}
+    return [
+        Finding(
+            check="black-and-white",
+            severity=severity,
+            message=message,
+            advice=advice,
+            pictures=shown(found),
+            figure=figure,
+        )
+    ]

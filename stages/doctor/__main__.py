@@ -1,0 +1,45 @@
+"""doctor: what speaks against the pictures, the captions, the name or the machine, before a GPU is asked.
+
+reads   outputs/pictures/<id>.png, outputs/pictures.csv, outputs/captions.csv
+        data.folder                    the sources, where a crop left something out
+        the base model                 configs, tokenizer, headers of the weights
+writes  outputs/doctor.json            findings: check, severity, message, advice, pictures, figure; see docs/doctor.md
+        outputs/doctor-metrics.json    how many of each severity
+        outputs/doctor-passed.txt      always the same text: what waits for it runs again only if the doctor failed
+
+A finding as bad as doctor.fail_on stops the pipeline.
+"""
+
+import json
+from pathlib import Path
+
+from pseudoword.base.placement import resolve_device
+from pseudoword.doctor.examine import examine
+from pseudoword.doctor.finding import REPORT, SEVERITIES, Stopped, summary, write_report
+from pseudoword.doctor.intent import Intent
+from pseudoword.doctor.machine import this_machine
+from pseudoword.files import write_text
+from pseudoword.settings import load_settings
+from stages._runtime import run_stage
+
+METRICS, PASSED = Path("outputs/doctor-metrics.json"), Path("outputs/doctor-passed.txt")
+
+
+def main() -> None:
+    settings = load_settings()
+    intent = Intent.of(settings.data, settings.base, settings.preprocess, settings.word, settings.train, settings.sweep)
+    machine = this_machine(resolve_device(settings.base.device))
+    options = settings.doctor
+    PASSED.unlink(missing_ok=True)
+    report = examine(intent, machine, options.same_background, options.ignore)
+    print(summary(report))
+    write_report(report, REPORT)
+    counts = {severity: report.count(severity) for severity in SEVERITIES}
+    write_text(METRICS, json.dumps({"pictures": report.pictures, **counts}, indent=2) + "\n")
+    if bad := report.at_least(options.fail_on):
+        raise Stopped(options.fail_on, bad)
+    write_text(PASSED, "The doctor found nothing that stops the pipeline.\n")
+
+
+if __name__ == "__main__":
+    run_stage(main)

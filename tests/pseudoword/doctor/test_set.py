@@ -1,0 +1,244 @@
+"""What the pictures, captions and settings say together: each check where it must speak, and where it must not."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageEnhance, ImageOps
+
+from pseudoword.doctor.finding import SEVERITIES, Report, names, summary
+from pseudoword.doctor.machine import Machine
+from pseudoword.doctor.texts import content_words
+from tests.pseudoword.doctor.drawn import (
+    SCENERY,
+    diagnose,
+    everything,
+    named,
+    preprocessed,
+    save,
+    scenery,
+    thing,
+    things_everywhere,
+)  # fmt: skip
+
+
+def same_room(number: int, others: int) -> list[Image.Image]:
+    """The wood panels: one thing, mostly before one background."""
+    return [thing(at, "cave") for at in range(number)] + things_everywhere(others)
+
+
+@pytest.mark.parametrize(("number", "others", "severity"), [(6, 2, "warning"), (4, 4, "info"), (2, 6, None)])
+def test_one_background_in_most_pictures(number: int, others: int, severity: str | None) -> None:
+    save(same_room(number, others))
+    findings = diagnose("background")
+    assert [finding.severity for finding in findings] == ([severity] if severity else [])
+    if severity:
+        assert named(findings[0]) == [f"{at:02d}.png" for at in range(number)]
+
+
+def test_a_background_that_the_captions_name_is_only_told() -> None:
+    preprocessed(same_room(6, 2), [*["in a brown cave"] * 6, "in the snow", "by the sea"])
+    (finding,) = diagnose("background")
+    assert finding.severity == "info" and "'cave'" in finding.message
+
+
+def test_a_background_that_no_caption_names() -> None:
+    preprocessed(same_room(6, 2), [f"seen from {word}" for word in SCENERY])
+    (finding,) = diagnose("background")
+    assert finding.severity == "warning" and "no word for it is in their captions" in finding.message
+
+
+def test_a_word_that_most_captions_share() -> None:
+    """The tree branches."""
+    captions = [f"a bird, on a branch in the {word}" for word in SCENERY[:6]]
+    preprocessed(things_everywhere(), [*captions, "a bird, by the sea", "a bird, at night"])
+    (finding,) = diagnose("words")
+    assert finding.severity == "warning" and "'branch' in 75 %" in finding.message
+    assert named(finding) == [f"{at:02d}.png" for at in range(6)]
+
+
+def test_the_subject_and_the_init_text_may_be_in_every_caption() -> None:
+    preprocessed(things_everywhere(), [f"a red flower with flower petals in the {word}" for word in SCENERY])
+    assert [finding.figure["share"] for finding in diagnose("words")] == [{"petals": 1.0}]
+    Path("outputs/captions.csv").write_text(Path("outputs/captions.csv").read_text().replace(" with flower petals", ""))
+    assert diagnose("words") == []
+
+
+def test_the_subject_is_cut_from_a_caption() -> None:
+    assert content_words("A woman, with a hat in front of wood panels", "woman") == {"hat", "wood", "panels"}
+    assert content_words("blue sky and white clouds", "") == {"blue", "sky", "white", "clouds"}
+    assert content_words("", "") == set()
+
+
+@pytest.mark.parametrize(
+    ("pictures", "told"),
+    [
+        ([ImageEnhance.Brightness(scenery(at)).enhance(0.2) for at in range(5)], "dark"),
+        ([scenery(at, colour=(240, 240, 240)) for at in range(5)], "pale"),
+        ([scenery(at, colour=(220, 120, 30)) for at in range(5)], "of one colour cast"),
+        ([scenery(at, colour=(60 + 30 * at,) * 3) for at in range(5)], None),
+        (things_everywhere(), None),
+    ],
+    ids=["dark", "pale", "orange", "mixed", "things"],
+)
+def test_one_look_in_most_pictures(pictures: list[Image.Image], told: str | None) -> None:
+    save(pictures)
+    findings = diagnose("look")
+    assert [finding.severity for finding in findings] == (["info"] if told else [])
+    assert all(f"pictures are {told}" in finding.message for finding in findings)
+
+
+@pytest.mark.parametrize(("grey", "severity"), [(0, None), (1, "info"), (2, "info"), (4, "warning"), (8, "info")])
+def test_black_and_white_among_colour(grey: int, severity: str | None) -> None:
+    pictures = things_everywhere()
+    save([ImageOps.grayscale(one).convert("RGB") if at < grey else one for at, one in enumerate(pictures)])
+    findings = diagnose("black-and-white")
+    assert [finding.severity for finding in findings] == ([severity] if severity else [])
+    assert [len(finding.pictures) for finding in findings] == ([grey] if grey else [])
+
+
+def test_black_and_white_that_the_caption_names() -> None:
+    pictures = [ImageOps.grayscale(one).convert("RGB") if at < 3 else one for at, one in enumerate(things_everywhere())]
+    preprocessed(pictures, [*["a black and white photo"] * 3, *SCENERY[:5]])
+    assert diagnose("black-and-white") == []
+
+
+def test_captions_that_do_not_fit_the_pictures() -> None:
+    preprocessed(things_everywhere(4), SCENERY[:3])
+    (finding,) = diagnose("captions")
+    assert finding.severity == "error" and named(finding) == ["03.png"]
+    preprocessed_again = Path("outputs/captions.csv")
+    preprocessed_again.write_text(preprocessed_again.read_text() + "000000000003,x,edit,\nffffffffffff,x,edit,\n")
+    (finding,) = diagnose("captions")
+    assert finding.severity == "warning" and "ffffffffffff" in finding.message
+
+
+def test_captions_that_fit() -> None:
+    preprocessed(things_everywhere(4), SCENERY[:4])
+    assert diagnose("captions") == []
+
+
+def test_without_captions_those_checks_are_left_out() -> None:
+    save(things_everywhere(4))
+    report = everything()
+    assert set(report.left_out) == {"captions", "words"}
+    assert "left out  words: there are no captions yet" in summary(report)
+
+
+@pytest.mark.parametrize(
+    ("number", "changes", "severity", "told"),
+    [
+        (1, {}, "warning", "copied"),
+        (4, {}, "info", "hard to place"),
+        (
+            8,
+            {},
+            "info",
+            "8 pictures: 2 vectors, 300 updates of 8 samples. Batch x accumulation that sees each once: 1 x 8, 2 x 4",
+        ),
+        (8, {"vectors": 20}, "warning", "learned by heart"),
+        (8, {"batch": 3, "accumulation": 2}, "warning", "An update sees 6 samples"),
+        (8, {"accumulation": 2}, "error", "train.batch is auto"),
+    ],
+)
+def test_what_the_number_of_pictures_implies(number: int, changes: dict[str, object], severity: str, told: str) -> None:
+    save([scenery(at, 64, 64) for at in range(number)])
+    (finding,) = diagnose("number", resolution=64, **changes)
+    assert finding.severity == severity and told in finding.message
+
+
+def test_batch_and_accumulation_come_as_a_table() -> None:
+    save([scenery(at, 64, 64) for at in range(12)])
+    (finding,) = diagnose("number", resolution=64)
+    assert finding.figure["batch_x_accumulation"] == [[1, 12], [2, 6], [3, 4], [4, 3], [6, 2], [12, 1]]
+
+
+@pytest.mark.parametrize(
+    ("resolution", "severity"), [("auto", None), (64, None), (72, "info"), (32, "warning"), (512, "warning")]
+)
+def test_another_resolution_than_the_base_models(resolution: int | str, severity: str | None) -> None:
+    save([scenery(0, 64, 64)])
+    findings = diagnose("resolution", resolution=resolution)
+    assert [finding.severity for finding in findings] == ([severity] if severity else [])
+    assert all("trained on 64 px" in finding.message for finding in findings)
+
+
+def test_a_base_model_that_is_not_there(folder: Path) -> None:
+    save([scenery(0, 64, 64)])
+    (folder / "empty").mkdir()
+    report = everything(model="empty")
+    (finding,) = report.at_least("error")
+    assert finding.check == "resolution" and "no model_index.json" in finding.message
+    assert set(report.left_out) >= {"name", "budget"}
+
+
+@pytest.mark.parametrize(
+    ("name", "severity", "told"),
+    [
+        ("snorf", None, ""),
+        ("snorf-x1", None, ""),
+        ("forest", "error", "knows already"),
+        ("red-forest", "warning", "red, forest"),
+        ("forrest", "info", "'forest'"),
+    ],
+)
+def test_a_name_that_the_model_knows(name: str, severity: str | None, told: str) -> None:
+    save([scenery(0, 64, 64)])
+    findings = diagnose("name", name=name)
+    assert [finding.severity for finding in findings] == ([severity] if severity else [])
+    assert all(told in finding.message for finding in findings)
+
+
+def test_memory_disk_and_time_are_estimated() -> None:
+    save([scenery(at, 64, 64) for at in range(15)])
+    (finding,) = diagnose("budget", resolution=64)
+    assert finding.severity == "info" and "Estimated" in finding.message
+    assert finding.figure["samples"] == 300 * 15
+    # One sample took 0.22 GFLOP forward, counted; training takes 2.1 of them.
+    assert finding.figure["flops"] == pytest.approx(300 * 15 * 2.1 * 0.2215e9, rel=0.1)
+    (sweep,) = diagnose("budget", resolution=64, runs=4)
+    assert sweep.figure["flops"] == pytest.approx(4 * finding.figure["flops"], rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("machine", "severities"),
+    [
+        (Machine(gpu=80 * 10**9, disk=10**12), []),
+        (Machine(gpu=10**9, disk=10**12), ["warning"]),
+        (Machine(gpu=None, disk=10**5), ["error"]),
+    ],
+)
+def test_a_machine_that_has_too_little(machine: Machine, severities: list[str]) -> None:
+    save([scenery(at, 64, 64) for at in range(4)])
+    findings = [one for one in diagnose("budget", machine, resolution=64) if one.severity != "info"]
+    assert [one.severity for one in findings] == severities
+
+
+def test_equal_data_give_equal_reports() -> None:
+    save(same_room(4, 4))
+    assert everything().model_dump_json() == everything().model_dump_json()
+
+
+def test_a_check_that_is_ignored_is_said_to_be() -> None:
+    save(same_room(6, 2))
+    assert diagnose("background") and "background" in everything().model_dump_json()
+    assert not [one for one in diagnose("look") if one.check == "background"]
+
+
+def test_the_worst_comes_first_and_is_counted() -> None:
+    save(same_room(6, 2))
+    report = everything(name="forest")
+    order = [finding.severity for finding in report.findings]
+    assert order == sorted(order, key=SEVERITIES.index) and order[0] == "error" and report.count("error") == 1
+    assert report.at_least("none") == [] and len(report.at_least("info")) == len(report.findings)
+    assert "1 error, " in summary(report)
+
+
+def test_names_of_files_in_a_sentence() -> None:
+    assert names(["a"]) == "a" and names(["a", "b"]) == "a and b" and names(["a", "b", "a", "c"]) == "a, b and c"
+    assert names([str(at) for at in range(9)]) == "0, 1, 2, 3, 4, 5 and 3 more"
+
+
+def test_a_report_is_read_back_as_it_was() -> None:
+    save(same_room(6, 2))
+    report = everything()
+    assert Report.model_validate_json(report.model_dump_json()) == report

@@ -1,0 +1,122 @@
+"""The stage doctor and `pseudoword doctor`, run as a person runs them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from pseudoword.cli import main as pseudoword
+from pseudoword.doctor.finding import Report, Stopped
+from stages.doctor.__main__ import main
+from stages.preprocess.__main__ import main as preprocess
+from toyworld.sample import render
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The sample's pictures on toyworld, not preprocessed."""
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / "models").symlink_to(ROOT / "models")
+    render("thing", 3, tmp_path / "data/sample", 12)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def change(section: str, **values: object) -> None:
+    content = yaml.safe_load(Path("params.yaml").read_text())
+    content[section] |= values
+    Path("params.yaml").write_text(yaml.safe_dump(content))
+
+
+def prepare() -> None:
+    """What the stages before it write."""
+    preprocess()
+    table = pd.read_csv("outputs/pictures.csv", dtype=str)
+    texts = [f"in {letter * 3}" for letter in "abcdefghijkl"]
+    rows = pd.DataFrame({"id": table["id"], "caption": texts, "origin": "edit", "draft": ""})
+    rows.to_csv("outputs/captions.csv", index=False)
+
+
+def test_the_stage_writes_what_it_found_and_lets_good_data_pass(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare()
+    main()
+    report = Report.model_validate_json(Path("outputs/doctor.json").read_bytes())
+    assert report.pictures == 12 and report.left_out == {} and report.at_least("warning") == []
+    assert json.loads(Path("outputs/doctor-metrics.json").read_text()) == {
+        "pictures": 12, "error": 0, "warning": 0, "info": len(report.findings),
+    }  # fmt: skip
+    assert capsys.readouterr().out.splitlines()[-1] == f"12 pictures: 0 errors, 0 warnings, {len(report.findings)} info"
+    first = {path.name: path.read_bytes() for path in Path("outputs").glob("doctor*")}
+    assert set(first) == {"doctor.json", "doctor-metrics.json", "doctor-passed.txt"}
+    main()
+    assert first == {path.name: path.read_bytes() for path in Path("outputs").glob("doctor*")}
+
+
+@pytest.mark.parametrize(
+    ("fail_on", "ignore", "stops"),
+    [("none", [], False), ("error", [], False), ("warning", [], True), ("warning", ["number"], False)],
+)
+def test_fail_on_stops_the_pipeline_with_the_findings_named(
+    project: Path, fail_on: str, ignore: list[str], stops: bool
+) -> None:
+    change("word", vectors=40)
+    change("doctor", fail_on=fail_on, ignore=ignore)
+    prepare()
+    Path("outputs/doctor-passed.txt").write_text("of an earlier run")
+    if stops:
+        with pytest.raises(
+            Stopped, match=r"^doctor.fail_on is warning, and there is 1 as bad as that:\n  number: "
+        ) as error:
+            main()
+        assert "doctor.ignore: [number]" in str(error.value)
+    else:
+        main()
+    assert Path("outputs/doctor-passed.txt").exists() != stops
+
+
+def test_an_error_stops_the_pipeline_by_default(project: Path) -> None:
+    change("word", name="forest")
+    prepare()
+    with pytest.raises(Stopped, match="'forest' is a word that the base model knows already"):
+        main()
+
+
+def test_what_passed_is_told_by_the_same_bytes(project: Path) -> None:
+    """So that another caption or threshold does not train again."""
+    prepare()
+    main()
+    before = {name: Path(f"outputs/{name}").read_bytes() for name in ("doctor.json", "doctor-passed.txt")}
+    change("word", vectors=40)
+    main()
+    assert Path("outputs/doctor.json").read_bytes() != before["doctor.json"]
+    assert Path("outputs/doctor-passed.txt").read_bytes() == before["doctor-passed.txt"]
+
+
+def test_the_command_line_needs_nothing_but_pictures(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert pseudoword(["doctor"]) == 0
+    printed = capsys.readouterr().out
+    assert "12 pictures: 0 errors, 0 warnings" in printed and "left out  words: there are no captions yet" in printed
+    assert not Path("outputs").exists()
+
+
+def test_the_command_line_looks_at_another_folder(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree("data/sample", "other")
+    shutil.copy("other/thing-01.png", "other/\x1b[31m.png")
+    change("doctor", fail_on="warning")
+    assert pseudoword(["doctor", "--data", "other"]) == 1
+    printed = capsys.readouterr()
+    assert "\\x1b[31m.png and thing-01.png are one photograph" in printed.out and "\x1b" not in printed.out
+    assert printed.err.startswith("1 of these would stop the pipeline")
+
+
+def test_an_unknown_check_to_ignore_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change("doctor", ignore=["backgruond"])
+    assert pseudoword(["doctor"]) == 1
+    assert "doctor.ignore" in capsys.readouterr().err
