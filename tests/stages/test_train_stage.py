@@ -25,7 +25,7 @@ from pseudoword.latents import Encoded, write_latents
 from stages.train import __main__ as stage
 from stages.train.__main__ import main
 from stages.train.state import State, load_state, save_state
-from tests.tiny import tiny_stable_diffusion
+from tests.tiny import tiny_inpainting, tiny_sdxl, tiny_stable_diffusion
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,6 +79,47 @@ def test_the_stage_writes_each_run_with_checkpoints_losses_and_settings(project:
         report = json.loads((folder / "settings.json").read_text())
         assert report["settings"]["word"]["vectors"] == vectors
         assert "train.batch" in report["auto"]
+
+
+def test_both_text_encoders_of_sdxl_learn_and_are_written(project: Path):
+    tiny_sdxl().save_pretrained("base")
+    write_params({"train": {"steps": 6, "norm": "rescale", "preview": {"every": 6, "inference_steps": 1}}})
+    main()
+    folder = Path("outputs/words/base")
+    start, end = (read_embedding(folder / f"steps/snorf-{step}.safetensors") for step in (0, 6))
+    assert start.vectors_g is not None and end.vectors_g is not None
+    assert start.vectors.shape[1] != start.vectors_g.shape[1]
+    for before, after in ((start.vectors, end.vectors), (start.vectors_g, end.vectors_g)):
+        assert not torch.equal(before, after)
+        torch.testing.assert_close(before.norm(dim=-1), after.norm(dim=-1))
+    assert json.loads((folder / "settings.json").read_text())["model"]["family"] == "sdxl"
+    shown = read_embedding(folder / "previews/snorf-6.png")
+    assert shown.vectors_g is not None
+    torch.testing.assert_close(shown.vectors_g, end.vectors_g)
+
+
+@pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
+def test_an_inpainting_model_learns(project: Path, prediction_type: str):
+    tiny_inpainting(prediction_type).save_pretrained("base")
+    write_params({"train": {"steps": 4}})
+    main()
+    assert json.loads(Path("outputs/words/base/settings.json").read_text())["model"]["family"].endswith("inpainting")
+    start, end = (load_embedding(Path(f"outputs/words/base/steps/snorf-{step}.safetensors")).vectors for step in (0, 4))
+    assert not torch.equal(start, end)
+
+
+def test_pictures_of_several_shapes_learn_together(project: Path):
+    ids = [f"{number:012x}" for number in range(5)]
+    shapes = [(4, 4, 4), (4, 4, 8), (4, 8, 4), (4, 4, 4), (4, 4, 8)]
+    generator = torch.Generator().manual_seed(0)
+    pictures = [
+        Encoded(name, "", torch.randn(shape, generator=generator), torch.full(shape, 0.1))
+        for name, shape in zip(ids, shapes, strict=True)
+    ]
+    write_latents(pictures, {})
+    write_params({"train": {"steps": 10, "batch": 2}, "sweep": {"train.seed": [0, 1]}})
+    main()
+    assert np.isfinite(pd.read_csv("outputs/words/run01/loss.csv")["loss"]).all()
 
 
 def test_a_schedule_that_ends_early_ends_the_run_and_keeps_its_last_update(project: Path):
