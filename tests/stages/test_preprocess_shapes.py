@@ -51,6 +51,7 @@ def test_the_long_side_of_1920x800_is_1228_px_once_the_short_one_has_512() -> No
     assert long_side((1920, 800), (512, 512)) == long_side((800, 1920), (512, 512)) == 1228
 
 
+@settings(deadline=None)
 @given(SOURCES, TARGETS, st.floats(0, 1), st.floats(0, 0.9))
 def test_tiles_reach_from_end_to_end_and_overlap_enough(
     source: tuple[int, int], target: tuple[int, int], threshold: float, overlap: float
@@ -86,6 +87,7 @@ def test_autosize_chooses_as_in_the_worked_examples(
     assert autosized(source, autosize(prefer=prefer)) == shape
 
 
+@settings(deadline=None)
 @given(SOURCES, st.sampled_from(["area", "fit"]), st.floats(0, 1))
 def test_autosize_keeps_to_its_bounds(source: tuple[int, int], prefer: str, error: float) -> None:
     shape = autosized(source, autosize(prefer=prefer, max_error=error))
@@ -96,6 +98,7 @@ def test_autosize_keeps_to_its_bounds(source: tuple[int, int], prefer: str, erro
         assert 4096 <= shape[0] * shape[1] <= 409600
 
 
+@settings(deadline=None)
 @given(SOURCES, TARGETS, SHARES)
 def test_a_crop_lies_in_the_picture_and_is_the_largest_of_its_aspect_ratio(
     source: tuple[int, int], target: tuple[int, int], centre: tuple[float, float]
@@ -107,6 +110,7 @@ def test_a_crop_lies_in_the_picture_and_is_the_largest_of_its_aspect_ratio(
     assert across == pytest.approx(source[0]) or down == pytest.approx(source[1])
 
 
+@settings(deadline=None)
 @given(SOURCES, TARGETS, SHARES)
 def test_a_crop_lies_as_near_to_what_was_asked_for_as_it_can(
     source: tuple[int, int], target: tuple[int, int], centre: tuple[float, float]
@@ -133,6 +137,7 @@ def test_buckets_of_sdxl_are_those_that_it_was_trained_on() -> None:
     assert len(shapes) < 50
 
 
+@settings(deadline=None)
 @given(st.integers(4, 256).map(lambda eighths: 8 * eighths), st.sampled_from([8, 16, 32, 64]))
 def test_buckets_have_about_the_area_and_sides_that_the_unet_takes(side: int, multiple: int) -> None:
     shapes = buckets(side, multiple)
@@ -145,6 +150,7 @@ def test_buckets_have_about_the_area_and_sides_that_the_unet_takes(side: int, mu
     assert {(height, width) for width, height in shapes} == set(shapes)
 
 
+@settings(deadline=None)
 @given(SOURCES)
 def test_the_bucket_is_the_one_of_nearest_aspect_ratio(source: tuple[int, int]) -> None:
     shapes = buckets(512, 64)
@@ -153,6 +159,7 @@ def test_the_bucket_is_the_one_of_nearest_aspect_ratio(source: tuple[int, int]) 
     assert off[shapes.index(chosen)] == pytest.approx(min(off), abs=1e-8)
 
 
+@settings(deadline=None)
 @given(SOURCES, st.sampled_from([8, 16, 64]))
 def test_keeping_cuts_less_than_one_multiple(source: tuple[int, int], multiple: int) -> None:
     kept = cut_down(source, multiple)
