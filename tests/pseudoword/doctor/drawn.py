@@ -1,5 +1,6 @@
 """Pictures that a check must speak up about, and some that it must not."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -93,8 +94,8 @@ def diagnose(check: str, machine: Machine = PLENTY, most: float = 0.6, **intent:
     return report.findings
 
 
-def everything(**intent: object) -> Report:
-    return examine(replace(INTENT, **intent), PLENTY, 0.6, [])  # type: ignore[arg-type]
+def everything(ignore: Sequence[str] = (), **intent: object) -> Report:
+    return examine(replace(INTENT, **intent), PLENTY, 0.6, ignore)  # type: ignore[arg-type]
 
 
 def named(finding: Finding) -> list[str]:

@@ -220,8 +220,10 @@ def test_equal_data_give_equal_reports() -> None:
 
 def test_a_check_that_is_ignored_is_said_to_be() -> None:
     save(same_room(6, 2))
-    assert diagnose("background") and "background" in everything().model_dump_json()
-    assert not [one for one in diagnose("look") if one.check == "background"]
+    assert "background" in {one.check for one in everything().findings}
+    report = everything(ignore=["background"])
+    assert "background" not in {one.check for one in report.findings}
+    assert report.left_out["background"] == "doctor.ignore names it"
 
 
 def test_the_worst_comes_first_and_is_counted() -> None:
