@@ -19,7 +19,8 @@ from toyworld.world import SCENES, draw, new_thing
 SCENERY = ["snow", "sea", "night", "forest", "city", "desert", "meadow", "room"]
 PLENTY = Machine(gpu=None, disk=10**12)
 INTENT = Intent(
-    folder=Path("data"), model=str(TOYWORLD), revision=None, config=None, resolution=256, name="snorf", init_text="flower",
+    folder=Path("data"), model=str(TOYWORLD), revision=None, config=None, resolution=256, name="snorf",
+    init_text="flower",
     vectors="auto", steps="auto", batch="auto", accumulation="auto", save_every="auto", runs=1,
 )  # fmt: skip
 
