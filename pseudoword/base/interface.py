@@ -17,6 +17,15 @@ from transformers import CLIPTokenizer, PreTrainedModel
 
 from pseudoword.base.sampling import sample, to_pictures
 from pseudoword.base.splice import SplicedEmbedding
+from pseudoword.errors import UserError
+
+
+class NotCompiled(UserError):
+    def __init__(self) -> None:
+        super().__init__(
+            f"the base model is not compiled on a CPU: torch {torch.__version__} then gives the right loss and a wrong "
+            "gradient (docs/families.md). Turn it off, or use a GPU."
+        )
 
 
 @dataclass(frozen=True)
@@ -122,7 +131,9 @@ class Base(ABC):
             self.unet.disable_gradient_checkpointing()
 
     def compile(self) -> None:
-        """Have the UNet compiled at its next use, once for each shape."""
+        """Have the UNet compiled at its next use, once for each shape. Raises NotCompiled on a CPU."""
+        if self.device.type == "cpu":
+            raise NotCompiled
         self.unet.compile(dynamic=False)
 
     @torch.no_grad()

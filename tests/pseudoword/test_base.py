@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 
 from pseudoword.base.families import UnknownFamily
-from pseudoword.base.interface import Conditioning
+from pseudoword.base.interface import Conditioning, NotCompiled
 from pseudoword.base.loading import load_base, load_vae
 from pseudoword.base.location import ModelNotFound, NoNativeResolution, NoVae, digest, locate, native_resolution
 from pseudoword.base.placement import NoSuchDevice, resolve_device
@@ -211,17 +210,22 @@ def test_the_attention_of_the_settings_is_that_of_the_unet(tmp_path: Path):
         assert all(expected in type(own).__name__ for own in base.unet.attn_processors.values())
 
 
-@pytest.mark.slow
+def test_the_model_is_not_compiled_on_a_cpu_where_its_gradient_would_be_wrong():
+    with pytest.raises(NotCompiled, match="not compiled on a CPU"):
+        StableDiffusion(tiny_stable_diffusion()).compile()
+
+
+@pytest.mark.gpu
 @pytest.mark.filterwarnings("ignore")  # dynamo looks at gradients of what is no leaf, and uses old names of torch
-@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
 def test_a_compiled_unet_gives_the_same_loss_and_gradient(tmp_path: Path):
-    base = load_base(saved(tiny_stable_diffusion(), tmp_path), None, "cpu", torch.float32)
-    clean, noise = torch.randn(2, 2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
-    ids = Vocabulary(base.tokenizers, [len(base.tables[0])], "snorf", 2).encode_all(["a snorf", "snorf"])
+    base = load_base(saved(tiny_stable_diffusion(), tmp_path), None, "cuda:0", torch.float32)
+    clean, noise = torch.randn(2, 2, 4, 4, 4, generator=torch.Generator().manual_seed(0)).cuda()
+    ids = Vocabulary(base.tokenizers, [len(base.tables[0])], "snorf", 2).encode_all(["a snorf", "snorf"]).cuda()
 
     def run() -> tuple[torch.Tensor, torch.Tensor]:
-        word = torch.randn(2, 16, generator=torch.Generator().manual_seed(1)).requires_grad_()
-        loss = base.loss(clean, noise, torch.tensor([1, 900]), base.encode(ids, word))
+        word = torch.randn(2, 16, generator=torch.Generator().manual_seed(1)).cuda().requires_grad_()
+        t = torch.tensor([1, 900], device="cuda")
+        loss = base.loss(clean, noise, t, base.encode(ids, word))
         loss.sum().backward()
         assert word.grad is not None
         return loss.detach(), word.grad
