@@ -17,6 +17,7 @@ from pseudoword.settings.base import Base, Data
 from pseudoword.settings.caption import Caption
 from pseudoword.settings.curate import Curate
 from pseudoword.settings.evaluate import Evaluate
+from pseudoword.settings.export import Export
 from pseudoword.settings.fields import Section
 from pseudoword.settings.preprocess import Preprocess
 from pseudoword.settings.train import Train
@@ -48,6 +49,7 @@ class Settings(Section):
         description="Axes as section.key: [values] over word and train; their product trains together.",
     )
     evaluate: Evaluate
+    export: Export
 
 
 def load_settings(path: Path = PARAMS) -> Settings:

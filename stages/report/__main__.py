@@ -4,7 +4,7 @@ reads   outputs/pictures.csv, outputs/pictures/*        the pictures to learn fr
         outputs/captions.csv                            their captions
         outputs/words/<run>/loss.csv, settings.json     how each run went, and with which settings
         outputs/evaluation/*                            scores, choice, drawn pictures
-        outputs/embedding/<word>.safetensors            the result
+        outputs/embedding/<word>.*                      the result
         templates/report/*                              the page
 writes  outputs/report/index.html                       nothing is fetched; equal inputs give equal bytes
 """
@@ -29,6 +29,7 @@ def main() -> None:
         "caption": settings.caption,
         "curate": settings.curate,
         "evaluate": settings.evaluate,
+        "export": settings.export,
     }
     page = render(read_inputs(OUTPUTS), {name: own.model_dump(mode="json") for name, own in others.items()}, TEMPLATES)
     write_text(PAGE, page)
