@@ -24,9 +24,16 @@ OUT = "by its extension: .safetensors, .pt (A1111), .bin (diffusers) or .png"
 
 
 class WrongWidth(UserError):
-    def __init__(self, width: int, base: str, wanted: int) -> None:
+    def __init__(self, own: list[int], base: str, wanted: list[int]) -> None:
+        has, wants = (" and ".join(map(str, widths)) for widths in (own, wanted))
+        super().__init__(f"The word has vectors of {has} numbers, but {base} wants {wants}. Name its own base model.")
+
+
+class NamedByItsFile(UserError):
+    def __init__(self, path: Path, name: str) -> None:
         super().__init__(
-            f"The word has vectors of {width} numbers, but {base} wants {wanted}. Name its own base model."
+            f"{path}: a word for SDXL has the name of its file, so '{name}' would be lost. "
+            f"Write to {path.with_name(name + path.suffix)}."
         )
 
 
@@ -149,8 +156,8 @@ def _show(embedding: "Embedding", base: str | None) -> None:
     print(f"norms    {_norms(embedding.vectors)}")
     if embedding.vectors_g is not None:
         print(f"norms_g  {_norms(embedding.vectors_g)}")
-    if base or _toyworld_fits(width):
-        _show_nearest(embedding.vectors, base or TOYWORLD)
+    if base or (embedding.vectors_g is None and _toyworld_fits(width)):
+        _show_nearest(_parts(embedding), base or TOYWORLD)
     for key, value in sorted(embedding.metadata.items()):
         print(f"  {printable(key)}: {printable(value[:MOST_SHOWN])}")
 
@@ -164,23 +171,31 @@ def _toyworld_fits(width: int) -> bool:
     return there and any(Path(TOYWORLD, "text_encoder").glob("*.safetensors")) and base_widths(TOYWORLD) == (width,)
 
 
-def _show_nearest(vectors: "Tensor", base: str) -> None:
-    from torch.nn.functional import cosine_similarity
+def _parts(embedding: "Embedding") -> "list[Tensor]":
+    return [embedding.vectors] if embedding.vectors_g is None else [embedding.vectors, embedding.vectors_g]
 
+
+def _show_nearest(parts: "list[Tensor]", base: str) -> None:
+    """The nearest words to the vectors of each text encoder, in its own vocabulary."""
     from pseudoword.word import vocabulary_norms
 
-    tokenizer, table = _vocabularies(base)[0]
-    if table.shape[1] != vectors.shape[1]:
-        raise WrongWidth(vectors.shape[1], base, table.shape[1])
-    print(f"nearest  in {printable(base)}, whose words have a norm of {vocabulary_norms([table])[0]:.3f}")
-    for row, vector in enumerate(vectors):
-        nearest = cosine_similarity(table, vector.unsqueeze(0)).topk(NEAREST)
-        words = tokenizer.convert_ids_to_tokens(nearest.indices.tolist())
-        shown = [
-            f"{printable(readable(word))} {cosine:.2f}"
-            for word, cosine in zip(words, nearest.values.tolist(), strict=True)
-        ]
-        print(f"  {row}: {', '.join(shown)}")
+    vocabularies = _vocabularies(base)
+    own, wanted = ([table.shape[1] for table in tables] for tables in (parts, [table for _, table in vocabularies]))
+    if own != wanted:
+        raise WrongWidth(own, base, wanted)
+    for label, part, (tokenizer, table) in zip(("nearest", "nearest_g"), parts, vocabularies, strict=False):
+        print(f"{label:8} in {printable(base)}, whose words have a norm of {vocabulary_norms([table])[0]:.3f}")
+        for row, vector in enumerate(part):
+            print(f"  {row}: {_nearest_words(vector, tokenizer, table)}")
+
+
+def _nearest_words(vector: "Tensor", tokenizer: "CLIPTokenizer", table: "Tensor") -> str:
+    from torch.nn.functional import cosine_similarity
+
+    nearest = cosine_similarity(table, vector.unsqueeze(0)).topk(NEAREST)
+    words = tokenizer.convert_ids_to_tokens(nearest.indices.tolist())
+    pairs = zip(words, nearest.values.tolist(), strict=True)
+    return ", ".join(f"{printable(readable(word))} {cosine:.2f}" for word, cosine in pairs)
 
 
 def readable(token: str) -> str:
@@ -198,8 +213,17 @@ def convert(options: argparse.Namespace) -> None:
     embedding = read_embedding(options.file, options.word)
     if options.name is not None:
         embedding = replace(embedding, name=options.name)
+    if embedding.vectors_g is not None:
+        if options.name is not None:
+            _check_file_name(options.out, options.name)
+        embedding = replace(embedding, name=options.out.stem)
     write_embedding(options.out, embedding, options.picture, options.overwrite)
     print(f"{options.out}: {_summary(embedding)}")
+
+
+def _check_file_name(path: Path, name: str) -> None:
+    if path.stem != name:
+        raise NamedByItsFile(path, name)
 
 
 def list_folder(options: argparse.Namespace) -> None:
@@ -210,36 +234,37 @@ def list_folder(options: argparse.Namespace) -> None:
     widths = base_widths(options.base) if options.base else None
     taken: dict[str, Path] = {}
     for path in sorted(options.folder.rglob("*")):
-        if path.is_file() and path.suffix.lower() in EXTENSIONS:
+        # `cat.preview.png` shows what `cat.pt` draws.
+        if path.is_file() and path.suffix.lower() in EXTENSIONS and not path.stem.lower().endswith(".preview"):
             _list_file(path, widths, taken)
 
 
 def _list_file(path: Path, widths: tuple[int, ...] | None, taken: dict[str, Path]) -> None:
     """Print a line for each word of the file; `taken` gains the names of those that are loaded."""
+    from pseudoword.formats.embedding import BadEmbedding
     from pseudoword.formats.reading import read_embeddings
 
     try:
         embeddings = read_embeddings(path)
-    except UserError as error:
-        print(f"skipped  {printable(str(error))}")
+    except BadEmbedding as error:
+        print(f"skipped  {printable(f'{path}: {error.found}')}")
         return
     for embedding in embeddings:
         reason = _reason_to_skip(embedding, widths, taken)
         print(f"{'skipped' if reason else 'loaded '}  {printable(str(path))}: {reason or _summary(embedding)}")
         if not reason:
-            taken[embedding.name] = path
+            taken[embedding.name.lower()] = path
 
 
 def _reason_to_skip(embedding: "Embedding", widths: tuple[int, ...] | None, taken: dict[str, Path]) -> str:
-    both = (embedding.vectors, *([] if embedding.vectors_g is None else [embedding.vectors_g]))
-    own = tuple(vectors.shape[1] for vectors in both)
+    own = tuple(part.shape[1] for part in _parts(embedding))
     if widths is not None and len(own) != len(widths):
         return f"it is {'not ' if len(own) == 1 else ''}for SDXL"
     if widths is not None and own != widths:
         numbers, wanted = (" and ".join(map(str, each)) for each in (own, widths))
         return f"its vectors have {numbers} numbers, the base model wants {wanted}"
-    if embedding.name in taken:
-        return printable(f"its name '{embedding.name}' is that of {taken[embedding.name]}")
+    if (clash := taken.get(embedding.name.lower())) is not None:  # A1111 does not look at the case
+        return printable(f"its name '{embedding.name}' is that of {clash}")
     return ""
 
 
@@ -251,6 +276,8 @@ def create(options: argparse.Namespace) -> None:
     check_target(options.out, options.overwrite)
     vocabularies = _vocabularies(options.base)
     check_name(options.name, vocabularies[0][0], overwrite=True)
+    if len(vocabularies) > 1:
+        _check_file_name(options.out, options.name)
     start = [
         initial_vectors(options.init_text, options.vectors, [table], [tokenizer]) for tokenizer, table in vocabularies
     ]

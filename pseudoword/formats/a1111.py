@@ -4,12 +4,13 @@
     string_to_param     {"*": (K, D) float32}; very old files hold a ParameterDict
     name, step          what it was trained as, updates done
     sd_checkpoint       first 10 hex digits of the base model's SHA-256, or None
-    sd_checkpoint_name  or None
+    sd_checkpoint_name  its path without the extension, `_` for each slash, or None
 
 A seventh key, `metadata`, carries what else we know; other readers pass over it. For SDXL the dict is `clip_l` and
 `clip_g` alone, because A1111 takes every entry of such a dict for a tensor.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from pseudoword.formats.pickled import ParameterDict, load_pickled, save_pickled
 ASTERISK = 265  # the id of "*" in CLIP's vocabulary
 TRAINING = ("step", "sd_checkpoint", "sd_checkpoint_name")
 MOST_DIGITS = 18
+SHORT_HASH = 10  # hex digits
+MODEL_FILE = re.compile(r"\.(safetensors|ckpt|pt)$")
 
 
 def load_pt(path: Path) -> Embedding:
@@ -81,13 +84,14 @@ def to_content(embedding: Embedding) -> dict[str, object]:
     check_key(embedding.name)
     known = embedding.metadata
     base = known.get("sd_checkpoint_name") or known.get("pseudoword.base_model")
+    sha = known.get("pseudoword.base_sha256")
     content: dict[str, object] = {
         "string_to_token": {"*": ASTERISK},
         "string_to_param": {"*": embedding.vectors.detach().float().cpu().clone()},
         "name": embedding.name,
         "step": _count(known.get("step") or known.get("pseudoword.step", "")),
-        "sd_checkpoint": known.get("sd_checkpoint"),
-        "sd_checkpoint_name": base and base.replace("/", "_").replace("\\", "_"),
+        "sd_checkpoint": known.get("sd_checkpoint") or (sha and sha[:SHORT_HASH]),
+        "sd_checkpoint_name": base and MODEL_FILE.sub("", base).replace("/", "_").replace("\\", "_"),
     }
     more = {key: value for key, value in known.items() if key not in TRAINING}
     return content | ({"metadata": more} if more else {})

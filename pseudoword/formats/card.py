@@ -7,28 +7,65 @@ from pseudoword.formats.embedding import Embedding
 
 SIDE, GROUND = 512, (96, 120, 140)  # px, RGB
 PADDING, OPACITY = 10, 230  # px, of 255
-LARGEST = 72  # pt
-PRINTABLE = 60  # characters of a name that are shown
+LARGEST, READABLE = 72, 20  # pt
+LONGEST_NAME, LONGEST_MODEL = 60, 24  # characters that are shown
 
 
 def draw_card(embedding: Embedding, picture: Image.Image | None = None) -> Image.Image:
     """RGB: `picture`, or a plain square without one, with `<name>` at its head; at its foot what the base model is
-    called, the start of its hash, and how many vectors and steps."""
-    ground = picture.convert("RGB") if picture else Image.new("RGB", (SIDE, SIDE), GROUND)
+    called, the start of its hash, and how many vectors and steps. A small picture is enlarged by a whole factor to
+    about 512 px, so that there is room for the text."""
+    ground = _enlarged(picture.convert("RGB")) if picture else Image.new("RGB", (SIDE, SIDE), GROUND)
     card = Image.composite(Image.new("RGB", ground.size), ground, _shade(*ground.size))
-    told = embedding.metadata
-    title = "".join(letter if letter.isprintable() else "?" for letter in embedding.name.strip("<>")[:PRINTABLE])
-    steps = told.get("step") or told.get("pseudoword.step")
-    model, sha = told.get("pseudoword.base_model", ""), told.get("pseudoword.base_sha256", "")
-    _write(card, f"<{title}>", (PADDING, PADDING), "la", card.width * 3 // 4)
-    foot = card.height - PADDING
-    third = card.width // 3
-    _write(card, model.rstrip("/").rpartition("/")[2][:PRINTABLE], (PADDING, foot), "ld", third)
-    _write(card, f"[{sha[:10]}]" if sha else "", (card.width // 2, foot), "md", third)
-    _write(
-        card, f"{len(embedding.vectors)}v" + (f" {steps}s" if steps else ""), (card.width - PADDING, foot), "rd", third
-    )
+    drawing = ImageDraw.Draw(card, "RGBA")
+    title = f"<{_shown(embedding.name.strip('<>'), LONGEST_NAME)}>"
+    size = max(_fitting(title, card.width * 3 // 4 - 4 * PADDING), min(READABLE, _fitting(title, _room(card.width))))
+    _write(drawing, title, (PADDING, PADDING), "la", size)
+    _write_foot(drawing, card, _facts(embedding), size)
     return card
+
+
+def _enlarged(picture: Image.Image) -> Image.Image:
+    factor = max(1, SIDE // max(picture.size))
+    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.BICUBIC)
+
+
+def _facts(embedding: Embedding) -> tuple[str, str, str]:
+    """What stands at the left, in the middle and at the right of the foot."""
+    told = embedding.metadata
+    steps = told.get("step") or told.get("pseudoword.step")
+    model = told.get("pseudoword.base_model") or told.get("sd_checkpoint_name", "")
+    sha = told.get("pseudoword.base_sha256") or told.get("sd_checkpoint", "")
+    counts = f"{len(embedding.vectors)}v" + (f" {_shown(steps, LONGEST_MODEL)}s" if steps else "")
+    name = model.rstrip("/").rpartition("/")[2]
+    return _shown(name, LONGEST_MODEL), f"[{_shown(sha[:10], LONGEST_MODEL)}]" if sha else "", counts
+
+
+def _write_foot(drawing: ImageDraw.ImageDraw, card: Image.Image, facts: tuple[str, str, str], largest: float) -> None:
+    """All three in one size, each in its third."""
+    size = min(
+        largest, max(1, card.width / 16), *(_fitting(text, card.width // 3 - 2 * PADDING) for text in facts if text)
+    )
+    places = ((PADDING, "ls"), (card.width // 2, "ms"), (card.width - PADDING, "rs"))
+    for text, (x, anchor) in zip(facts, places, strict=True):
+        _write(drawing, text, (x, card.height - PADDING), anchor, size)
+
+
+def _shown(text: str, most: int) -> str:
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return text if len(text) <= most else f"{text[: most // 2]}...{text[len(text) - most // 2 + 3 :]}"
+
+
+def _room(width: int) -> int:
+    return width - 2 * PADDING
+
+
+def _fitting(text: str, width: int) -> float:
+    """pt at which `text` is at most `width` px wide, from 1 to LARGEST."""
+    size = max(1, min(LARGEST, width * LARGEST / ImageFont.load_default(LARGEST).getlength(text)))
+    while size > 1 and ImageFont.load_default(size).getlength(text) > width:  # small letters are set wider
+        size = max(1, size - 0.5)
+    return size
 
 
 def _shade(width: int, height: int) -> Image.Image:
@@ -38,11 +75,5 @@ def _shade(width: int, height: int) -> Image.Image:
     return Image.fromarray(np.repeat((255 * share).astype(np.uint8)[:, None], width, 1))
 
 
-def _write(card: Image.Image, text: str, at: tuple[int, int], anchor: str, width: int) -> None:
-    """White text, as large as fits into `width` px."""
-    if not text:
-        return
-    drawing = ImageDraw.Draw(card, "RGBA")
-    probe = drawing.textlength(text, font=ImageFont.load_default(LARGEST)) / LARGEST
-    font = ImageFont.load_default(max(1, min(LARGEST, (width - 4 * PADDING) / probe)))
-    drawing.text(at, text, fill=(255, 255, 255, OPACITY), font=font, anchor=anchor)
+def _write(drawing: ImageDraw.ImageDraw, text: str, at: tuple[int, int], anchor: str, size: float) -> None:
+    drawing.text(at, text, fill=(255, 255, 255, OPACITY), font=ImageFont.load_default(size), anchor=anchor)

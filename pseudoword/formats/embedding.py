@@ -23,6 +23,7 @@ MOST_NUMBERS = 2**24
 
 class BadEmbedding(UserError):
     def __init__(self, path: Path, found: str) -> None:
+        self.found = found
         super().__init__(
             f"{path} is not an embedding file: {found}. Wanted: a file with one floating-point tensor (vectors, width) "
             "of finite numbers, such as diffusers, A1111 and this project write."

@@ -18,6 +18,7 @@ from pseudoword.settings.caption import Caption
 from pseudoword.settings.curate import Curate
 from pseudoword.settings.doctor import Doctor
 from pseudoword.settings.evaluate import Evaluate
+from pseudoword.settings.export import Export
 from pseudoword.settings.fields import Section
 from pseudoword.settings.latents import Latents
 from pseudoword.settings.preprocess import Preprocess
@@ -52,6 +53,7 @@ class Settings(Section):
         description="Axes as section.key: [values] over word and train; their product trains together.",
     )
     evaluate: Evaluate
+    export: Export
 
 
 def load_settings(path: Path = PARAMS) -> Settings:

@@ -186,8 +186,9 @@ def draw_and_judge(
             base, vocabulary, checkpoint.vectors, prompts, own.seeds, shape,
             own.inference_steps, own.guidance,
         )  # fmt: skip
-        rows.append(save_pictures(checkpoint, pictures, templates, own.seeds))
         candidates.append(judge_pictures(judge, checkpoint, pictures, references, texts, own.seeds))
+        table = save_pictures(checkpoint, pictures, templates, own.seeds)
+        rows.append(table.assign(image_similarity=candidates[-1].image))
     return candidates, pd.concat(rows)
 
 

@@ -1,19 +1,25 @@
-"""export: the chosen word as a file that other tools read.
+"""export: the chosen word as files that other tools read.
 
 reads   outputs/evaluation/choice.json         which checkpoint was chosen
+        outputs/evaluation/sheets/*            its best picture, for the PNG
         outputs/words/<run>/steps/*            the checkpoint
         outputs/words/<run>/settings.json      what it was trained with
-writes  outputs/embedding/<word>.safetensors   the word, with ModelSpec fields and its provenance
+writes  outputs/embedding/<word>.<format>      the word in each of export.formats; equal inputs give equal bytes
 """
 
+import shutil
 from pathlib import Path
 
 from pseudoword.errors import UserError
-from pseudoword.formats.embedding import Embedding, load_embedding, save_embedding
+from pseudoword.formats.embedding import Embedding
 from pseudoword.formats.modelspec import modelspec
+from pseudoword.formats.reading import read_embedding
+from pseudoword.formats.writing import write_embedding
 from pseudoword.records import Choice, RunRecord, read_record
 from pseudoword.settings import load_settings
 from stages._runtime import run_stage
+from stages.export.portrait import best_picture
+from stages.export.usage import how_to_use
 
 CHOICE, WORDS, EMBEDDING = Path("outputs/evaluation/choice.json"), Path("outputs/words"), Path("outputs/embedding")
 
@@ -30,24 +36,30 @@ class StrayCheckpoint(UserError):
 
 def main() -> None:
     settings = load_settings()
-    word = settings.word.name
+    word, formats = settings.word.name, settings.export.formats
     choice = read_record(CHOICE, Choice)
     if choice.word != word:
         raise OtherWord(CHOICE, choice.word, word)
     checkpoint = _checkpoint(choice.file, word)
     run = read_record(WORDS / choice.run / "settings.json", RunRecord)
-    path = EMBEDDING / f"{word}.safetensors"
-    save_embedding(path, word, checkpoint.vectors, describe(checkpoint, choice, run))
-    print(how_to_use(path, word, *checkpoint.vectors.shape))
+    picture = best_picture(choice) if "png" in formats else None
+    embedding = Embedding(word, checkpoint.vectors, describe(checkpoint, choice, run), checkpoint.vectors_g)
+    shutil.rmtree(EMBEDDING, ignore_errors=True)  # as dvc does before a stage: no format of an earlier setting stays
+    files = [EMBEDDING / f"{word}.{kind}" for kind in formats]
+    for path in files:
+        write_embedding(path, embedding, picture if path.suffix == ".png" else None)
+    print(how_to_use(files, word, embedding))
 
 
 def _checkpoint(path: Path, word: str) -> Embedding:
     """The chosen checkpoint, after a check that it lies among ours and is of this word."""
     if not path.resolve().is_relative_to(WORDS.resolve()):
         raise StrayCheckpoint(path)
-    checkpoint = load_embedding(path)
-    if checkpoint.name != word:
-        raise OtherWord(path, checkpoint.name, word)
+    checkpoint = read_embedding(path)
+    # A word for SDXL is named by its file alone, here <word>-<update>.
+    name = checkpoint.name if checkpoint.vectors_g is None else path.stem.rpartition("-")[0]
+    if name != word:
+        raise OtherWord(path, name, word)
     return checkpoint
 
 
@@ -61,8 +73,10 @@ def describe(checkpoint: Embedding, choice: Choice, run: RunRecord) -> dict[str,
         "step": choice.step,
         "vectors": num_vectors,
         "width": width,
+        "width_g": "" if checkpoint.vectors_g is None else checkpoint.vectors_g.shape[1],
         "pictures": run.pictures,
         "init_text": run.settings.get("word", {}).get("init_text", ""),
+        "init_file": run.settings.get("word", {}).get("init_file", ""),
         "seed": run.settings.get("train", {}).get("seed", ""),
         "base_model": run.model.name,
         "base_sha256": run.model.sha256,
@@ -72,20 +86,6 @@ def describe(checkpoint: Embedding, choice: Choice, run: RunRecord) -> dict[str,
     }
     stated = {f"pseudoword.{key}": str(value) for key, value in provenance.items() if value not in ("", None)}
     return modelspec(choice.word, run.model.family, run.model.resolution, summary) | stated
-
-
-def how_to_use(path: Path, word: str, num_vectors: int, width: int) -> str:
-    lines = [
-        f"{path}: {num_vectors} {'vector' if num_vectors == 1 else 'vectors'} of {width} numbers",
-        f'diffusers:  pipe.load_textual_inversion("{path}"), then write {word} in the prompt',
-        f"A1111:      copy the file to embeddings/, then write {word} in the prompt; the file's name is the trigger",
-    ]
-    if num_vectors > 1:
-        lines.append(
-            f"One {word} stands for all {num_vectors} vectors and takes {num_vectors} of a prompt's 75 tokens. "
-            f"diffusers names them {word}, {word}_1, ... and expands {word} by itself; do not write the others."
-        )
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

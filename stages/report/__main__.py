@@ -5,7 +5,7 @@ reads   outputs/pictures.csv, outputs/pictures/*        the pictures to learn fr
         outputs/doctor.json                             what the doctor had to say of them
         outputs/words/<run>/loss.csv, settings.json     how each run went, and with which settings
         outputs/evaluation/*                            scores, choice, drawn pictures
-        outputs/embedding/<word>.safetensors            the result
+        outputs/embedding/<word>.*                      the result
         templates/report/*                              the page
 writes  outputs/report/index.html                       nothing is fetched; equal inputs give equal bytes
 """
@@ -31,6 +31,7 @@ def main() -> None:
         "curate": settings.curate,
         "doctor": settings.doctor,
         "evaluate": settings.evaluate,
+        "export": settings.export,
     }
     page = render(read_inputs(OUTPUTS), {name: own.model_dump(mode="json") for name, own in others.items()}, TEMPLATES)
     write_text(PAGE, page)

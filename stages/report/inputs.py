@@ -8,7 +8,9 @@ import pandas as pd
 
 from pseudoword.doctor.finding import Report
 from pseudoword.errors import UserError
-from pseudoword.formats.embedding import Embedding, load_embedding
+from pseudoword.formats.embedding import Embedding
+from pseudoword.formats.reading import read_embedding
+from pseudoword.formats.writing import EXTENSIONS
 from pseudoword.records import Choice, Record, RunRecord, read_record
 
 
@@ -50,7 +52,7 @@ class Inputs:
     captions: pd.DataFrame
     picture_files: dict[str, Path]
     drawn: pd.DataFrame
-    embedding_file: Path
+    embedding_files: list[Path]  # the same word in several formats, the best one first
     embedding: Embedding
 
 
@@ -58,7 +60,8 @@ def read_inputs(outputs: Path) -> Inputs:
     """Read all files below `outputs`. Raises a UserError that names the file which is missing or does not fit."""
     evaluation = outputs / "evaluation"
     choice = read_record(evaluation / "choice.json", Choice)
-    embedding_file = outputs / "embedding" / f"{choice.word}.safetensors"
+    written = [outputs / "embedding" / f"{choice.word}{suffix}" for suffix in EXTENSIONS]
+    embedding_files = [path for path in written if path.exists()] or written[:1]
     inputs = Inputs(
         choice=choice,
         metrics=read_record(evaluation / "metrics.json", Metrics),
@@ -69,8 +72,8 @@ def read_inputs(outputs: Path) -> Inputs:
         captions=_read_table(outputs / "captions.csv", text=("id", "caption", "origin", "draft")),
         picture_files={path.stem: path for path in sorted((outputs / "pictures").glob("*.png"))},
         drawn=_read_drawn(evaluation / "sheets", choice.word),
-        embedding_file=embedding_file,
-        embedding=load_embedding(embedding_file),
+        embedding_files=embedding_files,
+        embedding=read_embedding(embedding_files[0]),
     )
     _check_choice(inputs, evaluation / "choice.json")
     _check_pictures(inputs, outputs)
@@ -127,7 +130,7 @@ def _check_choice(inputs: Inputs, path: Path) -> None:
     if scores[(scores.run == choice.run) & (scores.step == choice.step)].empty:
         raise BadInput(path, f"step {choice.step} of run {choice.run} is not in scores.csv")
     if inputs.embedding.name != choice.word:
-        raise BadInput(inputs.embedding_file, f"it holds the word '{inputs.embedding.name}', not '{choice.word}'")
+        raise BadInput(inputs.embedding_files[0], f"it holds the word '{inputs.embedding.name}', not '{choice.word}'")
 
 
 def _check_pictures(inputs: Inputs, outputs: Path) -> None:

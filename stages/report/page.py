@@ -188,20 +188,28 @@ def _best(inputs: Inputs, run: str) -> Row | None:
 
 
 def file_facts(inputs: Inputs) -> dict[str, Any]:
-    """The embedding file: its name, size in bytes, digest, shape, norms, and itself to download from the page."""
-    content = inputs.embedding_file.read_bytes()
-    num_vectors, width = inputs.embedding.vectors.shape
+    """The embedding files, each to download from the page, and the word's shape and norms in each text encoder."""
+    word = inputs.embedding
+    parts = [word.vectors] if word.vectors_g is None else [word.vectors, word.vectors_g]
     drawn = _drawn(inputs, inputs.choice.run)
     return {
-        "name": inputs.embedding_file.name,
-        "path": inputs.embedding_file.as_posix(),
+        "name": inputs.embedding_files[0].name,
+        "formats": [_format_facts(path) for path in inputs.embedding_files],
+        "num_vectors": len(word.vectors),
+        "widths": [part.shape[1] for part in parts],
+        "norms": [part.norm(dim=1).tolist() for part in parts],
+        "prompt": f"a {inputs.choice.word}" if drawn.empty else drawn.prompt.iloc[0],
+    }
+
+
+def _format_facts(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    return {
+        "name": path.name,
+        "path": path.as_posix(),
         "bytes": len(content),
         "sha256": hashlib.sha256(content).hexdigest(),
         "source": data_uri("application/octet-stream", content),
-        "num_vectors": num_vectors,
-        "width": width,
-        "norms": inputs.embedding.vectors.norm(dim=1).tolist(),
-        "prompt": f"a {inputs.choice.word}" if drawn.empty else drawn.prompt.iloc[0],
     }
 
 

@@ -77,7 +77,8 @@ def test_both_encoders_of_sdxl_go_through_every_format(tmp_path: Path, suffix: s
 
 
 def test_the_pt_has_the_six_keys(tmp_path: Path) -> None:
-    path, embedding = tmp_path / "w.pt", word("snorf", **{"pseudoword.step": "70", "pseudoword.base_model": "a/b\\c"})
+    base = {"pseudoword.base_model": "a/b\\c.safetensors", "pseudoword.base_sha256": "0123456789abcdef"}
+    path, embedding = tmp_path / "w.pt", word("snorf", **{"pseudoword.step": "70"}, **base)
     write_embedding(path, embedding)
     content = torch.load(path, weights_only=True)
     assert content.pop("metadata") == embedding.metadata
@@ -86,7 +87,7 @@ def test_the_pt_has_the_six_keys(tmp_path: Path) -> None:
         "string_to_token": {"*": 265},
         "name": "snorf",
         "step": 70,
-        "sd_checkpoint": None,
+        "sd_checkpoint": "0123456789",
         "sd_checkpoint_name": "a_b_c",
     }
 

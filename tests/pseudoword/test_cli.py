@@ -48,6 +48,12 @@ def refusal(output: Output, *arguments: object) -> str:
     return captured.err
 
 
+def refusal_after(output: Output, *arguments: object) -> str:
+    """As `refusal`, for a command that has said something by then."""
+    assert main([str(argument) for argument in arguments]) == 1
+    return output.readouterr().err
+
+
 def test_create_spreads_the_words_of_the_text(tmp_path: Path, home: Path, capsys: Output) -> None:
     path = tmp_path / "snorf-x1.safetensors"
     arguments = ("create", "snorf-x1", path, "--vectors", 3, "--init-text", "red blue", "--base", "models/toyworld")
@@ -118,7 +124,7 @@ def test_convert_renames_picks_and_takes_a_picture(tmp_path: Path, capsys: Outpu
     read = read_embedding(target)
     assert read.name == "cat-x1" and read.vectors.tolist() == [[1, 1, 1, 1]]
     with Image.open(target) as image:
-        assert image.height == 40
+        assert image.height == 40 * 10  # enlarged to about 512 px, so that the text can be read
 
 
 def test_convert_refuses_to_overwrite(tmp_path: Path, capsys: Output) -> None:
@@ -165,6 +171,9 @@ def test_list_says_what_is_loaded_and_why_the_rest_is_not(tmp_path: Path, home: 
     write_embedding(tmp_path / "deep" / "d.safetensors", sdxl)
     write_embedding(tmp_path / "deep" / "e.PNG", word("card"))
     (tmp_path / "f.pt").write_bytes(b"")
+    write_embedding(tmp_path / "g.pt", word("CARD"))
+    Image.new("RGB", (9, 9)).save(tmp_path / "h.png")
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.Preview.png")
     (tmp_path / "notes.txt").write_text("not looked at")
     lines = run(capsys, "list", tmp_path, "--base", "models/toyworld").splitlines()
     expected = [
@@ -173,13 +182,16 @@ def test_list_says_what_is_loaded_and_why_the_rest_is_not(tmp_path: Path, home: 
         ("skipped", "c.bin", "24 numbers, the base model wants 16"),
         ("skipped", "d.safetensors", "for SDXL"),
         ("loaded", "e.PNG", "'card'"),
-        ("skipped", "f.pt", "empty"),
+        ("skipped", "f.pt", "f.pt: it is empty"),
+        ("skipped", "g.pt", "its name 'CARD' is that of"),
+        ("skipped", "h.png", "h.png: it is a picture without a word in it"),
     ]
     assert len(lines) == len(expected)
     for line, (state, name, reason) in zip(lines, expected, strict=True):
         assert line.startswith(state) and name in line and reason in line
     without_base = run(capsys, "list", tmp_path).splitlines()
-    assert [line.split()[0] for line in without_base] == ["loaded", "skipped", "loaded", "loaded", "loaded", "skipped"]
+    states = ["loaded", "skipped", "loaded", "loaded", "loaded", "skipped", "skipped", "skipped"]
+    assert [line.split()[0] for line in without_base] == states
 
 
 def test_the_help_needs_no_torch() -> None:
@@ -205,3 +217,23 @@ def test_a_word_for_sdxl_has_vectors_of_both_its_encoders(tmp_path: Path, capsys
     write_embedding(tmp_path / "words" / "other.pt", Embedding("other", torch.ones(1, 16), {}))
     listed = run(capsys, "list", tmp_path / "words", "--base", base)
     assert "loaded " in listed.splitlines()[0] and "it is not for SDXL" in listed.splitlines()[1]
+    output = run(capsys, "inspect", file, "--base", base)
+    first, second = output[: output.index("nearest_g")], output[output.index("nearest_g") :]
+    assert "  0: c- 1.00" in first and "  1: c- 1.00" not in first and "  0: c- 1.00" in second
+    assert "vectors of 16 numbers, but" in refusal_after(capsys, "inspect", tmp_path / "words/other.pt", "--base", base)
+
+
+def test_a_word_for_sdxl_keeps_its_name_or_is_refused(tmp_path: Path, capsys: Output) -> None:
+    """Its file has no room for a name."""
+    base, file = tmp_path / "base", tmp_path / "cat-x1.pt"
+    tiny_sdxl().save_pretrained(base)
+    capsys.readouterr()
+    create = ("--vectors", 2, "--init-text", "cat", "--base", base)
+    assert "would be lost. Write to" in refusal(capsys, "create", "cat-x1", tmp_path / "other.pt", *create)
+    run(capsys, "create", "cat-x1", file, *create)
+    assert "'dog-x1' would be lost" in refusal(capsys, "convert", file, tmp_path / "w.png", "--name", "dog-x1")
+    assert "'dog-x1', 2 vectors" in run(capsys, "convert", file, tmp_path / "dog-x1.png", "--name", "dog-x1")
+    assert "'w', 2 vectors" in run(capsys, "convert", file, tmp_path / "w.png")
+    origin = read_embedding(tmp_path / "cat-x1.pt").metadata, read_embedding(tmp_path / "w.png").metadata
+    assert origin == ({}, {})
+    assert sorted(path.name for path in tmp_path.glob("*.*")) == ["cat-x1.pt", "dog-x1.png", "w.png"]

@@ -221,7 +221,7 @@ def test_a_picture_of_the_user_carries_the_word(tmp_path: Path) -> None:
     Image.new("RGB", (90, 60), (10, 200, 30)).save(tmp_path / "cat.jpg", exif=side)
     write_embedding(tmp_path / "w.png", word(step="500"), tmp_path / "cat.jpg")
     with Image.open(tmp_path / "w.png") as image:
-        assert image.height == 90 and json.loads(base64.b64decode(image.info[KEYWORD]))["step"] == 500
+        assert image.height == 90 * 5 and json.loads(base64.b64decode(image.info[KEYWORD]))["step"] == 500
     assert torch.equal(read_embedding(tmp_path / "w.png").vectors, word().vectors)
 
 
@@ -235,9 +235,35 @@ def test_a_picture_that_cannot_carry_it_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x", "<cat>", "a" * 500, "two\nlines\x1b[31m", "\u732b"])
-@pytest.mark.parametrize("side", [(8, 8), (2, 300), (300, 20)])
-def test_any_name_fits_on_any_picture(name: str, side: tuple[int, int]) -> None:
-    assert draw_card(word(name), Image.new("RGB", side)).size == side
+@pytest.mark.parametrize(
+    ("side", "shown"), [((8, 8), (512, 512)), ((2, 300), (2, 300)), ((200, 20), (400, 40)), ((600, 400), (600, 400))]
+)
+def test_any_name_fits_on_any_picture(name: str, side: tuple[int, int], shown: tuple[int, int]) -> None:
+    assert draw_card(word(name), Image.new("RGB", side)).size == shown
+
+
+@pytest.mark.parametrize("name", ["x", "snorf-500", "a-very-long-name-of-a-word-" * 2])
+@pytest.mark.parametrize("side", [(64, 64), (512, 512), (768, 512)])
+def test_the_card_tells_name_model_hash_and_counts_without_touching(name: str, side: tuple[int, int]) -> None:
+    """On black the text is all that is bright: a title at the top left, and three texts apart from each other below."""
+    told = {"pseudoword.base_model": "x/stable-diffusion-v1-5" * 3, "pseudoword.base_sha256": "0123456789ab"}
+    card = draw_card(word(name, **told, step="500"), Image.new("RGB", side))
+    bright = np.asarray(card).min(2) > 60
+    height, width = bright.shape
+    assert width >= 512 and not bright[:, :10].any() and not bright[:, -8:].any()
+    assert not bright[height // 4 : -height // 10].any()
+    title, foot = bright[: height // 4].any(1).sum(), bright[-height // 10 :]
+    assert title >= 14
+    columns = np.flatnonzero(foot.any(0))
+    thirds = [columns[(columns >= width * at // 3) & (columns < width * (at + 1) // 3)] for at in range(3)]
+    assert all(len(third) for third in thirds)
+    assert thirds[1][0] - thirds[0][-1] > 10 and thirds[2][0] - thirds[1][-1] > 10
+
+
+def test_the_card_of_a_file_of_a1111_tells_its_model_too() -> None:
+    base = Image.new("RGB", (512, 512))
+    plain, told = (draw_card(word(**more), base) for more in ({}, {"sd_checkpoint": "0123456789"}))
+    assert plain.tobytes() != told.tobytes()
 
 
 def test_no_file_is_no_embedding(tmp_path: Path) -> None:

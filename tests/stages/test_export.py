@@ -1,11 +1,18 @@
+import io
 import json
 import re
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+import yaml
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
@@ -13,13 +20,19 @@ from torch import Tensor
 from pseudoword.base.stable_diffusion import StableDiffusion
 from pseudoword.errors import UserError
 from pseudoword.formats.embedding import load_embedding, save_embedding
+from pseudoword.formats.reading import read_embedding
+from pseudoword.formats.writing import write_embedding
 from pseudoword.prompts import Vocabulary
+from pseudoword.word import to_embedding
 from stages.export.__main__ import main
-from tests.tiny import tiny_stable_diffusion
+from tests.tiny import tiny_sdxl, tiny_stable_diffusion
 
 PROJECT = Path(__file__).parents[2]
 WORD, WIDTH = "snorf", 16
 CHOICE, FILE = Path("outputs/evaluation/choice.json"), Path(f"outputs/embedding/{WORD}.safetensors")
+SHEETS = Path("outputs/evaluation/sheets")
+FORMATS = ["safetensors", "pt", "bin", "png"]
+COLOURS = {"base-40/00-0.png": (200, 0, 0), "base-40/00-1.png": (0, 200, 0), "base-60/00-0.png": (0, 0, 200)}
 PROMPT = f"a {WORD} by the sea"
 
 
@@ -32,11 +45,17 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write_inputs(num_vectors: int, **changes: Any) -> Tensor:
-    """The files that export reads; returns the chosen checkpoint's vectors (K, WIDTH)."""
-    vectors = torch.randn(num_vectors, WIDTH, generator=torch.Generator().manual_seed(num_vectors))
+def set_formats(*formats: str) -> None:
+    content = yaml.safe_load(Path("params.yaml").read_text())
+    Path("params.yaml").write_text(yaml.safe_dump(content | {"export": {"formats": list(formats)}}))
+
+
+def write_inputs(num_vectors: int, widths: tuple[int, ...] = (WIDTH,), **changes: Any) -> Tensor:
+    """The files that export reads; returns the chosen checkpoint's vectors (K, sum of widths)."""
+    vectors = torch.randn(num_vectors, sum(widths), generator=torch.Generator().manual_seed(num_vectors))
     checkpoint = Path(f"outputs/words/base/steps/{WORD}-40.safetensors")
-    save_embedding(checkpoint, WORD, vectors, {})
+    write_embedding(checkpoint, to_embedding(WORD, vectors, widths, {}), overwrite=True)
+    write_sheets()
     record = {
         "settings": {"word": {"init_text": "star"}, "train": {"seed": 3}},
         "pictures": 15,
@@ -48,9 +67,18 @@ def write_inputs(num_vectors: int, **changes: Any) -> Tensor:
     }
     Path("outputs/words/base/settings.json").write_text(json.dumps(record))
     choice = {"word": WORD, "run": "base", "step": 40, "file": str(checkpoint), "reason": ["Good.", "Early."]}
-    CHOICE.parent.mkdir(parents=True)
     CHOICE.write_text(json.dumps({**choice, "image_similarity": 0.7, "share": {"40": 0.5}, **changes}))
     return vectors
+
+
+def write_sheets() -> None:
+    """Two pictures of the chosen checkpoint, of which the second is the better one, and a better one of another."""
+    for file, colour in COLOURS.items():
+        (SHEETS / file).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (64, 64), colour).save(SHEETS / file)
+    steps = [int(file.split("-")[1].split("/")[0]) for file in COLOURS]
+    table = {"run": "base", "step": steps, "prompt": "a [name]", "seed": [0, 1, 0], "file": list(COLOURS)}
+    pd.DataFrame({**table, "image_similarity": [0.5, 0.6, 0.9]}).to_csv(SHEETS / "pictures.csv", index=False)
 
 
 @pytest.mark.parametrize("num_vectors", [1, 5])
@@ -75,12 +103,141 @@ def test_the_file_is_the_chosen_checkpoint_with_its_provenance(project: Path, nu
     assert "pseudoword.text_similarity" not in embedding.metadata
 
 
-def test_equal_inputs_give_equal_bytes(project: Path) -> None:
-    write_inputs(2)
+@pytest.mark.parametrize("widths", [(WIDTH,), (WIDTH, 24)], ids=["sd", "sdxl"])
+def test_equal_inputs_give_equal_bytes(project: Path, widths: tuple[int, ...]) -> None:
+    set_formats(*FORMATS)
+    write_inputs(2, widths)
     main()
-    first = FILE.read_bytes()
+    first = {path.name: path.read_bytes() for path in FILE.parent.iterdir()}
+    assert set(first) == {f"{WORD}.{kind}" for kind in FORMATS}
     main()
-    assert FILE.read_bytes() == first
+    assert {path.name: path.read_bytes() for path in FILE.parent.iterdir()} == first
+
+
+@pytest.mark.parametrize("widths", [(WIDTH,), (WIDTH, 24)], ids=["sd", "sdxl"])
+@pytest.mark.parametrize("num_vectors", [1, 8])
+def test_every_format_holds_the_word_and_where_it_comes_from(
+    project: Path, widths: tuple[int, ...], num_vectors: int
+) -> None:
+    set_formats(*FORMATS)
+    vectors = write_inputs(num_vectors, widths)
+    main()
+    stated = read_embedding(FILE).metadata
+    assert stated["pseudoword.run"] == "base"
+    for kind in FORMATS:
+        read = read_embedding(FILE.with_suffix(f".{kind}"))
+        parts = [read.vectors] if read.vectors_g is None else [read.vectors, read.vectors_g]
+        assert read.name == WORD and torch.equal(torch.cat(parts, 1), vectors)
+        if kind != "bin" and (kind, len(widths)) != ("pt", 2):  # which have no room
+            assert stated.items() <= read.metadata.items(), kind
+
+
+def test_only_the_formats_that_are_asked_for_are_there(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_inputs(1)
+    for formats in (["png", "bin"], ["safetensors"], ["png"]):
+        set_formats(*formats)
+        main()
+        assert sorted(path.name for path in FILE.parent.iterdir()) == sorted(f"{WORD}.{kind}" for kind in formats)
+        assert ("load_textual_inversion" in capsys.readouterr().out) == (formats != ["png"])
+
+
+def test_without_a_png_no_picture_is_needed(project: Path) -> None:
+    set_formats("safetensors", "pt")
+    write_inputs(1)
+    shutil.rmtree(SHEETS)
+    main()
+    assert FILE.exists()
+
+
+def test_the_png_shows_the_best_picture_of_the_choice_and_carries_the_word_twice(project: Path) -> None:
+    vectors = write_inputs(3)
+    main()
+    png = FILE.with_suffix(".png")
+    with Image.open(png) as image:
+        middle = np.asarray(image)[image.height // 2, image.width // 2]
+        assert image.height == 512 and middle[1] > 150 and middle[0] < 30 and middle[2] < 30
+        bare = io.BytesIO()
+        image.save(bare, "PNG", pnginfo=PngInfo())
+        image.crop((0, 0, 9, 9)).save("text.png", pnginfo=_chunks(image))
+    Path("pixels.png").write_bytes(bare.getvalue())
+    for carrier in ("text.png", "pixels.png"):
+        assert torch.equal(read_embedding(Path(carrier)).vectors, vectors)
+
+
+def _chunks(image: Any) -> PngInfo:
+    chunks = PngInfo()
+    chunks.add_text("sd-ti-embedding", image.text["sd-ti-embedding"])
+    return chunks
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.drop(columns="image_similarity"), "has no column 'image_similarity'"),
+        (lambda table: table[table["step"] == 60], "has no picture of step 40 of run base"),
+        (lambda table: table.assign(file="../../../secret.png"), r"secret.png is not in"),
+        (lambda table: table.assign(file="base-40/09-0.png"), "09-0.png cannot carry the word"),
+    ],
+)
+def test_sheets_that_do_not_fit_are_refused_before_anything_is_written(
+    project: Path, change: Any, message: str
+) -> None:
+    write_inputs(1)
+    table = SHEETS / "pictures.csv"
+    change(pd.read_csv(table)).to_csv(table, index=False)
+    with pytest.raises(UserError, match=message):
+        main()
+    assert not FILE.exists()
+
+
+def test_a_wrong_format_is_refused(project: Path) -> None:
+    for formats, message in ((["ckpt"], "found 'ckpt'"), ([], r"export\.formats"), (["pt", "pt"], "each format once")):
+        set_formats(*formats)
+        with pytest.raises(UserError, match=message):
+            main()
+
+
+def test_diffusers_reads_a_word_for_sdxl_by_the_lines_that_are_printed(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    vectors = write_inputs(2, (16, 24))
+    pipe = tiny_sdxl()
+    capsys.readouterr()
+    for formats in (["safetensors"], ["pt"]):
+        set_formats(*formats)
+        main()
+        said = capsys.readouterr().out
+        lines = [line.removeprefix("diffusers:").strip() for line in said.splitlines() if "parts" in line]
+        assert len(lines) == 3
+        pipe.unload_textual_inversion()
+        pipe.unload_textual_inversion(tokenizer=pipe.tokenizer_2, text_encoder=pipe.text_encoder_2)
+        exec("import safetensors.torch, torch\n" + "\n".join(lines), {"pipe": pipe})
+        for tokenizer, encoder, part in (
+            (pipe.tokenizer, pipe.text_encoder, vectors[:, :16]),
+            (pipe.tokenizer_2, pipe.text_encoder_2, vectors[:, 16:]),
+        ):
+            ids = tokenizer.convert_tokens_to_ids([WORD, f"{WORD}_1"])
+            assert torch.equal(encoder.get_input_embeddings().weight[ids], part)
+
+
+@pytest.mark.parametrize("widths", [(768,), (1024,), (768, 1280)], ids=["sd1", "sd2", "sdxl"])
+@pytest.mark.parametrize("num_vectors", [1, 8, 75])
+def test_a1111_takes_the_pt_and_the_png_at_every_width(
+    project: Path, num_vectors: int, widths: tuple[int, ...]
+) -> None:
+    """The names in the zip are those that its strictest version allows, and the numbers in the picture the same."""
+    vectors = write_inputs(num_vectors, widths)
+    main()
+    with zipfile.ZipFile(FILE.with_suffix(".pt")) as file:
+        assert all(re.fullmatch(r"[^/]+/(data\.pkl|data/\d+|version)", name) for name in file.namelist())
+    content = torch.load(FILE.with_suffix(".pt"), weights_only=True)
+    tensors = [content[key] for key in ("clip_l", "clip_g")] if len(widths) == 2 else [content["string_to_param"]["*"]]
+    assert torch.equal(torch.cat(tensors, 1), vectors)
+    with Image.open(FILE.with_suffix(".png")) as image:
+        image.save("pixels.png", pnginfo=PngInfo())
+    for path in (FILE.with_suffix(".png"), Path("pixels.png")):
+        read = read_embedding(path)
+        assert torch.equal(torch.cat([read.vectors, *([] if read.vectors_g is None else [read.vectors_g])], 1), vectors)
 
 
 @pytest.mark.parametrize(("num_vectors", "extra_lines"), [(1, False), (5, True)])

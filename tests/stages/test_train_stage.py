@@ -310,7 +310,7 @@ def test_previews_carry_the_word_and_disturb_no_draw(project: Path):
     for path in folder.iterdir():
         assert read_embedding(path).name == "snorf"
         with Image.open(path) as image:
-            assert image.height == 32
+            assert image.height == 32 * 16  # enlarged, so that the text can be read
     first = {path.name: path.read_bytes() for path in folder.iterdir()}
     main()
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == first

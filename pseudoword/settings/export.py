@@ -1,0 +1,24 @@
+"""Section export."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from pseudoword.settings.fields import Section
+
+Format = Literal["safetensors", "pt", "bin", "png"]
+
+
+def _each_once(formats: list[Format]) -> list[Format]:
+    if len(set(formats)) < len(formats):
+        raise ValueError("each format once")
+    return formats
+
+
+class Export(Section):
+    formats: Annotated[list[Format], AfterValidator(_each_once)] = Field(
+        ["safetensors", "pt", "png"],
+        min_length=1,
+        description="Files of the word to write: safetensors for all tools, pt as A1111 writes it, bin for old "
+        "versions of diffusers, png a picture of the word that carries it.",
+    )

@@ -1,0 +1,50 @@
+"""How the files of a word are used, to be printed."""
+
+from pathlib import Path
+
+from pseudoword.formats.embedding import Embedding
+
+FOR_DIFFUSERS = (".safetensors", ".bin", ".pt")  # best first
+
+
+def how_to_use(files: list[Path], word: str, embedding: Embedding) -> str:
+    """Lines for each tool that can read one of `files`, which are all of the same word."""
+    num_vectors, width = embedding.vectors.shape
+    second = "" if embedding.vectors_g is None else f" and {embedding.vectors_g.shape[1]}"
+    lines = [
+        f"{', '.join(map(str, files))}: {num_vectors} {'vector' if num_vectors == 1 else 'vectors'} "
+        f"of {width}{second} numbers"
+    ]
+    readable = [path for suffix in FOR_DIFFUSERS for path in files if path.suffix == suffix]
+    if readable:
+        lines += diffusers_lines(readable[0], word, embedding.vectors_g is not None)
+    lines.append(
+        f"A1111:      copy one of the files to embeddings/, then write {word} in the prompt; the file's name is the "
+        "trigger"
+    )
+    if readable:
+        lines.append(f"ComfyUI:    copy {readable[0].name} to models/embeddings/, then write embedding:{word}")
+    if num_vectors > 1:
+        lines.append(
+            f"One {word} stands for all {num_vectors} vectors and takes {num_vectors} of a prompt's 75 tokens. "
+            f"diffusers names them {word}, {word}_1, ... and expands {word} by itself; do not write the others."
+        )
+    return "\n".join(lines)
+
+
+def diffusers_lines(file: Path, word: str, sdxl: bool) -> list[str]:
+    """Each text encoder of SDXL is given its own part; diffusers does not split the file by itself."""
+    if not sdxl:
+        return [f'diffusers:  pipe.load_textual_inversion("{file}"), then write {word} in the prompt']
+    if file.suffix == ".safetensors":
+        read = f'safetensors.torch.load_file("{file}")'
+    else:
+        read = f'torch.load("{file}", weights_only=True)'
+    return [
+        f"diffusers:  parts = {read}",
+        *(
+            f'            pipe.load_textual_inversion(parts["{key}"], token="{word}", '
+            f"text_encoder=pipe.text_encoder{end}, tokenizer=pipe.tokenizer{end})"
+            for key, end in (("clip_l", ""), ("clip_g", "_2"))
+        ),
+    ]
