@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 
 from pseudoword.errors import UserError
-from pseudoword.formats.embedding import save_embedding
+from pseudoword.formats.embedding import Embedding, save_embedding
+from pseudoword.formats.writing import write_embedding
 from stages.report.__main__ import main
 from stages.report.charts import MAX_POINTS
 from stages.report.page import number, plain
@@ -171,6 +172,9 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         self.text.append(data)
 
+    def all_text(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
 
@@ -242,6 +246,29 @@ def test_the_chosen_step_the_reason_and_the_advice_are_named(project: Path) -> N
     assert "train.learn_rate, train.seed" in text  # in which the runs differ
     assert "a snorf by the sea" in text and "[name]" not in text
     assert "broken.jpg : cannot be opened" in text
+
+
+def test_every_format_of_the_word_is_there_to_download(project: Path) -> None:
+    write_outputs(1)
+    folder = Path("outputs/embedding")
+    for suffix in (".pt", ".png"):
+        write_embedding(folder / f"snorf{suffix}", Embedding("snorf", torch.ones(2, 8), {}))
+    links = [link for link in Page(report()).all("a") if "download" in link]
+    assert [link["download"] for link in links] == ["snorf.safetensors", "snorf.pt", "snorf.png"]
+    for link in links:
+        content = base64.b64decode((link["href"] or "").split("base64,")[1], validate=True)
+        assert content == (folder / str(link["download"])).read_bytes()
+    (folder / "snorf.safetensors").unlink()
+    assert 'load_textual_inversion("snorf.pt")' in Page(report()).all_text()
+
+
+def test_a_word_for_sdxl_is_shown_with_both_its_parts(project: Path) -> None:
+    write_outputs(1)
+    file = Path("outputs/embedding/snorf.safetensors")
+    write_embedding(file, Embedding("snorf", torch.ones(2, 9), {}, torch.ones(2, 16)), overwrite=True)
+    text = Page(report()).all_text()
+    assert "2 × 9 and 16, float32" in text and "3.00 3.00; 4.00 4.00" in text
+    assert 'parts["clip_g"], token="snorf", text_encoder=pipe.text_encoder_2' in text
 
 
 def test_a_caption_is_text_whatever_it_holds(project: Path) -> None:

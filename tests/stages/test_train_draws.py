@@ -59,6 +59,12 @@ def test_independent_noise_levels_cover_all_levels_but_not_every_bin_each_time()
     assert any(len({sample.t * 6 // 1000 for sample in update}) < 6 for update in drawn)
 
 
+def test_a_picture_meets_every_template_and_not_one_for_the_whole_run():
+    own = Drawing(0, lambda picture, template, dice: NOTHING + 10 * picture + template, 2)
+    drawn = [sample for update in samples_of(own, range(20), 3, 3) for sample in update]
+    assert {int(sample.ids[0, 0, 0]) for sample in drawn} == {0, 1, 10, 11, 20, 21}
+
+
 def test_noise_is_standard_normal_and_all_of_it_differs():
     noise = np.stack([s.noise for update in samples_of(drawing(), range(20), 8, 3, (4, 8, 8)) for s in update])
     assert abs(noise.mean()) < 0.02

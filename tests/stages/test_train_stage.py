@@ -22,6 +22,9 @@ from pseudoword.errors import UserError
 from pseudoword.formats.embedding import load_embedding
 from pseudoword.formats.reading import read_embedding
 from pseudoword.latents import Encoded, write_latents
+from pseudoword.settings.base import Base
+from pseudoword.settings.train import Preview, Train
+from pseudoword.settings.word import Word
 from stages.train import __main__ as stage
 from stages.train.__main__ import main
 from stages.train.state import State, load_state, save_state
@@ -314,6 +317,65 @@ def test_previews_carry_the_word_and_disturb_no_draw(project: Path):
     first = {path.name: path.read_bytes() for path in folder.iterdir()}
     main()
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+
+
+def test_a_checkpoint_is_named_by_the_updates_that_were_done(project: Path):
+    """`snorf-5` is the word after five updates: what a training of five ends with. It says so inside, too."""
+    write_params({"train": {"steps": 10, "save_every": 5}})
+    main()
+    longer = read_embedding(Path("outputs/words/base/steps/snorf-5.safetensors"))
+    write_params({"train": {"steps": 5}})
+    main()
+    shorter = read_embedding(Path("outputs/words/base/steps/snorf-5.safetensors"))
+    assert torch.equal(longer.vectors, shorter.vectors)
+    assert longer.metadata["pseudoword.step"] == "5"
+
+
+def test_a_preview_shows_the_word_as_it_is_at_that_update(project: Path):
+    """The prompt and the noise stay the same, so whatever remembered an older picture of them would show that one."""
+    preview = {"every": 5, "inference_steps": 2, "prompt": "a [name]", "embed": False}
+    own = {"steps": 10, "save_every": 5, "norm": "free", "learn_rate": 1.0}
+    write_params({"train": {**own, "preview": preview}})
+    main()
+    drawn = {step: pixels(step) for step in (5, 10)}
+    assert (drawn[5] != drawn[10]).any()
+    write_params({"train": {**own, "preview": {**preview, "every": 10}}})
+    main()
+    assert (pixels(10) == drawn[10]).all()
+    write_params({"train": {**own, "preview": {**preview, "embed": True}}})
+    main()
+    for step in (5, 10):
+        carried = read_embedding(Path(f"outputs/words/base/previews/snorf-{step}.png")).vectors
+        assert torch.equal(carried, read_embedding(Path(f"outputs/words/base/steps/snorf-{step}.safetensors")).vectors)
+
+
+def pixels(step: int) -> np.ndarray:
+    with Image.open(f"outputs/words/base/previews/snorf-{step}.png") as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def test_every_setting_of_a_run_is_written_down(project: Path):
+    settings = {"steps": 2, "shuffle_tags": True, "tag_dropout": 0.5, "preview": {"sampler": "euler"}}
+    write_params({"train": settings})
+    main()
+    report = json.loads(Path("outputs/words/base/settings.json").read_text())
+    for section, kind in (("train", Train), ("word", Word), ("base", Base)):
+        assert set(report["settings"][section]) == set(kind.model_fields)
+    assert set(report["settings"]["train"]["preview"]) == set(Preview.model_fields)
+    written = report["settings"]["train"]
+    assert (written["shuffle_tags"], written["tag_dropout"], written["preview"]["sampler"]) == (True, 0.5, "euler")
+    assert isinstance(written["batch"], int) and "train.batch" in report["auto"]
+    assert report["templates"] and {"torch", "diffusers", "pseudoword"} <= set(report["versions"])
+
+
+def test_nothing_but_the_end_can_be_asked_for(project: Path):
+    """No previews, no checkpoint before the end, hardly a row of losses, and no folder that is there already."""
+    write_params({"train": {"steps": 3, "save_every": 100, "log_every": 100, "preview": {"every": 0}}})
+    assert not Path("outputs/words").exists()
+    main()
+    assert sorted(outputs(Path("outputs/words/base"))) == [
+        "loss.csv", "settings.json", "steps/snorf-0.safetensors", "steps/snorf-3.safetensors",
+    ]  # fmt: skip
 
 
 def test_previews_without_the_word_say_how_they_were_drawn(project: Path):

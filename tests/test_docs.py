@@ -1,0 +1,58 @@
+"""What docs/ tells is what there is: snippets of params.yaml that load, tests and settings that exist."""
+
+import re
+from functools import reduce
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pseudoword.settings import Settings, load_settings
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def snippets() -> list[tuple[str, dict[str, dict[str, object]]]]:
+    found = []
+    for page in PAGES:
+        for number, text in enumerate(re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)):
+            content = yaml.safe_load(text)
+            if isinstance(content, dict) and set(content) <= set(Settings.model_fields):
+                found.append((f"{page.stem}-{number}", content))
+    return found
+
+
+@pytest.mark.parametrize(("name", "content"), snippets(), ids=[name for name, _ in snippets()])
+def test_a_snippet_of_settings_is_valid(name: str, content: dict[str, dict[str, object]], tmp_path: Path) -> None:
+    params = tmp_path / "params.yaml"
+    merged = {**PARAMS, **{section: PARAMS[section] | values for section, values in content.items()}}
+    params.write_text(yaml.safe_dump(merged))
+    load_settings(params)
+
+
+def test_the_tests_that_keep_a_defect_out_exist() -> None:
+    page = (ROOT / "docs/a1111.md").read_text()
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
+    assert len(named) >= 20
+    missing = [f"{file}::{test}" for file, test in named if f"def {test}(" not in text_of(file)]
+    assert not missing
+
+
+def text_of(file: str) -> str:
+    path = ROOT / file
+    return path.read_text() if path.is_file() else ""
+
+
+def test_the_settings_of_the_parity_table_exist() -> None:
+    page = (ROOT / "docs/a1111.md").read_text()
+    named = re.findall(rf"`((?:{'|'.join(Settings.model_fields)})\.[a-z_.]+)", page)
+    assert len(named) > 40
+    for key in named:
+        reduce(step, key.split("."), PARAMS)
+
+
+def step(section: object, key: str) -> object:
+    assert isinstance(section, dict) and key in section, f"no setting {key}"
+    return section[key]
