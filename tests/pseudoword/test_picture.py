@@ -2,6 +2,7 @@ import base64
 import io
 import json
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from pseudoword.errors import UserError
 from pseudoword.formats.card import draw_card
 from pseudoword.formats.embedding import BadEmbedding, Embedding
-from pseudoword.formats.picture import KEYWORD, BadPicture, from_json, to_json
+from pseudoword.formats.picture import KEYWORD, METADATA, BadPicture, from_json, to_json
 from pseudoword.formats.pixels import conceal, reveal
 from pseudoword.formats.reading import read_embedding
 from pseudoword.formats.writing import write_embedding
@@ -118,6 +119,27 @@ def chunk(text: str, zipped: bool = False) -> PngInfo:
     info = PngInfo()
     info.add_text(KEYWORD, text, zip=zipped)
     return info
+
+
+@pytest.mark.parametrize(
+    ("told", "read"),
+    [
+        ('{"a": "b", "c": 5, "d\\ud800": "\\ud800"}', {"a": "b", "d?": "?"}),
+        ("[1]", {}), ("{", {}), ("5", {}), ("[" * 100_000, {}), ('{"a": ' + "9" * 5000 + "}", {}),
+    ],
+    ids=range(6),
+)  # fmt: skip
+def test_what_a_picture_tells_of_a_word_for_sdxl_cannot_harm_the_word(
+    tmp_path: Path, told: str, read: dict[str, str]
+) -> None:
+    path, embedding = tmp_path / "big.png", replace(word(), vectors_g=torch.ones(2, 12))
+    write_embedding(path, embedding)
+    with Image.open(path) as image:
+        chunks = chunk(image.info[KEYWORD])
+        chunks.add_itxt(METADATA, told)
+        image.save(path, pnginfo=chunks)
+    found = read_embedding(path)
+    assert found.metadata == read and torch.equal(found.vectors, embedding.vectors)
 
 
 def test_pixels_of_a_lossless_webp_are_read(tmp_path: Path) -> None:
