@@ -18,6 +18,7 @@ class Plan:
     steps: int
     samples: int
     rows: int
+    every: int  # updates between two that are kept
     saved: tuple[int, ...]
 
     def ending(self, ends: Iterable[int]) -> "Plan":
@@ -49,7 +50,7 @@ def make_plan(
     updates = steps if isinstance(steps, int) else max(1, round(PASSES * pictures / samples))
     every = save_every if isinstance(save_every, int) else -(-updates // CHECKPOINTS)
     saved = tuple(sorted({0, *range(every, updates + 1, every), updates}))
-    return Plan(updates, samples, rows, saved)
+    return Plan(updates, samples, rows, every, saved)
 
 
 def equal_parts(samples: int, runs: int, most: int) -> int:

@@ -69,6 +69,7 @@ class Vocabulary:
         self.tokenizers = tokenizers
         self.words = [list(range(first, first + vectors)) for first in first_ids]
         self.windows = windows
+        self.room: int = tokenizers[0].model_max_length - 2  # tokens of a window, without the marks of its ends
         self.pattern = re.compile(rf"(?<![\w]){re.escape(name)}(?![\w])", re.IGNORECASE)
         # A caption comes back with every pass over the pictures.
         self._known = lru_cache(maxsize=4096)(self._encode)
@@ -81,10 +82,13 @@ class Vocabulary:
         """(B, E, W, L) int64."""
         return torch.from_numpy(np.stack([self.encode(prompt) for prompt in prompts]))
 
-    def lengths(self, prompt: str) -> tuple[int, int]:
-        """How many tokens a prompt takes, and how many its longest word."""
-        words = [len(word) for word in self._split(prompt, 0)]
-        return sum(words), max(words, default=0)
+    def windows_for(self, prompt: str) -> int:
+        """How many windows a prompt takes as it stands."""
+        return len(self._windows(prompt, 0))
+
+    def words_of(self, prompt: str) -> list[int]:
+        """How many tokens each word of a prompt takes."""
+        return [len(word) for word in self._split(prompt, 0)]
 
     def _encode(self, prompt: str) -> NDArray[np.int64]:
         framed = np.empty((len(self.tokenizers), self.windows, self.tokenizers[0].model_max_length), np.int64)
@@ -101,13 +105,15 @@ class Vocabulary:
         return framed
 
     def _windows(self, prompt: str, encoder: int) -> list[list[int]]:
-        """The prompt's ids cut into windows between words, never inside one and never inside the new word."""
-        room = self.tokenizers[encoder].model_max_length - 2
+        """The prompt's ids cut into windows between words, and never inside the new word."""
+        room = self.room
         filled: list[list[int]] = [[]]
         for word in self._split(prompt, encoder):
-            if len(filled[-1]) + len(word) > room:
-                filled.append([])
-            filled[-1] += word
+            # A word that no window holds is cut: a string of signs, never the new word.
+            for part in (word[at : at + room] for at in range(0, len(word), room)):
+                if len(filled[-1]) + len(part) > room:
+                    filled.append([])
+                filled[-1] += part
         return filled
 
     def _split(self, prompt: str, encoder: int) -> list[list[int]]:

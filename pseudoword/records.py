@@ -35,7 +35,8 @@ class RunRecord(Record):
     auto: list[str] = []
     pictures: int
     samples_per_update: int
-    windows: int = 1
+    windows: int
+    templates: list[str] = Field(min_length=1)
     versions: dict[str, str]
     device: str
     precision: str

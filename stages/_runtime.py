@@ -42,11 +42,12 @@ def run_stage(main: Callable[[], None]) -> None:
 
 @contextmanager
 def stop_requests() -> Iterator[Callable[[], int]]:
-    """Yield a function that tells which of SIGINT and SIGTERM has come, 0 for none; a second one stops at once."""
+    """Yield a function that tells which of SIGINT and SIGTERM came first, 0 for none; a second SIGINT stops at once."""
     came: list[int] = []
 
     def note(number: int, _: object) -> None:
-        if came:
+        # One that goes to the whole process group comes twice: by itself, and when dvc dies of it.
+        if came and number == signal.SIGINT:
             signal.signal(number, before[signal.Signals(number)])
             signal.raise_signal(number)
         came.append(number)

@@ -47,10 +47,10 @@ def two_shapes() -> Latents:
 
 def make_run(
     base: Base, used: int = 0, vectors: int = 2, seed: int = 0, rate: float = 0.02, steps: int = 12,
-    captions: list[str] = CAPTIONS, **more: object,
+    captions: list[str] = CAPTIONS, windows: int = 1, **more: object,
 ) -> Run:  # fmt: skip
     """A run whose vectors lie behind `used` others. `more` goes to whichever part of it has a field of that name."""
-    vocabulary = Vocabulary(base.tokenizers, [len(table) + used for table in base.tables], "snorf", vectors)
+    vocabulary = Vocabulary(base.tokenizers, [len(table) + used for table in base.tables], "snorf", vectors, windows)
     texts = Texts(vocabulary, "snorf", TEMPLATES, captions, **_fields(Texts, more))
     return Run(
         name=f"run{seed}",

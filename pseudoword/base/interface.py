@@ -34,9 +34,11 @@ class Conditioning:
 
     states: Tensor  # (B, W x L, D), what the cross-attention reads
     pooled: Tensor | None = None  # (B, P), of families that have it
+    mask: Tensor | None = None  # (B, W x L) bool, what is read of several windows; None: all
 
     def __getitem__(self, rows: slice | Tensor | list[int]) -> "Conditioning":
-        return Conditioning(self.states[rows], None if self.pooled is None else self.pooled[rows])
+        parts = (self.states, self.pooled, self.mask)
+        return Conditioning(*(None if part is None else part[rows] for part in parts))  # type: ignore[arg-type]
 
 
 class Base(ABC):
@@ -86,7 +88,8 @@ class Base(ABC):
     def encode(self, ids: Tensor, vectors: Tensor) -> Conditioning:
         """Prompts as the UNet reads them, in the model's precision.
 
-        ids      (B, E, W, L) int64; for encoder e, an id of vocabulary_e + k stands for row k of `vectors`
+        ids      (B, E, W, L) int64; for encoder e, an id of vocabulary_e + k stands for row k of `vectors`. A window
+                 after the first in which the end follows the beginning is filling, and is not read
         vectors  (K, sum of widths) float32, the encoders' vectors side by side
         """
 
@@ -176,7 +179,9 @@ class Base(ABC):
 
 def _joined(first: Conditioning, second: Conditioning) -> Conditioning:
     """The rows of both, of equal length."""
-    pooled = None
+    pooled = mask = None
     if first.pooled is not None and second.pooled is not None:
         pooled = torch.cat([first.pooled, second.pooled])
-    return Conditioning(torch.cat([first.states, second.states]), pooled)
+    if first.mask is not None and second.mask is not None:
+        mask = torch.cat([first.mask, second.mask])
+    return Conditioning(torch.cat([first.states, second.states]), pooled, mask)

@@ -7,7 +7,7 @@ from diffusers import StableDiffusionXLPipeline
 from torch import Tensor
 
 from pseudoword.base.interface import Base, Conditioning
-from pseudoword.base.text import check_clip_skip, pooled_at_end, transformer
+from pseudoword.base.text import check_clip_skip, pooled_at_end, transformer, used_windows
 
 
 class StableDiffusionXL(Base):
@@ -34,7 +34,8 @@ class StableDiffusionXL(Base):
         last = answer.last_hidden_state.view(batch, windows, length, -1)[:, 0]
         pooled = pooled_at_end(last, ids[:, -1, 0], self.tokenizers[-1].eos_token_id)
         projection: Any = self.text_encoders[-1].text_projection
-        return Conditioning(torch.cat(states, -1), projection(pooled))
+        mask = used_windows(ids, self.tokenizers[0].eos_token_id)
+        return Conditioning(torch.cat(states, -1), projection(pooled), mask)
 
     @torch.no_grad()
     def nothing(self) -> Conditioning:
@@ -47,7 +48,9 @@ class StableDiffusionXL(Base):
     def predict(self, noisy: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
         sizes = self.time_ids(noisy.shape[2] * self.pixels, noisy.shape[3] * self.pixels).expand(len(noisy), -1)
         added = {"text_embeds": conditioning.pooled, "time_ids": sizes}
-        answer: Tensor = self.unet(noisy, t, conditioning.states, added_cond_kwargs=added).sample
+        answer: Tensor = self.unet(
+            noisy, t, conditioning.states, encoder_attention_mask=conditioning.mask, added_cond_kwargs=added
+        ).sample
         return answer
 
     def time_ids(self, height_px: int, width_px: int) -> Tensor:

@@ -4,7 +4,7 @@ from diffusers import StableDiffusionInpaintPipeline, StableDiffusionPipeline
 from torch import Tensor
 
 from pseudoword.base.interface import Base, Conditioning
-from pseudoword.base.text import check_clip_skip, transformer
+from pseudoword.base.text import check_clip_skip, transformer, used_windows
 
 
 class StableDiffusion(Base):
@@ -30,8 +30,9 @@ class StableDiffusion(Base):
             else:
                 layers = encoder(flat, output_hidden_states=True).hidden_states
                 states = transformer(encoder).final_layer_norm(layers[-1 - self.clip_skip])
-        return Conditioning(states.reshape(batch, windows * length, -1))
+        mask = used_windows(ids, self.tokenizers[0].eos_token_id)
+        return Conditioning(states.reshape(batch, windows * length, -1), mask=mask)
 
     def predict(self, noisy: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
-        answer: Tensor = self.unet(noisy, t, conditioning.states).sample
+        answer: Tensor = self.unet(noisy, t, conditioning.states, encoder_attention_mask=conditioning.mask).sample
         return answer

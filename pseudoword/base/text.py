@@ -40,3 +40,15 @@ def pooled_at_end(last: Tensor, ids: Tensor, eos: int) -> Tensor:
     """
     end = (ids == eos).int().argmax(-1)
     return last.gather(1, end.view(-1, 1, 1).expand(-1, 1, last.shape[-1])).squeeze(1)
+
+
+def used_windows(ids: Tensor, eos: int) -> Tensor | None:
+    """(B, W x L) bool, false in the windows that only fill up a batch of longer prompts; None for one window.
+
+    ids  (B, E, W, L) int64
+    """
+    if ids.shape[2] == 1:
+        return None
+    used = ids[:, 0, :, 1] != eos
+    used[:, 0] = True
+    return used.repeat_interleave(ids.shape[3], dim=1)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pseudoword.settings.fields import Auto, PositiveInt, ScheduleText, Section
 
@@ -13,6 +13,12 @@ NotNegative = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(strict=True, ge=0)]
 Side = Auto | Annotated[int, Field(strict=True, ge=32, le=4096, multiple_of=8)]
+
+
+def _with_name(prompt: str) -> str:
+    if "[name]" not in prompt:
+        raise ValueError("a prompt that holds [name], for the word")
+    return prompt
 
 
 class EarlyStop(Section):
@@ -33,7 +39,7 @@ class Preview(Section):
     """Pictures of the word while it learns; they take part in no training draw."""
 
     every: Count = Field(default=0, description="Updates between two previews; 0 draws none.")
-    prompt: str | None = Field(
+    prompt: Annotated[str, AfterValidator(_with_name)] | None = Field(
         default=None, description="With [name] for the word. null: the run's first training prompt."
     )
     negative: str = Field(default="", description="What the picture should not show.")

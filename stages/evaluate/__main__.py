@@ -57,17 +57,22 @@ class Checkpoint:
     file: Path
     vectors: Tensor  # (K, sum of the encoders' widths)
     windows: int  # that its prompts were read in
+    template: str  # the first one that it was trained with
 
 
 def read_checkpoints() -> list[Checkpoint]:
     """All checkpoints of all runs, by run and step."""
     found = []
     for run in WORDS.glob("*/settings.json"):
-        windows = read_record(run, RunRecord).windows
-        for path in run.parent.glob("steps/*.safetensors"):
+        record = read_record(run, RunRecord)
+        files = list(run.parent.glob("steps/*.safetensors"))
+        if len(files) < 2:
+            print(f"note: run '{run.parent.name}' has no checkpoint but its start and is left out")
+            continue
+        for path in files:
             step = int(re.findall(r"-(\d+)\.safetensors$", path.name)[0])
             vectors = side_by_side(read_embedding(path))
-            found.append(Checkpoint(run.parent.name, step, path, vectors, windows))
+            found.append(Checkpoint(run.parent.name, step, path, vectors, record.windows, record.templates[0]))
     if not found:
         raise NoCheckpoints
     return sorted(found, key=lambda checkpoint: (checkpoint.run, checkpoint.step))
@@ -85,14 +90,13 @@ def shortlist(steps: list[int], losses: list[float], number: int) -> list[int]:
     return sorted(chosen)
 
 
-def score(
-    base: Base, name: str, latents: Latents, template: str, checkpoints: list[Checkpoint], timesteps: int
-) -> list[float]:
-    """The deterministic loss of each checkpoint, with the first training template and each picture's caption."""
-    prompts = [fill(template, name, caption) for caption in read_captions(latents.ids)]
+def score(base: Base, name: str, latents: Latents, checkpoints: list[Checkpoint], timesteps: int) -> list[float]:
+    """The deterministic loss of each checkpoint, with its run's first training template and each picture's caption."""
+    captions = read_captions(latents.ids)
     noise = fixed_noise(latents, timesteps)
     losses = []
     for checkpoint in tqdm(checkpoints, desc="loss", unit="checkpoint", mininterval=1):
+        prompts = [fill(checkpoint.template, name, caption) for caption in captions]
         ids = vocabulary_of(base, name, checkpoint).encode_all(prompts)
         losses.append(deterministic_loss(base, latents, noise, ids, checkpoint.vectors))
     return losses
@@ -211,7 +215,6 @@ def main() -> None:
     device = resolve_device(settings.base.device)
     dtype = resolve_precision(settings.base.precision, device)
     latents, checkpoints = read_latents(), read_checkpoints()
-    training_template = read_templates(settings.train.template)[0]
     shape = max(latents.groups, key=lambda group: len(group.rows)).mean.shape[1:]
     judged_by = judge_name(own.judge, settings.base.model, settings.base.revision)
     with alone_on(device):
@@ -222,7 +225,7 @@ def main() -> None:
             settings.base.model, settings.base.revision, device, dtype, config=settings.base.config,
             vae=settings.base.vae, clip_skip=settings.base.clip_skip, attention=settings.base.attention,
         )  # fmt: skip
-        losses = score(base, name, latents, training_template, checkpoints, own.timesteps)
+        losses = score(base, name, latents, checkpoints, own.timesteps)
         shutil.rmtree(SHEETS, ignore_errors=True)  # as dvc does before a stage
         drawn = shortlisted(checkpoints, losses, own.shortlist)
         candidates, pictures = draw_and_judge(base, judge, references, name, drawn, shape, own)

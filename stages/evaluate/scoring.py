@@ -41,7 +41,7 @@ def _noise(name: str, group: Group, timesteps: int) -> list[np.ndarray[tuple[int
 
 @torch.no_grad()
 def deterministic_loss(base: Base, latents: Latents, noise: list[Tensor], ids: Tensor, vectors: Tensor) -> float:
-    """The mean loss over all pictures at the middles of T equal bins of noise levels, weighted as in training.
+    """The mean loss over all pictures at the middles of T equal bins of noise levels, pictures by their weight maps.
 
     noise    of `fixed_noise`
     ids      (N, ...) int64, each picture's prompt

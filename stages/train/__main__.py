@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from pseudoword.base.interface import Base
 from pseudoword.base.loading import load_base
-from pseudoword.base.location import digest, locate, native_resolution
+from pseudoword.base.location import configs, digest, locate, native_resolution
 from pseudoword.base.placement import resolve_device, resolve_precision
 from pseudoword.captions import read_captions
 from pseudoword.errors import UserError
@@ -40,6 +40,7 @@ from stages.train.state import fingerprint, load_state, save_state
 
 OUT, SCRATCH = Path("outputs/words"), Path(".scratch/train")
 CODE = Path(__file__).parents[2]
+KILLED = shutil.ignore_patterns(".*.partial")  # what a killed process was about to write
 
 
 class Diverged(UserError):
@@ -59,6 +60,10 @@ def run_pack(training: Training, pack: list[Packed], model: dict[str, Any], scra
     boards = {
         at: Board(OUT / own.run.name / "tensorboard") for at, own in enumerate(pack) if own.settings.train.tensorboard
     }
+    for at, board in boards.items():
+        board.write(state.records[:, at], pack[at].run.update.rates[: training.ends[at]])
+        for path in (scratch / pack[at].run.name / "previews").glob("*.png"):
+            board.show(path, int(path.stem.rpartition("-")[2]))
     with (
         stop_requests() as signal_that_came,
         tqdm(total=total, initial=state.step, desc="train", unit="update", mininterval=1) as bar,
@@ -71,12 +76,12 @@ def run_pack(training: Training, pack: list[Packed], model: dict[str, Any], scra
                 write_checkpoint(scratch / own.run.name, own, kept.update, kept.vectors, training.base, model)
             for at in training.learning_at(before):
                 preview = pack[at].settings.train.preview
-                if preview.every and state.step % preview.every == 0:
+                if preview.every and state.step % preview.every == 0 and state.step <= training.ends[at]:
                     show_preview(training, pack[at], at, model, scratch, boards.get(at))
             for at, board in boards.items():
                 board.write(state.records[:, at], pack[at].run.update.rates[: training.ends[at]])
             save_state(scratch / "state.safetensors", state)
-            losses = state.records[before:, :, 0].mean(0).tolist()
+            losses = state.records[before:, training.learning_at(before), 0].mean(0).tolist()
             bar.set_postfix_str("loss " + " ".join(f"{loss:.4f}" for loss in losses[:4]), refresh=False)
             bar.update(state.step - bar.n)
             if (number := signal_that_came()) and not training.finished:
@@ -89,20 +94,22 @@ def show_preview(
     training: Training, own: Packed, at: int, model: dict[str, Any], scratch: Path, board: Board | None
 ) -> None:
     base, state = training.base, training.state
-    image = draw_preview(base, own, state.average, model["resolution"])
-    rows = state.average.split([len(run.vectors) for run in training.runs])[at]
+    vectors = training.optimizer.shown(state)
+    image = draw_preview(base, own, vectors, model["resolution"])
+    rows = vectors.split([len(run.vectors) for run in training.runs])[at]
     word = own.settings.word.name
     embedding = to_embedding(word, rows, base.widths, metadata_of(own, state.step, model))
     path = scratch / own.run.name / "previews" / f"{word}-{state.step}.png"
     save_preview(path, image, embedding, preview_prompt(own), own.settings.train.preview)
     if board:
-        board.show(image, state.step)
+        board.show(path, state.step)
 
 
 def how_it_ended(training: Training, at: int, ids: list[str]) -> str:
     own, end = training.runs[at], training.ends[at]
     if training.state.failed[at] >= 0:
-        picture = f", at picture {ids[training.broken_by[at]]}" if at in training.broken_by else ""
+        broken_by = int(training.state.broken_by[at])
+        picture = f", at picture {ids[broken_by]}" if broken_by >= 0 else ""
         return f"run '{own.name}' is no longer finite at update {end + 1}{picture}"
     if training.state.stopped[at] >= 0:
         return f"run '{own.name}' stopped early after update {end}: its deterministic loss has levelled out"
@@ -120,11 +127,11 @@ def start(settings: Settings, base: Base, pack: list[Packed], latents: Latents, 
     own = settings.train
     training = Training(
         base, [packed.run for packed in pack], latents, plan, state, [own.preview.every] if own.preview.every else [],
-        checkpointing=own.gradient_checkpointing is True,
+        checkpointing=None if own.gradient_checkpointing == AUTO else bool(own.gradient_checkpointing),
     )  # fmt: skip
     if state is None and own.batch == AUTO and base.device.type == "cuda":
         most = plan.samples * len(pack)
-        fit = probed_rows(training.probe, base.device, most)
+        fit = probed_rows(training, base.device, most)
         training.state.rows = torch.tensor(equal_parts(plan.samples, len(pack), fit))
         print(f"{fit} of {most} rows fit into the memory of {base.device}")
     return training
@@ -149,6 +156,7 @@ def main() -> None:
         pack = make_pack(sweep, base, captions, plan.steps)
         plan = plan.ending(packed.run.steps for packed in pack)
         sha = digest(locate(settings.base.model, settings.base.revision), settings.base.vae)
+        configs_sha = digest(configs(settings.base.model, settings.base.revision, settings.base.config))
         resolution = native_resolution(settings.base.model, settings.base.revision, settings.base.config)
         model = {"name": settings.base.model, "family": base.family, "resolution": resolution, "sha256": sha}
         data_sha = data_digest(captions)
@@ -156,7 +164,7 @@ def main() -> None:
         inputs = {one.train.template for one in sweep.values()}
         inputs |= {EMBEDDINGS / one.word.init_file for one in sweep.values() if one.word.init_file}
         relevant = [settings.base, settings.word, settings.train, settings.sweep]
-        key = fingerprint(relevant, sorted(inputs), code, sha, device, str(dtype), data_sha)
+        key = fingerprint(relevant, sorted(inputs), code, sha, configs_sha, device, str(dtype), data_sha)
         scratch = SCRATCH / key
         shutil.rmtree(OUT, ignore_errors=True)  # as dvc does before a stage: no run of an earlier sweep stays behind
         training = start(settings, base, pack, latents, plan, scratch)
@@ -168,9 +176,12 @@ def main() -> None:
         run_pack(training, pack, model, scratch)
     endings = [how_it_ended(training, at, latents.ids) for at in range(len(pack))]
     for at, packed in enumerate(pack):
-        report = describe(packed, plan, base, model, len(captions), len(pack), data_sha)
+        report = describe(
+            packed, plan, base, model, len(captions), len(pack), int(training.state.rows), training.checkpointing,
+            data_sha,
+        )  # fmt: skip
         report["ended"] = {"step": training.ends[at], "early": endings[at]}
-        shutil.copytree(scratch / packed.run.name, OUT / packed.run.name, dirs_exist_ok=True)
+        shutil.copytree(scratch / packed.run.name, OUT / packed.run.name, dirs_exist_ok=True, ignore=KILLED)
         write_records(OUT / packed.run.name, packed, training.state.records[:, at], training.ends[at], plan, report)
     print("\n".join(filter(None, endings)))
     if all(training.state.failed[at] >= 0 for at in range(len(pack))):

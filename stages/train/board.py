@@ -28,8 +28,9 @@ class Board:
             self.writer.add_scalar("train/learn_rate", rates[update], update + 1)
         self.written = len(records)
 
-    def show(self, image: Image.Image, update: int) -> None:
-        self.writer.add_image("preview", np.asarray(image), update, dataformats="HWC")
+    def show(self, picture: Path, update: int) -> None:
+        with Image.open(picture) as image:
+            self.writer.add_image("preview", np.asarray(image.convert("RGB")), update, dataformats="HWC")
 
     def close(self) -> None:
         self.writer.close()

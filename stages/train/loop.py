@@ -26,7 +26,8 @@ from stages.train.stopping import Stopping, levelled_out
 # A block is drawn, run and read back at a time, and the device is never waited for inside it. At most so many updates
 # and so many rows: the bar moves and the state is saved at its end.
 BLOCK_UPDATES, BLOCK_ROWS = 10, 256
-OUT_OF_MEMORY = ("can't allocate memory", "not enough memory")  # how torch says it on a CPU
+# How torch says it where it has no error of its own for it: on a CPU, on MPS, in cuBLAS.
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,16 @@ class Checkpoint(NamedTuple):
     vectors: Tensor
 
 
+def is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in OUT_OF_MEMORY)
+
+
 class OutOfMemory(UserError):
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, checkpointing: bool) -> None:
+        how = "with gradient checkpointing on" if checkpointing else "with train.gradient_checkpointing: false"
         super().__init__(
-            f"not even one picture at a time fits into the memory of {device}, with gradient checkpointing on. Take a "
-            "smaller preprocess.resolution, base.precision bf16 or fp16, or a larger GPU."
+            f"not even one picture at a time fits into the memory of {device}, {how}. Take a smaller "
+            "preprocess.resolution, base.precision bf16 or fp16, or a larger GPU."
         )
 
 
@@ -72,11 +78,12 @@ class Training:
 
     def __init__(
         self, base: Base, runs: Sequence[Run], latents: Latents, plan: Plan, state: State | None = None,
-        stops_at: Sequence[int] = (), checkpointing: bool = False, asked_to_stop: Callable[[], bool] = lambda: False,
+        stops_at: Sequence[int] = (), checkpointing: bool | None = None,
+        asked_to_stop: Callable[[], bool] = lambda: False,
     ) -> None:  # fmt: skip
         """state          where to go on; None: at the start
         stops_at       a block ends at every multiple of these updates
-        checkpointing  gradient checkpointing from the start
+        checkpointing  gradients: True from the start, False never, None when one row does not fit without
         asked_to_stop  is looked at after each update; a block then ends there
         """
         self.base, self.runs, self.plan, self.latents = base, list(runs), plan, latents
@@ -91,7 +98,7 @@ class Training:
         self.shapes, self.places = _layout(latents)
         self.largest = max(self.shapes, key=np.prod)
         if state is None:
-            start = torch.cat([run.vectors for run in runs]).to(base.device, self.dtype)
+            start = torch.cat([run.vectors.to(base.device, self.dtype) for run in runs])
             scale = FIRST_SCALE_FP16 if base.dtype is torch.float16 else 1.0
             state = State.at_start(self.optimizer.start(start), len(runs), scale, plan.rows)
         self.state = state
@@ -101,12 +108,11 @@ class Training:
         self.evaluations = evaluations
         self.fixed = self._fixed_rows() if evaluations else []
         self.ahead: tuple[range, list[int], Block] | None = None
-        self.broken_by: dict[int, int] = {}  # the picture at which a run failed, where its loss says so
-        self.checkpointing = checkpointing
-        if checkpointing:
+        self.checkpointing, self.may_checkpoint = checkpointing is True, checkpointing is not False
+        if self.checkpointing:
             base.checkpoint_gradients(True)
         self.ends = self._find_ends()
-        self.first = state.average.clone()
+        self.first = self.optimizer.shown(state)
 
     @property
     def finished(self) -> bool:
@@ -125,9 +131,9 @@ class Training:
             records[at, :, 2] = self.optimizer.step(state, gradient, update)
             records[at, :, 1] = self.optimizer.norms_of(state.vectors)
             if update + 1 in self.plan.saved:
-                kept[update + 1] = state.average.clone()
+                kept[update + 1] = self.optimizer.shown(state)
             if any((update + 1) % every == 0 for every in self.evaluations):
-                records[at, :, 3] = self._evaluate(state.average)
+                records[at, :, 3] = self._evaluate(self.optimizer.shown(state))
             state.step = update + 1
             if self.asked_to_stop():
                 break
@@ -158,8 +164,8 @@ class Training:
                 for rows in block.of_update(at, int(self.state.rows)):
                     seen[rows.run, rows.sample] = self._accumulate(leaf, rows)
                 return leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
-            except RuntimeError as error:  # torch.OutOfMemoryError is one
-                if not isinstance(error, torch.OutOfMemoryError) and not any(t in str(error) for t in OUT_OF_MEMORY):
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
                     raise
             # Not in the handler, where the error's traceback keeps the tensors alive.
             self._take_less_memory()
@@ -178,12 +184,16 @@ class Training:
         if rows > 1:
             self.state.rows = torch.tensor(rows // 2)
             print(f"out of memory with {rows} at once; going on with {rows // 2}, and twice the accumulation")
-        elif not self.checkpointing:
-            self.checkpointing = True
-            self.base.checkpoint_gradients(True)
-            print("out of memory with one at a time; going on with gradient checkpointing")
         else:
-            raise OutOfMemory(self.base.device)
+            self.spare_memory()
+            print("out of memory with one at a time; going on with gradient checkpointing")
+
+    def spare_memory(self) -> None:
+        """Gradient checkpointing from here on. Raises OutOfMemory where it is on already, or not wanted."""
+        if self.checkpointing or not self.may_checkpoint:
+            raise OutOfMemory(self.base.device, self.checkpointing)
+        self.checkpointing = True
+        self.base.checkpoint_gradients(True)
 
     def learning_at(self, step: int) -> list[int]:
         """Places in the pack of the runs that go on after so many updates."""
@@ -202,11 +212,12 @@ class Training:
         for update, vectors in kept.items():
             parts = vectors.cpu().split(rows_of)
             found += [Checkpoint(at, update, parts[at]) for at in learning if update <= self.ends[at]]
-        last = self.state.average.cpu().split(rows_of)
+        last = self.optimizer.shown(self.state).cpu().split(rows_of)
         return found + [
             Checkpoint(at, self.ends[at], last[at])
             for at in learning
-            if start < self.ends[at] <= self.state.step and self.ends[at] not in kept
+            # A run that breaks at the first update of a block ends where the block began.
+            if start <= self.ends[at] <= self.state.step and self.ends[at] not in kept
         ]
 
     def _next_updates(self, step: int) -> range:
@@ -252,7 +263,7 @@ class Training:
                     drawn = draw_sample(
                         self.runs[at].drawing, failed, sample, self.plan.samples, self.shapes, self.base.num_timesteps
                     )
-                    self.broken_by[at] = drawn.picture
+                    self.state.broken_by[at] = drawn.picture
 
 
 def _layout(latents: Latents) -> tuple[list[tuple[int, ...]], list[tuple[int, int]]]:

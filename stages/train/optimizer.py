@@ -61,7 +61,7 @@ class Optimizer:
         self.first_decay = of_rows([run.betas[0] for run in runs]).unsqueeze(-1)
         self.second_decay = of_rows([run.betas[1] for run in runs]).unsqueeze(-1)
         self.eps = of_rows([run.eps for run in runs]).unsqueeze(-1)
-        self.average = of_rows([run.average for run in runs]).unsqueeze(-1)
+        self.average = torch.tensor([run.average for run in runs], device=device, dtype=dtype)
         self.pull = of_rows([run.pull for run in runs]).unsqueeze(-1)
         self.held = of_rows([run.norm != "free" for run in runs]).unsqueeze(-1).bool()
         self.on_sphere = of_rows([run.norm == "direction" for run in runs]).unsqueeze(-1).bool()
@@ -72,16 +72,23 @@ class Optimizer:
         """(V, D) with the norms that the runs hold."""
         return self._at_norm(vectors)
 
+    def shown(self, state: State) -> Tensor:
+        """(V, D), what a checkpoint holds: the average, at the norm that the run holds, which a mean falls short of."""
+        averaged = (self.average > 0)[self.owner].unsqueeze(-1)
+        return self._at_norm(state.average).where(averaged, state.vectors)
+
     def step(self, state: State, gradient: Tensor, update: int) -> Tensor:
         """Update `state` in place; returns the norm of each run's gradient, (R,), before clipping.
 
         gradient  (V, D), of the losses times each run's `state.scale`
         update    from 0
         """
-        good = self._good_runs(state, gradient, update)
+        sizes = self._of_runs((gradient / state.scale[self.owner].unsqueeze(-1)).square().sum(-1)).sqrt()
+        # Not finite as well where a square overflows.
+        good = self._good_runs(state, ~sizes.isfinite(), update)
         moves = good[self.owner].unsqueeze(-1)
         gradient = (gradient / state.scale[self.owner].unsqueeze(-1)).where(moves, 0)
-        sizes = self._of_runs(gradient.square().sum(-1)).sqrt()
+        sizes = sizes.where(good, 0)
         gradient = self._clipped(gradient, sizes, update)
         rate = self.rates[update]
         count = (state.count + good)[self.owner].unsqueeze(-1)
@@ -92,17 +99,21 @@ class Optimizer:
         moved = self._at_norm(state.vectors * (1 - rate * self.decay) - rate * mean / (spread + self.eps))
         if self.any_on_sphere:
             moved = self._along_sphere(state.vectors, gradient, rate).where(self.on_sphere, moved)
-        moves = moves & (rate > 0)
+        wild = self._of_runs((~moved.isfinite()).any(-1).float()) > 0
+        state.failed.copy_(torch.where(wild & good, update, state.failed))
+        good = good & ~wild & (state.stopped < 0)
+        moves = good[self.owner].unsqueeze(-1) & (rate > 0)
         state.first.copy_(first.where(moves, state.first))
         state.second.copy_(second.where(moves, state.second))
         state.vectors.copy_(moved.where(moves, state.vectors))
-        state.average.copy_(torch.lerp(state.vectors, state.average, self.average).where(moves, state.average))
+        # At the start the average would be the start itself for as long as its memory reaches.
+        memory = torch.minimum(self.average, (1 + state.count) / (10 + state.count))[self.owner].unsqueeze(-1)
+        state.average.copy_(torch.lerp(state.vectors, state.average, memory).where(moves, state.average))
         state.count.add_(good)
         return sizes
 
-    def _good_runs(self, state: State, gradient: Tensor, update: int) -> Tensor:
-        """(R,) bool: whose gradient is finite, among those that have not failed. Keeps scale and failure up to date."""
-        broken = self._of_runs((~gradient.isfinite()).any(-1).float()) > 0
+    def _good_runs(self, state: State, broken: Tensor, update: int) -> Tensor:
+        """(R,) bool: whose gradient is not `broken`, of those that go on. Keeps scale and failure up to date."""
         alive = state.failed < 0
         fails = broken & alive & (state.scale <= 1)
         state.failed.copy_(torch.where(fails, update, state.failed))

@@ -22,18 +22,27 @@ PACKAGES = ("pseudoword", "torch", "diffusers", "transformers")
 
 
 def describe(
-    own: Packed, plan: Plan, base: Base, model: dict[str, Any], pictures: int, runs: int, data_sha256: str
+    own: Packed,
+    plan: Plan,
+    base: Base,
+    model: dict[str, Any],
+    pictures: int,
+    runs: int,
+    rows: int,
+    checkpointing: bool,
+    data_sha256: str,
 ) -> dict[str, Any]:
     """Everything that a run was made with: each `auto` resolved, versions, the base model, hashes of the data."""
     content = own.settings.model_dump(mode="json", include={"base", "word", "train"})
     precision = str(base.dtype).removeprefix("torch.")
-    together = max(1, plan.rows // runs)
+    together = max(1, rows // runs)
     resolved = {
         ("word", "vectors"): len(own.run.vectors),
         ("train", "steps"): own.run.steps,
         ("train", "batch"): together,
         ("train", "accumulation"): plan.samples // together if plan.samples % together == 0 else AUTO,
-        ("train", "save_every"): plan.saved[1] if len(plan.saved) > 1 else plan.steps,
+        ("train", "save_every"): plan.every,
+        ("train", "gradient_checkpointing"): checkpointing,
         ("base", "device"): str(base.device),
         ("base", "precision"): precision,
     }

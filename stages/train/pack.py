@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from pseudoword.base.interface import Base
-from pseudoword.prompts import Vocabulary, read_templates
+from pseudoword.errors import UserError
+from pseudoword.prompts import Vocabulary, fill, read_templates
 from pseudoword.schedule import lasting, parse_schedule, shaped
 from pseudoword.settings import Settings
 from pseudoword.settings.train import EarlyStop, Train
@@ -41,6 +42,9 @@ def make_pack(sweep: dict[str, Settings], base: Base, captions: list[str], steps
         vocabulary = Vocabulary(base.tokenizers, first_ids, own.word.name, len(vectors), windows)
         texts = _texts(own, vocabulary, captions)
         texts.check()
+        shown = own.train.preview
+        for prompt in [shown.prompt or "", shown.negative] if shown.every else []:
+            vocabulary.encode(fill(prompt, own.word.name, captions[0]))
         run = Run(
             name=name,
             vectors=vectors,
@@ -70,7 +74,7 @@ def _windows(own: Settings, base: Base, captions: list[str], vectors: int) -> in
     if own.train.long_prompts == "refuse":
         return 1
     vocabulary = Vocabulary(base.tokenizers, [len(table) for table in base.tables], own.word.name, vectors)
-    return windows_needed(vocabulary, own.word.name, read_templates(own.train.template), captions)
+    return windows_needed(_texts(own, vocabulary, captions))
 
 
 def _texts(own: Settings, vocabulary: Vocabulary, captions: list[str]) -> Texts:
@@ -92,8 +96,18 @@ def _drawing(train: Train, texts: Texts) -> Drawing:
     )
 
 
+class WarmUpTooLong(UserError):
+    def __init__(self, warm_up: int, steps: int) -> None:
+        super().__init__(
+            f"train.warm_up: found {warm_up}, wanted less than the run's {steps} updates, or the rate never gets there."
+        )
+
+
 def _update(train: Train, steps: int) -> Update:
-    rates = shaped(parse_schedule(train.learn_rate, steps), train.warm_up, train.decay)
+    given = parse_schedule(train.learn_rate, steps)
+    if train.warm_up >= len(given):
+        raise WarmUpTooLong(train.warm_up, len(given))
+    rates = shaped(given, train.warm_up, train.decay)
     return Update(
         rates=rates,
         clip_at=lasting(parse_schedule(train.clip_at, len(rates)), len(rates)),

@@ -15,13 +15,14 @@ from pseudoword.files import save_with
 from pseudoword.formats.card import draw_card
 from pseudoword.formats.embedding import Embedding
 from pseudoword.formats.picture import save_picture
-from pseudoword.prompts import NAME
+from pseudoword.prompts import fill
 from pseudoword.settings.train import Preview
 from stages.train.pack import Packed
 
 
 def preview_prompt(own: Packed) -> str:
-    return (own.settings.train.preview.prompt or own.texts.first()).replace(NAME, own.texts.name)
+    wanted = own.settings.train.preview.prompt
+    return fill(wanted, own.texts.name, own.texts.captions[0]) if wanted else own.texts.first()
 
 
 @torch.no_grad()

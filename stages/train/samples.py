@@ -94,7 +94,7 @@ def draw_sample(own: Drawing, update: int, index: int, samples: int, shapes: Seq
     if own.noise_offset:
         # https://www.crosslabs.org/blog/diffusion-with-offset-noise
         noise = noise + np.float32(own.noise_offset) * dice.standard_normal((shape[0], 1, 1), np.float32)
-    return Sample(picture, own.ids_of(picture, template, dice), int(t), posterior, noise)
+    return Sample(picture, own.ids_of(picture, template, dice), min(int(t), timesteps - 1), posterior, noise)
 
 
 def draw_block(

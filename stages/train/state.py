@@ -1,4 +1,4 @@
-"""All that a stopped training needs to go on with the same bits: kilobytes, written whole, keyed by what made them.
+"""All that a stopped training needs to go on with the same bits: small, written whole, keyed by what made them.
 
 The state lies outside dvc's outs, which dvc deletes before a stage runs. Its folder is named by a fingerprint of the
 settings, the inputs, the base model and the code, so a changed one of these never picks up an old state.
@@ -35,6 +35,7 @@ class State:
     good: Tensor  # (R,) int64, updates since the scale last changed
     failed: Tensor  # (R,) int64, the update (from 0) at which a run was no longer finite, -1 for none
     stopped: Tensor  # (R,) int64, the update after which a run was ended early, -1 for none
+    broken_by: Tensor  # (R,) int64, the picture at which a run failed, where its loss says so, else -1
     rows: Tensor  # () int64, rows at once; fewer after memory ran out
     records: Tensor  # (step, R, 4) float32 on the CPU, RECORDED
 
@@ -54,6 +55,7 @@ class State:
             good=of_runs(0, torch.int64),
             failed=of_runs(-1, torch.int64),
             stopped=of_runs(-1, torch.int64),
+            broken_by=of_runs(-1, torch.int64),
             rows=torch.tensor(rows),
             records=torch.empty(0, runs, len(RECORDED)),
         )

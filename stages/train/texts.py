@@ -6,7 +6,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from pseudoword.prompts import Vocabulary, fill
+from pseudoword.prompts import FILEWORDS, NAME, PromptTooLong, Vocabulary, fill
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,20 @@ class Texts:
         for caption in self.captions:
             for template in self.templates:
                 self.vocabulary.encode(fill(template, self.name, caption))
+                if self.moving:
+                    self._check_any_order(template, caption)
+
+    @property
+    def moving(self) -> bool:
+        """Whether the parts of a caption come in more than one order."""
+        return self.shuffle_tags or self.tag_dropout > 0
+
+    def _check_any_order(self, template: str, caption: str) -> None:
+        """A sign beside a comma is one token with it or two, as the order has it; apart they are two."""
+        apart = template.replace(FILEWORDS, caption.replace(",", " , ")).replace(NAME, self.name)
+        room = self.vocabulary.room
+        if (tokens := sum(self.vocabulary.words_of(apart))) > room * self.vocabulary.windows:
+            raise PromptTooLong(fill(template, self.name, caption), tokens, room * self.vocabulary.windows)
 
     def plain(self, picture: int) -> NDArray[np.int64]:
         """The token ids (E, W, L) of the first template with the whole caption: what every evaluation sees."""
@@ -43,7 +57,7 @@ class Texts:
         caption = self.captions[picture]
         if self.caption_dropout and dice.random() < self.caption_dropout:
             return ""
-        if not (self.shuffle_tags or self.tag_dropout):
+        if not self.moving:
             return caption
         tags = [tag.strip() for tag in caption.split(",")]
         tags = [tag for tag in tags if dice.random() >= self.tag_dropout]
@@ -52,14 +66,18 @@ class Texts:
         return ", ".join(tags)
 
 
-def windows_needed(vocabulary: Vocabulary, name: str, templates: list[str], captions: list[str]) -> int:
+def windows_needed(texts: Texts) -> int:
     """The most windows that any prompt of a run can take, in whatever order its tags come."""
-    room = vocabulary.tokenizers[0].model_max_length - 2
-    most = 1
-    for caption in captions:
-        for template in templates:
-            prompt = fill(template, name, caption)
-            length, longest = vocabulary.lengths(prompt)
-            # A word that does not fit into the rest of a window starts the next one.
-            most = max(most, 1 if length <= room else -(-length // (room - longest + 1)))
+    vocabulary, most = texts.vocabulary, 1
+    for caption in texts.captions:
+        for template in texts.templates:
+            prompt = fill(template, texts.name, caption)
+            needed = vocabulary.windows_for(prompt)
+            if needed > 1 and texts.moving:
+                ours = len(vocabulary.pattern.findall(prompt))
+                others = sorted(vocabulary.words_of(vocabulary.pattern.sub(" ", prompt)))
+                # Text leaves less than its longest word free at a window's end; each new word ends one window at most.
+                free = min(others[-1] if others else 1, vocabulary.room) - 1
+                needed = -(-sum(others) // (vocabulary.room - free)) + 2 * ours
+            most = max(most, needed)
     return most

@@ -273,7 +273,7 @@ def test_without_its_base_model_the_tokens_are_not_counted(
     assert "a.jpg: too long" not in findings()
 
 
-def missing_model(*_: object) -> None:
+def missing_model(*_: object, **__: object) -> None:
     raise ModelNotFound("gone", "offline")
 
 

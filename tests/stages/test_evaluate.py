@@ -125,7 +125,8 @@ def project(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         "outputs/captions.csv", index=False
     )
     record = {
-        "settings": {}, "pictures": 4, "samples_per_update": 4, "windows": 1, "versions": {}, "device": "cpu",
+        "settings": {}, "pictures": 4, "samples_per_update": 4, "windows": 1,
+        "templates": ["a [name] [filewords]"], "versions": {}, "device": "cpu",
         "precision": "float32", "model": {"name": "base", "family": "sd1", "resolution": 32},
     }  # fmt: skip
     for run, vectors in (("run00", 1), ("run01", 3)):

@@ -161,8 +161,7 @@ def test_the_same_settings_give_the_same_bytes(project: Path):
     assert outputs(Path("outputs/words")) == first
 
 
-KILLED = {
-    "one run": {},
+KILLED: dict[str, dict[str, dict[str, object]]] = {
     "a pack": {"sweep": {"train.seed": [0, 1], "train.norm": ["rescale", "free"]}},
     "half precision": {"base": {"precision": "fp16"}},
 }
@@ -178,7 +177,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(project: Path, c
     shutil.rmtree("outputs/words")
     shutil.rmtree(".scratch")
     went_on = 0
-    for _ in range(3):
+    for _ in range(2):
         run = start_stage()
         wait_for_a_state(run)
         time.sleep(moments.uniform(0, 0.3))
@@ -187,6 +186,28 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(project: Path, c
     assert went_on
     main()
     assert outputs(Path("outputs/words")) == expected
+
+
+def test_what_a_killed_process_was_writing_does_not_reach_the_outputs(project: Path, monkeypatch: pytest.MonkeyPatch):
+    main()
+    expected = outputs(Path("outputs/words"))
+    (scratch,) = Path(".scratch/train").iterdir()
+    (scratch / "base/steps/.snorf-15.safetensors.999.partial").write_bytes(b"half")
+    main()
+    assert outputs(Path("outputs/words")) == expected
+
+
+def test_a_finished_training_that_is_run_again_writes_the_same_again(project: Path):
+    """Also what it says of a run that broke, and TensorBoard's scalars."""
+    changes = {"train": {"steps": 24, "norm": "free", "tensorboard": True}}
+    write_params({**changes, "sweep": {"train.learn_rate": [0.005, 1e38]}})
+    main()
+    events = sorted(path.stat().st_size for path in Path("outputs/words").glob("*/tensorboard/*"))
+    first = {name: content for name, content in outputs(Path("outputs/words")).items() if "tensorboard" not in name}
+    main()
+    again = {name: content for name, content in outputs(Path("outputs/words")).items() if "tensorboard" not in name}
+    assert again == first
+    assert sorted(path.stat().st_size for path in Path("outputs/words").glob("*/tensorboard/*")) == events
 
 
 def start_stage() -> subprocess.Popen[str]:
@@ -485,6 +506,9 @@ def test_a_changed_setting_never_picks_up_an_old_state(project: Path):
         ({"train": {"clip_at": "0.1:x"}}, "train.clip_at: found '0.1:x'"),
         ({"train": {"preview": {"sampler": "plms"}}}, "train.preview.sampler: found 'plms'"),
         ({"train": {"preview": {"evry": 3}}}, "train.preview.evry: unknown key, did you mean 'every'?"),
+        ({"train": {"warm_up": 30}}, "train.warm_up: found 30, wanted less than the run's"),
+        ({"train": {"preview": {"every": 5, "prompt": "[name] " + "red " * 99}}}, "takes"),
+        ({"train": {"preview": {"every": 5, "prompt": "a photo"}}}, "wanted a prompt that holds [name]"),
         ({"train": {"betas": [0.9, 1.0]}}, "train.betas"),
         ({"sweep": {"train.template": ["elsewhere.txt"]}}, "wanted a file in templates/training"),
         ({"sweep": {"train.batch": [1]}}, "'train.batch' cannot be swept"),

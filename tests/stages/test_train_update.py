@@ -113,7 +113,7 @@ def test_the_pull_brings_a_direction_back_to_where_it_started():
 
 
 def test_a_moving_average_lags_behind():
-    state = stepped([update([0.1] * 50, average=0.9)], torch.zeros(1, 2), [torch.ones(1, 2)] * 50)
+    state = stepped([update([0.1] * 200, average=0.9)], torch.zeros(1, 2), [torch.ones(1, 2)] * 200)
     lag = state.average - state.vectors
     assert torch.allclose(lag, torch.full((1, 2), 0.9), atol=0.02)
 
