@@ -22,7 +22,14 @@ PACKAGES = ("pseudoword", "torch", "diffusers", "transformers")
 
 
 def describe(
-    own: Packed, plan: Plan, base: Base, model: dict[str, Any], pictures: int, runs: int, data_sha256: str
+    own: Packed,
+    plan: Plan,
+    base: Base,
+    model: dict[str, Any],
+    pictures: int,
+    runs: int,
+    data_sha256: str,
+    compiled: bool,
 ) -> dict[str, Any]:
     """Everything that a run was made with: each `auto` resolved, versions, the base model, hashes of the data."""
     content = own.settings.model_dump(mode="json", include={"base", "word", "train"})
@@ -33,6 +40,7 @@ def describe(
         ("train", "steps"): own.run.steps,
         ("train", "batch"): together,
         ("train", "accumulation"): plan.samples // together if plan.samples % together == 0 else AUTO,
+        ("train", "compile"): compiled,
         ("train", "save_every"): plan.saved[1] if len(plan.saved) > 1 else plan.steps,
         ("base", "device"): str(base.device),
         ("base", "precision"): precision,
