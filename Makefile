@@ -1,13 +1,14 @@
 # make demo      learn the sample word and write the report
 # make test      the fast tests
 # make check     lint, types, tests
+# make bench     how fast a word is trained, beside the usual loop
 # make toyworld  train the embedded base model again
 # Each makes .venv when it is missing or older than the dependencies. Another Python: make PYTHON=python3.12 demo
 
 PYTHON ?= python3
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: demo test check toyworld clean .venv
+.PHONY: demo test check bench toyworld clean .venv
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -21,6 +22,9 @@ test: .venv
 check: .venv
 	ruff check && ruff format --check && mypy --strict
 	python -m pytest
+
+bench: .venv
+	python -m bench.train
 
 # A DVC project of its own, so that the pipeline never trains its base model.
 toyworld: .venv

@@ -18,7 +18,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 TOKENIZER = Path(__file__).parents[1] / "models/toyworld/tokenizer"
 VOCABULARY = 49408  # rows of the token tables; the small tokenizer's ids are the first of them
-NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+NOISE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1,
+         "clip_sample": False}  # fmt: skip
 CHANNELS = (320, 640, 1280)
 
 
