@@ -2,13 +2,14 @@
 # make review    read, edit and approve the captions on a local web page
 # make test      the fast tests
 # make check     lint, types, tests
+# make bench     how fast a word is trained, beside the usual loop
 # make toyworld  train the embedded base model again
 # Each makes .venv when it is missing or older than the dependencies. Another Python: make PYTHON=python3.12 demo
 
 PYTHON ?= python3
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: demo review test check toyworld clean .venv
+.PHONY: demo review test check bench toyworld clean .venv
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -26,6 +27,9 @@ test: .venv
 check: .venv
 	ruff check && ruff format --check && mypy --strict
 	python -m pytest
+
+bench: .venv
+	python -m bench.train
 
 # A DVC project of its own, so that the pipeline never trains its base model.
 toyworld: .venv

@@ -77,8 +77,8 @@ def run(folder: Path, settings: dict[str, Any], *stages: str) -> None:
 def tried(folder: Path, settings: dict[str, Any], axis: str, values: list[Any]) -> pd.DataFrame:
     """The last checkpoint of each value of an axis: a row for each."""
     run(folder, settings | {"sweep": {axis: values}}, "train", "evaluate")
-    scores = pd.read_csv(folder / "outputs/evaluation/scores.csv")
-    last = scores[scores["step"] == scores["step"].max()].sort_values("run")
+    scores: pd.DataFrame = pd.read_csv(folder / "outputs/evaluation/scores.csv")
+    last: pd.DataFrame = scores[scores["step"] == scores["step"].max()].sort_values("run")
     return last.assign(axis=axis, value=[str(value) for value in values])[["axis", "value", *MEASURES]]
 
 

@@ -118,7 +118,7 @@ class Train(Section):
     gradient_checkpointing: Auto | bool = Field(
         "auto", description="Less memory for a third more time. auto: only when one picture does not fit without."
     )
-    compile: bool = Field(
-        False, strict=True, description="torch.compile the UNet: minutes first, then faster on a GPU."
+    compile: Auto | bool = Field(
+        "auto", description="torch.compile the UNet: minutes first, then faster. auto: on a GPU, in a long training."
     )
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = Field(0, description="Key of every random draw.")

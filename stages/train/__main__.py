@@ -31,6 +31,7 @@ from pseudoword.settings import Settings, load_settings, runs
 from pseudoword.word import EMBEDDINGS, check_name, to_embedding
 from stages._runtime import Interrupted, alone_on, run_stage, stop_requests
 from stages.train.board import Board
+from stages.train.compiling import compiles
 from stages.train.loop import Training
 from stages.train.memory import probed_rows
 from stages.train.outcome import describe, metadata_of, write_checkpoint, write_records
@@ -95,7 +96,8 @@ def show_preview(
 ) -> None:
     base, state = training.base, training.state
     vectors = training.optimizer.shown(state)
-    image = draw_preview(base, own, vectors, model["resolution"])
+    with training.eagerly():
+        image = draw_preview(base, own, vectors, model["resolution"])
     rows = vectors.split([len(run.vectors) for run in training.runs])[at]
     word = own.settings.word.name
     embedding = to_embedding(word, rows, base.widths, metadata_of(own, state.step, model))
@@ -134,6 +136,8 @@ def start(settings: Settings, base: Base, pack: list[Packed], latents: Latents, 
         fit = probed_rows(training, base.device, most)
         training.state.rows = torch.tensor(equal_parts(plan.samples, len(pack), fit))
         print(f"{fit} of {most} rows fit into the memory of {base.device}")
+    if compiles(own.compile, base.device, plan, len(pack), len(latents.groups)):
+        training.compile()  # not before the probes, whose lengths never come back
     return training
 
 
@@ -178,7 +182,7 @@ def main() -> None:
     for at, packed in enumerate(pack):
         report = describe(
             packed, plan, base, model, len(captions), len(pack), int(training.state.rows), training.checkpointing,
-            data_sha,
+            training.compiled, data_sha,
         )  # fmt: skip
         report["ended"] = {"step": training.ends[at], "early": endings[at]}
         shutil.copytree(scratch / packed.run.name, OUT / packed.run.name, dirs_exist_ok=True, ignore=KILLED)

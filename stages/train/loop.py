@@ -4,6 +4,7 @@ Letters in shapes: R runs, V vectors of all runs, D width, N pictures, S samples
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ from stages.train.stopping import Stopping, levelled_out
 # A block is drawn, run and read back at a time, and the device is never waited for inside it. At most so many updates
 # and so many rows: the bar moves and the state is saved at its end.
 BLOCK_UPDATES, BLOCK_ROWS = 10, 256
+COMPILED_MAY_DIFFER = 0.1  # share of the gradient; half precision rounds by a few hundredths
 # How torch says it where it has no error of its own for it: on a CPU, on MPS, in cuBLAS.
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
 
@@ -108,6 +110,7 @@ class Training:
         self.evaluations = evaluations
         self.fixed = self._fixed_rows() if evaluations else []
         self.ahead: tuple[range, list[int], Block] | None = None
+        self.compiled = False
         self.checkpointing, self.may_checkpoint = checkpointing is True, checkpointing is not False
         if self.checkpointing:
             base.checkpoint_gradients(True)
@@ -147,6 +150,27 @@ class Training:
         self._note_failures(seen.cpu(), updates)
         return self._checkpoints(kept, learning, updates.start)
 
+    def compile(self) -> None:
+        """Have the UNet compiled from here on, once for each shape of latents: all parts have one length then.
+
+        Compilers err: torch 2.13 compiles some small UNets for a CPU to a right loss with a wrong gradient. So the next
+        update's gradient is made both ways, and where they differ nothing is compiled.
+        """
+        step, unread = self.state.step, torch.zeros(len(self.runs), self.plan.samples, device=self.base.device)
+        block = self._block(self._next_updates(step), self.learning_at(step))
+        plain = self._gradient(block, 0, unread)
+        self.base.compile()
+        self.compiled = True
+        off = float((self._gradient(block, 0, unread) - plain).norm() / plain.norm())
+        if off > COMPILED_MAY_DIFFER:
+            self.compiled = False
+            torch.compiler.set_stance("force_eager")
+            print(f"warning: the compiled UNet has another gradient, {off:.0%} off; going on without compiling")
+
+    def eagerly(self) -> AbstractContextManager[object]:
+        """Within it nothing is compiled: for pictures and evaluations, whose lengths differ and are few."""
+        return torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
+
     def probe(self, rows: int) -> None:
         """Take the memory that so many rows at once take, and give it back."""
         block = draw_block(
@@ -172,9 +196,16 @@ class Training:
 
     def _accumulate(self, leaf: Tensor, rows: Rows) -> Tensor:
         """Add to the leaf's gradient what these rows of an update bring, times each run's scale; their losses, (n,)."""
-        losses = self.losses(leaf, rows)
+        filled = rows.filled(self._length(rows.group)) if self.compiled else rows
+        losses = self.losses(leaf, filled)[: len(rows)]
         (losses * self.state.scale[rows.run]).sum().div(self.plan.samples).backward()
         return losses.detach().float()
+
+    def _length(self, group: int) -> int:
+        """To how many rows the parts of a group are filled up: what an update at most has of it, or all at once."""
+        pictures = len(self.latents.groups[group].rows)
+        each = min(self.plan.samples, pictures * -(-self.plan.samples // len(self.shapes)))
+        return min(int(self.state.rows), each * len(self.runs))
 
     def _take_less_memory(self) -> None:
         """Fewer rows at once: the same draws in smaller parts, so the same result beyond rounding."""
@@ -242,10 +273,11 @@ class Training:
     def _evaluate(self, vectors: Tensor) -> Tensor:
         """(R,), the deterministic loss: the same pictures, noise levels and noise each time."""
         total = torch.zeros(len(self.runs), device=self.base.device, dtype=self.dtype)
-        for rows in self.fixed:
-            for start in range(0, len(rows), int(self.state.rows)):
-                part = rows[start : start + int(self.state.rows)]
-                total.index_add_(0, part.run, self.losses(vectors, part))
+        with self.eagerly():
+            for rows in self.fixed:
+                for start in range(0, len(rows), int(self.state.rows)):
+                    part = rows[start : start + int(self.state.rows)]
+                    total.index_add_(0, part.run, self.losses(vectors, part))
         return (total / (sum(map(len, self.fixed)) / len(self.runs))).float()
 
     def _stop_early(self) -> None:

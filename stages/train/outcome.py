@@ -30,6 +30,7 @@ def describe(
     runs: int,
     rows: int,
     checkpointing: bool,
+    compiled: bool,
     data_sha256: str,
 ) -> dict[str, Any]:
     """Everything that a run was made with: each `auto` resolved, versions, the base model, hashes of the data."""
@@ -41,6 +42,7 @@ def describe(
         ("train", "steps"): own.run.steps,
         ("train", "batch"): together,
         ("train", "accumulation"): plan.samples // together if plan.samples % together == 0 else AUTO,
+        ("train", "compile"): compiled,
         ("train", "save_every"): plan.every,
         ("train", "gradient_checkpointing"): checkpointing,
         ("base", "device"): str(base.device),

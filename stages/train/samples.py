@@ -61,6 +61,14 @@ class Rows:
     def __len__(self) -> int:
         return len(self.run)
 
+    def filled(self, number: int) -> "Rows":
+        """The rows and, up to `number`, the last one again and again."""
+        more = max(0, number - len(self))
+        return Rows(
+            self.group,
+            *(torch.cat([v, v[-1:].expand(more, *v.shape[1:])]) for n, v in vars(self).items() if n != "group"),
+        )
+
 
 @dataclass(frozen=True)
 class Block:

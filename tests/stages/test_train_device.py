@@ -1,0 +1,148 @@
+"""What keeps a GPU busy: updates that never wait for it, and parts of equal length for a compiled UNet."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pseudoword.plan import make_plan
+from stages.train import compiling
+from stages.train.compiling import CannotCompile, compiles
+from stages.train.stopping import Stopping
+from tests.packs import make_run, make_training, tiny_base, two_shapes
+
+CUDA, CPU = torch.device("cuda:0"), torch.device("cpu")
+
+
+# ---------------------------------------------------------------------------------------------- no waiting
+
+
+class Waits(TorchDispatchMode):
+    """Notes what would make the host wait for a GPU: values read back, lengths that depend on values, values sent."""
+
+    WAIT = ("_local_scalar_dense", "nonzero", "masked_select", "is_nonzero", "equal", "unique", "lift_fresh")
+
+    def __init__(self, on_host: list[torch.Tensor]) -> None:
+        super().__init__()
+        self.on_host, self.found = [tensor.data_ptr() for tensor in on_host], []
+
+    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = op.name().removeprefix("aten::").split(".")[0]
+        tensors = [arg for arg in args if isinstance(arg, torch.Tensor)]
+        if any(name.startswith(wait) for wait in self.WAIT) and tensors[0].data_ptr() not in self.on_host:
+            self.found.append(op.name())
+        if name in ("index", "index_put", "index_put_") and any(
+            t is not None and t.dtype is torch.bool for t in args[1]
+        ):
+            self.found.append(f"{op.name()} by a mask")
+        return op(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"stopping": Stopping(1, 4, 0.1, 1)},
+        {"huber_delta": 0.1, "min_snr_gamma": 5.0, "clip": "norm"},
+        {"norm": "direction", "average": 0.9},
+        {"norm": "rescale", "clip": "value", "noise_offset": 0.1},
+    ],
+)
+def test_no_update_waits_for_the_device(more: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
+    training = make_training(tiny_base(), [make_run(tiny_base(), **more)], latents=two_shapes())
+    training.advance()  # what is made once and kept
+    waits = Waits([training.state.rows])
+    for owner, name in ((training, "_gradient"), (training, "_evaluate"), (training.optimizer, "step")):
+        monkeypatch.setattr(owner, name, _under(waits, getattr(owner, name)))
+    monkeypatch.setattr(training.optimizer, "norms_of", _under(waits, training.optimizer.norms_of))
+    training.advance()
+    assert waits.found == []
+
+
+def _under(mode: TorchDispatchMode, function: Callable[..., Any]) -> Callable[..., Any]:
+    def watched(*args: Any) -> Any:
+        with mode:
+            return function(*args)
+
+    return watched
+
+
+# ---------------------------------------------------------------------------------------------- compiling
+
+
+def test_auto_compiles_on_a_gpu_where_enough_passes_make_up_for_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(compiling, "what_is_missing", lambda device: "")
+    many, few = make_plan(16, 1, 1000, 16, 1, "auto"), make_plan(16, 1, 999, 16, 1, "auto")
+    assert compiles("auto", CUDA, many, 1, 1) and not compiles("auto", CUDA, few, 1, 1)
+    assert not compiles("auto", CUDA, many, 1, 2)
+    assert not compiles("auto", CPU, many, 1, 1)
+    assert not compiles(False, CUDA, many, 1, 1) and compiles(True, CPU, few, 1, 1)
+    split = make_plan(16, 1, 250, 4, 4, "auto")
+    assert compiles("auto", CUDA, split, 1, 1)
+
+
+def test_without_a_compiler_auto_does_without_and_true_is_refused(monkeypatch: pytest.MonkeyPatch):
+    for variable in ("CC", "CXX"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    plan = make_plan(16, 1, 1000, 16, 1, "auto")
+    assert not compiles("auto", CUDA, plan, 1, 1)
+    for device in (CUDA, CPU):
+        with pytest.raises(CannotCompile, match=r"train\.compile is true, .* needs a C"):
+            compiles(True, device, plan, 1, 1)
+
+
+def test_parts_are_filled_up_to_one_length_for_each_shape_without_another_result(monkeypatch: pytest.MonkeyPatch):
+    def trained(compiled: bool) -> tuple[torch.Tensor, set[tuple[int, ...]]]:
+        base, lengths = tiny_base(), set()
+        runs = [make_run(base), make_run(base, used=2, seed=1, steps=5)]
+        training = make_training(base, runs, rows=3, latents=two_shapes())
+        training.compiled = compiled
+        original = base.residual
+        monkeypatch.setattr(base, "residual", lambda *given: lengths.add(tuple(given[0].shape)) or original(*given))
+        while not training.finished:
+            training.advance()
+        return training.state.vectors, lengths
+
+    vectors, lengths = trained(False)
+    filled, equal = trained(True)
+    torch.testing.assert_close(filled, vectors, rtol=1e-4, atol=1e-6)
+    assert len(lengths) > 2 and sorted(equal) == [(2, 4, 4, 8), (3, 4, 4, 4)]
+
+
+@pytest.fixture
+def default_stance() -> Iterator[None]:
+    yield
+    torch.compiler.set_stance("default")
+
+
+@pytest.mark.parametrize("factor", [1.0, 1.5])
+def test_a_compiler_that_gives_another_gradient_is_not_used(
+    factor: float, monkeypatch: pytest.MonkeyPatch, default_stance: None
+):
+    base = tiny_base()
+    training = make_training(base, [make_run(base)], rows=2)
+    predict = base.predict
+    wrong = lambda *given: predict(*given) * factor  # noqa: E731
+    monkeypatch.setattr(base, "compile", lambda: monkeypatch.setattr(base, "predict", wrong))
+    training.compile()
+    assert training.compiled == (factor == 1)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_a_compiled_training_learns_the_same(default_stance: None):
+    def trained(compiled: bool) -> torch.Tensor:
+        base = tiny_base()
+        training = make_training(base, [make_run(base, steps=20, stopping=Stopping(2, 8, 0.0, 1))], rows=2)
+        if compiled:
+            training.compile()
+        while not training.finished:
+            training.advance()
+        return training.state.vectors
+
+    torch.testing.assert_close(trained(True), trained(False), rtol=1e-3, atol=1e-5)
