@@ -30,6 +30,7 @@ def main() -> None:
         "caption": settings.caption,
         "curate": settings.curate,
         "doctor": settings.doctor,
+        "latents": settings.latents,
         "evaluate": settings.evaluate,
         "export": settings.export,
     }

@@ -69,7 +69,7 @@ def render(inputs: Inputs, settings: dict[str, dict[str, Any]], templates: Path)
         metrics=inputs.metrics,
         way=share_of_way(inputs),
         record=chosen.record,
-        settings=chosen.record.settings | settings,
+        settings={name: flat(values) for name, values in (chosen.record.settings | settings).items()},
         sight=first_sight(inputs),
         charts=score_charts(inputs) | training_charts(inputs),
         series=series_of(inputs.runs, inputs.choice.run),
@@ -165,14 +165,19 @@ def scores_by_run(inputs: Inputs) -> Iterator[tuple[str, list[Row]]]:
 
 def comparison(inputs: Inputs) -> dict[str, Any]:
     """`keys`: the settings in which the runs differ; `rows`: by run its values of them and its best checkpoint."""
-    settings = {name: _flat(run.record.settings) for name, run in inputs.runs.items()}
+    settings = {name: flat(run.record.settings) for name, run in inputs.runs.items()}
     keys = [key for key in settings[inputs.choice.run] if len({plain(each.get(key)) for each in settings.values()}) > 1]
     rows = {run: {"values": [settings[run].get(key) for key in keys], "best": _best(inputs, run)} for run in settings}
     return {"keys": keys, "rows": rows}
 
 
-def _flat(settings: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return {f"{section}.{key}": value for section, values in settings.items() for key, value in values.items()}
+def flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Each value under its keys joined by dots, as `dvc exp run -S` takes them."""
+    spread: dict[str, Any] = {}
+    for key, value in settings.items():
+        inner = flat(value) if isinstance(value, dict) else {}
+        spread |= {f"{key}.{rest}": one for rest, one in inner.items()} or {key: value}
+    return spread
 
 
 def _best(inputs: Inputs, run: str) -> Row | None:

@@ -60,6 +60,8 @@ def write_inputs(num_vectors: int, widths: tuple[int, ...] = (WIDTH,), **changes
         "settings": {"word": {"init_text": "star"}, "train": {"seed": 3}},
         "pictures": 15,
         "samples_per_update": 15,
+        "windows": 1,
+        "templates": ["a [name]"],
         "versions": {"pseudoword": "0.1.0"},
         "device": "cpu",
         "precision": "float32",

@@ -93,6 +93,8 @@ def write_run(name: str, at: int, pictures: int) -> None:
         "auto": ["word.vectors", "train.steps"],
         "pictures": pictures,
         "samples_per_update": pictures,
+        "windows": 1,
+        "templates": ["a [name]"],
         "versions": {"python": "3.11.2", "torch": "2.13.0", "pseudoword": "0.1.0"},
         "device": "cpu",
         "precision": "fp32",
