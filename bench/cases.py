@@ -93,7 +93,7 @@ def _settings(number: int, batch: int) -> Settings:
             "data": {"folder": "data/sample"},
             "base": {"model": "models/toyworld"},
             "word": {"name": "snorf"},
-            **{section: {} for section in ("preprocess", "caption", "curate")},
+            **{section: {} for section in ("preprocess", "caption", "curate", "doctor", "latents", "export")},
             "train": {"template": TEMPLATE, "batch": batch, "accumulation": 1, "steps": NO_END},
             "sweep": {"train.seed": list(range(number))},
             "evaluate": {"prompts": TEMPLATE},

@@ -506,7 +506,7 @@ def test_a_changed_setting_never_picks_up_an_old_state(project: Path):
         ({"train": {"clip_at": "0.1:x"}}, "train.clip_at: found '0.1:x'"),
         ({"train": {"preview": {"sampler": "plms"}}}, "train.preview.sampler: found 'plms'"),
         ({"train": {"preview": {"evry": 3}}}, "train.preview.evry: unknown key, did you mean 'every'?"),
-        ({"train": {"warm_up": 30}}, "train.warm_up: found 30, wanted less than the run's"),
+        ({"train": {"warm_up": 300}}, "train.warm_up: found 300, wanted less than the run's"),
         ({"train": {"preview": {"every": 5, "prompt": "[name] " + "red " * 99}}}, "takes"),
         ({"train": {"preview": {"every": 5, "prompt": "a photo"}}}, "wanted a prompt that holds [name]"),
         ({"train": {"betas": [0.9, 1.0]}}, "train.betas"),
