@@ -215,7 +215,9 @@ def main() -> None:
     device = resolve_device(settings.base.device)
     dtype = resolve_precision(settings.base.precision, device)
     latents, checkpoints = read_latents(), read_checkpoints()
-    shape = max(latents.groups, key=lambda group: len(group.rows)).mean.shape[1:]
+    # A square where there is one: what prompts ask for has room in it, whatever shape most pictures have.
+    shapes = [(group.mean.shape[2] == group.mean.shape[3], len(group.rows), group) for group in latents.groups]
+    shape = max(shapes, key=lambda one: one[:2])[2].mean.shape[1:]
     judged_by = judge_name(own.judge, settings.base.model, settings.base.revision)
     with alone_on(device):
         judge = Judge.load(judged_by, device)

@@ -14,7 +14,7 @@ import pandas as pd
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from stages.report.inputs import Inputs, Run
 
@@ -97,6 +97,9 @@ def _draw_learn_rates(axes: Axes, inputs: Inputs) -> None:
     rates = pd.concat([run.losses.learn_rate for run in inputs.runs.values()])
     if rates.min() > 0 and rates.max() > 20 * rates.min():
         axes.set_yscale("log")
+        # The usual one writes powers between dollar signs, which text in an SVG shows as they are.
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_ylim(0, 1.15 * rates.max() or 1)
     _mark_step(axes, inputs)

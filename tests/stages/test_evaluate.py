@@ -149,6 +149,27 @@ def outputs() -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_pictures_of_several_shapes_are_judged_on_square_ones(project: Path):
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(4, 4, 8), (4, 4, 8), (4, 4, 4), (4, 8, 4)]
+    ids = [f"{number:012x}" for number in range(4)]
+    means = [torch.randn(shape, generator=generator) for shape in shapes]
+    write_latents((Encoded(name, "", mean, mean.abs()) for name, mean in zip(ids, means, strict=True)), {})
+    main()
+    drawn = pd.read_csv("outputs/evaluation/sheets/pictures.csv")["file"]
+    for file in drawn:
+        with Image.open(Path("outputs/evaluation/sheets", file)) as picture:
+            assert picture.size == (32, 32)
+
+
+def test_a_run_without_checkpoints_is_left_out(project: Path, capsys: pytest.CaptureFixture[str]):
+    for path in Path("outputs/words/run01/steps").glob("*-[15]*"):
+        path.unlink()
+    main()
+    assert "run 'run01' has no checkpoint but its start" in capsys.readouterr().out
+    assert set(pd.read_csv("outputs/evaluation/scores.csv")["run"]) == {"run00"}
+
+
 def test_the_stage_scores_every_checkpoint_and_chooses_one(project: Path):
     main()
     scores = pd.read_csv("outputs/evaluation/scores.csv")

@@ -383,3 +383,13 @@ def test_inputs_of_different_runs_of_the_pipeline_are_refused(project: Path) -> 
 def test_numbers_and_settings_as_a_person_writes_them() -> None:
     assert [number(None), number(float("nan")), number(0.12345), number(1, 1)] == ["–", "–", "0.123", "1.0"]
     assert [plain(""), plain("a b"), plain(None), plain(True), plain(0.005)] == ['""', "a b", "null", "true", "0.005"]
+
+
+def test_rates_that_span_decades_are_written_as_numbers(project: Path) -> None:
+    write_outputs(1)
+    losses = pd.read_csv("outputs/words/base/loss.csv")
+    losses["learn_rate"] = np.geomspace(0.05, 1e-5, len(losses))
+    losses.to_csv("outputs/words/base/loss.csv", index=False)
+    content = report()
+    assert "mathdefault" not in content
+    assert "0.001" in content and "0.0001" in content
