@@ -7,6 +7,7 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.cbook import get_sample_data
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -56,6 +57,15 @@ def test_the_cascades_find_a_face_and_none_in_noise() -> None:
     ((left, top, width, height),) = CASCADES(with_face(500, 300, 350, 160))
     assert abs(left + width / 2 - 350) < 15 and abs(top + height / 2 - 160) < 20 and 80 < width < 170
     assert CASCADES(noise_at(10, 10)) == []
+
+
+def test_the_cascades_find_the_face_in_a_photograph() -> None:
+    with Image.open(get_sample_data("grace_hopper.jpg", asfileobj=False)) as photograph:
+        portrait = photograph.convert("RGB")
+    for picture in (portrait, portrait.transpose(Image.Transpose.FLIP_LEFT_RIGHT), portrait.resize((128, 150))):
+        ((left, top, width, height),) = FaceFinder(None)(picture)
+        assert abs(left + width / 2 - picture.width / 2) < 0.1 * picture.width
+        assert 0.1 * picture.height < top < top + height < 0.6 * picture.height
 
 
 def test_a_face_in_a_large_picture_is_told_in_px_of_it() -> None:
