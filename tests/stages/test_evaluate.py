@@ -13,14 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pseudoword.formats.embedding import save_embedding
+from pseudoword.formats.embedding import Embedding, save_embedding
+from pseudoword.formats.writing import write_embedding
 from pseudoword.judge import similarity_among
 from pseudoword.latents import Encoded, write_latents
 from stages.evaluate.__main__ import main, shortlist
 from stages.evaluate.choice import Candidate, choose, likeness_of, obedience_of
-from tests.tiny import tiny_inpainting, tiny_judge, tiny_stable_diffusion
+from tests.tiny import tiny_inpainting, tiny_judge, tiny_sdxl, tiny_stable_diffusion
 
 ROOT = Path(__file__).parents[2]
+ENCODERS = ("text_encoder", "text_encoder_2")
 CEILING = 0.8
 
 
@@ -160,6 +162,19 @@ def test_pictures_of_several_shapes_are_judged_on_square_ones(project: Path):
     for file in drawn:
         with Image.open(Path("outputs/evaluation/sheets", file)) as picture:
             assert picture.size == (32, 32)
+
+
+def test_words_of_sdxl_are_scored_and_drawn(project: Path):
+    tiny_sdxl().save_pretrained("base")
+    widths = [json.loads(Path(f"base/{part}/config.json").read_text())["hidden_size"] for part in ENCODERS]
+    generator = torch.Generator().manual_seed(1)
+    for path in Path("outputs/words").glob("*/steps/*.safetensors"):
+        clip_l, clip_g = (torch.randn(2, width, generator=generator) * 0.1 for width in widths)
+        write_embedding(path, Embedding("snorf", clip_l, {}, clip_g), overwrite=True)
+    main()
+    scores = pd.read_csv("outputs/evaluation/scores.csv")
+    assert np.isfinite(scores["loss"]).all() and scores["loss"].nunique() == 8
+    assert scores["chosen"].sum() == 1
 
 
 def test_a_run_without_checkpoints_is_left_out(project: Path, capsys: pytest.CaptureFixture[str]):
