@@ -5,7 +5,6 @@ is written as soon as it is made, so a stopped stage goes on, and one more pictu
 """
 
 import hashlib
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,9 +12,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from pseudoword.files import write_text
+from pseudoword.fingerprint import fingerprint
 from pseudoword.pictures import PICTURES, PicturesUnreadable, open_pictures
 
 SCRATCH = Path(".scratch/caption")
+PACKAGES = ("torch", "transformers", "onnxruntime", "pillow", "numpy")
 
 
 class Drafter(Protocol):
@@ -24,19 +25,9 @@ class Drafter(Protocol):
     def draft(self, pictures: list[Image.Image]) -> list[str]: ...
 
 
-def fingerprint(key: tuple[Any, ...]) -> str:
-    """A name for all drafts that one model makes with the same settings, code and libraries."""
-    total = hashlib.sha256(repr(key).encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        total.update(path.read_bytes())
-    for package in ("torch", "transformers", "onnxruntime", "pillow", "numpy"):
-        total.update(version(package).encode())
-    return total.hexdigest()[:16]
-
-
 def draft_all(drafter: Drafter, ids: list[str], batch: int) -> list[str]:
     """The draft of each picture, in the order of `ids`; at most `batch` pictures are open at once."""
-    folder = SCRATCH / fingerprint(drafter.key)
+    folder = SCRATCH / fingerprint(drafter.key, sorted(Path(__file__).parent.glob("*.py")), PACKAGES)
     files = {name: folder / f"{_digest(name)}.txt" for name in ids}
     waiting = [name for name in ids if not files[name].is_file()]
     done = len(ids) - len(waiting)

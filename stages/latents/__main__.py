@@ -21,7 +21,7 @@ from pseudoword.pictures import open_pictures, to_tensor
 from pseudoword.settings import load_settings
 from stages._runtime import alone_on, run_stage
 from stages.latents.encoding import NotFinite, batches, encode, prepare
-from stages.latents.scratch import Scratch, fingerprint
+from stages.latents.scratch import Scratch, key_of
 from stages.latents.sources import Source, read_sources, read_weight
 
 
@@ -59,7 +59,7 @@ def main() -> None:
         "vae": digest(locate_vae(base.model, base.revision, base.vae)),
         "precision": own.precision,
     }
-    scratch = Scratch(fingerprint(device, about["vae"], own.precision, str(own.tile)))
+    scratch = Scratch(key_of(device, about["vae"], own.precision, str(own.tile)))
     # By content: a picture and its mirrored twin are the same file when it is symmetric.
     missing = list({source.sha256: source for source in sources if not scratch.load(source.sha256)}.values())
     if missing:

@@ -7,7 +7,6 @@ bits of a latent depend on besides the picture, so that a changed VAE never find
 import hashlib
 import shutil
 from collections.abc import Collection
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 
 import pseudoword.pictures
 import stages.latents.encoding
+from pseudoword.fingerprint import fingerprint
 from pseudoword.formats.tensors import save_tensors
 
 SCRATCH = Path(".scratch/latents")
@@ -23,17 +23,14 @@ CODE = (pseudoword.pictures, stages.latents.encoding)
 PACKAGES = ("torch", "diffusers", "numpy", "pillow")
 
 
-def fingerprint(device: str, *settings: str) -> str:
+def key_of(device: str, *settings: str) -> str:
     """A name for one way to encode: the settings, the code, the packages and the hardware that rounds."""
     hardware = (
         torch.cuda.get_device_name(device)
         if device.startswith("cuda")
         else f"{device} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()}"
     )
-    total = hashlib.sha256("\n".join([hardware, *settings, *map(version, PACKAGES)]).encode())
-    for module in CODE:
-        total.update(Path(str(module.__file__)).read_bytes())
-    return total.hexdigest()[:16]
+    return fingerprint((hardware, *settings), [Path(str(module.__file__)) for module in CODE], PACKAGES)
 
 
 class Scratch:

@@ -25,6 +25,7 @@ from pseudoword.base.location import configs, digest, locate, native_resolution
 from pseudoword.base.placement import resolve_device, resolve_precision
 from pseudoword.captions import read_captions
 from pseudoword.errors import UserError
+from pseudoword.fingerprint import fingerprint
 from pseudoword.latents import INDEX, LATENTS, Latents, read_latents
 from pseudoword.plan import Plan, equal_parts, make_plan
 from pseudoword.settings import Settings, load_settings, runs
@@ -37,10 +38,11 @@ from stages.train.memory import probed_rows
 from stages.train.outcome import describe, metadata_of, write_checkpoint, write_records
 from stages.train.pack import AUTO, Packed, make_pack
 from stages.train.previews import draw_preview, preview_prompt, save_preview
-from stages.train.state import fingerprint, load_state, save_state
+from stages.train.state import load_state, save_state
 
 OUT, SCRATCH = Path("outputs/words"), Path(".scratch/train")
 CODE = Path(__file__).parents[2]
+PACKAGES = ("torch", "diffusers", "transformers", "numpy")
 KILLED = shutil.ignore_patterns(".*.partial")  # what a killed process was about to write
 
 
@@ -168,7 +170,8 @@ def main() -> None:
         inputs = {one.train.template for one in sweep.values()}
         inputs |= {EMBEDDINGS / one.word.init_file for one in sweep.values() if one.word.init_file}
         relevant = [settings.base, settings.word, settings.train, settings.sweep]
-        key = fingerprint(relevant, sorted(inputs), code, sha, configs_sha, device, str(dtype), data_sha)
+        digests = [sha, configs_sha, data_sha, device, str(dtype)]
+        key = fingerprint((relevant, digests), [*sorted(inputs), *sorted(code)], PACKAGES)
         scratch = SCRATCH / key
         shutil.rmtree(OUT, ignore_errors=True)  # as dvc does before a stage: no run of an earlier sweep stays behind
         training = start(settings, base, pack, latents, plan, scratch)

@@ -4,10 +4,7 @@ The state lies outside dvc's outs, which dvc deletes before a stage runs. Its fo
 settings, the inputs, the base model and the code, so a changed one of these never picks up an old state.
 """
 
-import hashlib
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Self
 
@@ -59,17 +56,6 @@ class State:
             rows=torch.tensor(rows),
             records=torch.empty(0, runs, len(RECORDED)),
         )
-
-
-def fingerprint(settings: Sequence[object], files: Iterable[Path], code: Iterable[Path], *extra: str) -> str:
-    """A name for one computation; any difference in its inputs gives another."""
-    total = hashlib.sha256(repr(settings).encode())
-    for path in (*files, *sorted(code)):
-        total.update(path.name.encode())
-        total.update(hashlib.sha256(path.read_bytes()).digest())
-    for text in (*map(version, ("torch", "diffusers", "transformers", "numpy")), *extra):
-        total.update(text.encode())
-    return total.hexdigest()[:16]
 
 
 def save_state(path: Path, state: State) -> None:
