@@ -183,13 +183,10 @@ def main() -> None:
         run_pack(training, pack, model, scratch)
     endings = [how_it_ended(training, at, latents.ids) for at in range(len(pack))]
     for at, packed in enumerate(pack):
-        report = describe(
-            packed, plan, base, model, len(captions), len(pack), int(training.state.rows), training.checkpointing,
-            training.compiled, data_sha,
-        )  # fmt: skip
+        report = describe(packed, training, model, data_sha)
         report["ended"] = {"step": training.ends[at], "early": endings[at]}
         shutil.copytree(scratch / packed.run.name, OUT / packed.run.name, dirs_exist_ok=True, ignore=KILLED)
-        write_records(OUT / packed.run.name, packed, training.state.records[:, at], training.ends[at], plan, report)
+        write_records(OUT / packed.run.name, packed, training.state.records[:, at], training.ends[at], report)
     print("\n".join(filter(None, endings)))
     if all(training.state.failed[at] >= 0 for at in range(len(pack))):
         raise Diverged(endings)

@@ -115,7 +115,6 @@ class Training:
         if self.checkpointing:
             base.checkpoint_gradients(True)
         self.ends = self._find_ends()
-        self.first = self.optimizer.shown(state)
 
     @property
     def finished(self) -> bool:
@@ -128,7 +127,7 @@ class Training:
         block = self._block(updates, learning)
         records = torch.full((len(updates), len(self.runs), len(RECORDED)), torch.nan, device=self.base.device)
         seen = torch.zeros(len(updates), len(self.runs), self.plan.samples, device=self.base.device)
-        kept: dict[int, Tensor] = {}
+        kept = {0: self.optimizer.shown(state)} if state.step == 0 else {}
         for at, update in enumerate(updates):
             gradient = self._gradient(block, at, seen[at])
             records[at, :, 2] = self.optimizer.step(state, gradient, update)
@@ -238,7 +237,6 @@ class Training:
     def _checkpoints(self, kept: dict[int, Tensor], learning: list[int], start: int) -> list[Checkpoint]:
         """The planned ones, and the last good vectors of a run that ended between two of them."""
         rows_of = [len(run.vectors) for run in self.runs]
-        kept = {0: self.first, **kept} if start == 0 else kept
         found = []
         for update, vectors in kept.items():
             parts = vectors.cpu().split(rows_of)
@@ -275,8 +273,7 @@ class Training:
         total = torch.zeros(len(self.runs), device=self.base.device, dtype=self.dtype)
         with self.eagerly():
             for rows in self.fixed:
-                for start in range(0, len(rows), int(self.state.rows)):
-                    part = rows[start : start + int(self.state.rows)]
+                for part in rows.parts(int(self.state.rows)):
                     total.index_add_(0, part.run, self.losses(vectors, part))
         return (total / (sum(map(len, self.fixed)) / len(self.runs))).float()
 

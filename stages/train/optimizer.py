@@ -53,9 +53,9 @@ class Optimizer:
         self.runs, self.widths, self.norms = len(runs), list(widths), list(norms)
         self.siblings = torch.bincount(self.owner, minlength=self.runs)
         self.rates = of_rows([run.rates + [0.0] * (steps - len(run.rates)) for run in runs]).T.unsqueeze(-1)
-        limits = [run.clip_at + [0.0] * (steps - len(run.clip_at)) for run in runs]
-        self.by_value = self._limits(of_rows(limits), [run.clip == "value" for run in runs])
-        self.by_norm = self._limits(of_rows(limits), [run.clip == "norm" for run in runs])
+        limits = of_rows([run.clip_at + [0.0] * (steps - len(run.clip_at)) for run in runs])
+        self.by_value = self._limits(limits, [run.clip == "value" for run in runs])
+        self.by_norm = self._limits(limits, [run.clip == "norm" for run in runs])
         self.clips_value = any(run.clip == "value" for run in runs)
         self.decay = of_rows([run.weight_decay for run in runs]).unsqueeze(-1)
         self.first_decay = of_rows([run.betas[0] for run in runs]).unsqueeze(-1)
@@ -83,11 +83,12 @@ class Optimizer:
         gradient  (V, D), of the losses times each run's `state.scale`
         update    from 0
         """
-        sizes = self._of_runs((gradient / state.scale[self.owner].unsqueeze(-1)).square().sum(-1)).sqrt()
+        gradient = gradient / state.scale[self.owner].unsqueeze(-1)
+        sizes = self._of_runs(gradient.square().sum(-1)).sqrt()
         # Not finite as well where a square overflows.
         good = self._good_runs(state, ~sizes.isfinite(), update)
         moves = good[self.owner].unsqueeze(-1)
-        gradient = (gradient / state.scale[self.owner].unsqueeze(-1)).where(moves, 0)
+        gradient = gradient.where(moves, 0)
         sizes = sizes.where(good, 0)
         gradient = self._clipped(gradient, sizes, update)
         rate = self.rates[update]

@@ -13,38 +13,28 @@ from pseudoword.base.interface import Base
 from pseudoword.files import write_table, write_text
 from pseudoword.formats.modelspec import modelspec
 from pseudoword.formats.writing import write_embedding
-from pseudoword.plan import Plan
 from pseudoword.word import to_embedding
+from stages.train.loop import Training
 from stages.train.pack import AUTO, Packed
 from stages.train.state import RECORDED
 
 PACKAGES = ("pseudoword", "torch", "diffusers", "transformers")
 
 
-def describe(
-    own: Packed,
-    plan: Plan,
-    base: Base,
-    model: dict[str, Any],
-    pictures: int,
-    runs: int,
-    rows: int,
-    checkpointing: bool,
-    compiled: bool,
-    data_sha256: str,
-) -> dict[str, Any]:
+def describe(own: Packed, training: Training, model: dict[str, Any], data_sha256: str) -> dict[str, Any]:
     """Everything that a run was made with: each `auto` resolved, versions, the base model, hashes of the data."""
+    plan, base = training.plan, training.base
     content = own.settings.model_dump(mode="json", include={"base", "word", "train"})
     precision = str(base.dtype).removeprefix("torch.")
-    together = max(1, rows // runs)
+    together = max(1, int(training.state.rows) // len(training.runs))
     resolved = {
         ("word", "vectors"): len(own.run.vectors),
         ("train", "steps"): own.run.steps,
         ("train", "batch"): together,
         ("train", "accumulation"): plan.samples // together if plan.samples % together == 0 else AUTO,
-        ("train", "compile"): compiled,
+        ("train", "compile"): training.compiled,
         ("train", "save_every"): plan.every,
-        ("train", "gradient_checkpointing"): checkpointing,
+        ("train", "gradient_checkpointing"): training.checkpointing,
         ("base", "device"): str(base.device),
         ("base", "precision"): precision,
     }
@@ -55,7 +45,7 @@ def describe(
     return {
         "settings": content,
         "auto": auto,
-        "pictures": pictures,
+        "pictures": len(own.texts.captions),
         "samples_per_update": plan.samples,
         "templates": own.texts.templates,
         "windows": own.texts.vocabulary.windows,
@@ -85,12 +75,12 @@ def write_checkpoint(
     write_embedding(folder / "steps" / f"{word}-{update}.safetensors", embedding, overwrite=True)
 
 
-def write_records(folder: Path, own: Packed, records: Tensor, end: int, plan: Plan, report: dict[str, Any]) -> None:
+def write_records(folder: Path, own: Packed, records: Tensor, end: int, report: dict[str, Any]) -> None:
     """loss.csv from `records` (updates, 4) and settings.json of a run that ended after `end` updates."""
     table = pd.DataFrame(
         {
             "step": range(1, end + 1),
-            "epoch": [update * plan.samples // report["pictures"] for update in range(end)],
+            "epoch": [update * report["samples_per_update"] // report["pictures"] for update in range(end)],
             **dict(zip(RECORDED, records[:end].T.numpy(), strict=True)),
             "learn_rate": own.run.update.rates[:end],
         }

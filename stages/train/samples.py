@@ -61,6 +61,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.run)
 
+    def parts(self, most: int) -> Iterator["Rows"]:
+        """All rows in their order, at most `most` at once."""
+        for start in range(0, len(self), most):
+            yield self[start : start + most]
+
     def filled(self, number: int) -> "Rows":
         """The rows and, up to `number`, the last one again and again."""
         more = max(0, number - len(self))
@@ -80,8 +85,7 @@ class Block:
     def of_update(self, at: int, most: int) -> Iterator[Rows]:
         """The rows of update `at` of the block, at most `most` at once and all of one shape."""
         for rows, spans in zip(self.rows, self.spans, strict=True):
-            for start in range(spans[at].start, spans[at].stop, most):
-                yield rows[start : min(start + most, spans[at].stop)]
+            yield from rows[spans[at]].parts(most)
 
 
 def draw_sample(own: Drawing, update: int, index: int, samples: int, shapes: Sequence[Shape], timesteps: int) -> Sample:
@@ -115,17 +119,18 @@ def draw_block(
     shapes  of each picture's latent, (C, h, w)
     places  of each picture: its group, and where in the group
     """
-    grouped: dict[int, list[tuple[int, int, Sample]]] = {}
-    spans: dict[int, list[slice]] = {group: [] for group, _ in sorted(set(places))}
+    groups = sorted({group for group, _ in places})
+    grouped: dict[int, list[tuple[int, int, Sample]]] = {group: [] for group in groups}
+    spans: dict[int, list[slice]] = {group: [] for group in groups}
     for update in updates:
-        starts = {group: len(grouped.get(group, [])) for group in spans}
+        starts = {group: len(rows) for group, rows in grouped.items()}
         for index in range(samples):
             for run, own in runs.items():
                 sample = draw_sample(own, update, index, samples, shapes, timesteps)
-                grouped.setdefault(places[sample.picture][0], []).append((run, index, sample))
-        for group in spans:
-            spans[group].append(slice(starts[group], len(grouped.get(group, []))))
-    shown = sorted(grouped)
+                grouped[places[sample.picture][0]].append((run, index, sample))
+        for group, rows in grouped.items():
+            spans[group].append(slice(starts[group], len(rows)))
+    shown = [group for group in groups if grouped[group]]
     return Block([_rows(group, grouped[group], places, device) for group in shown], [spans[group] for group in shown])
 
 
