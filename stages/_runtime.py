@@ -70,16 +70,41 @@ def _die_with_parent() -> None:
 def alone_on(device: str) -> Iterator[None]:
     """Hold a file lock for a GPU while the body runs; the kernel frees it whatever happens. A CPU is shared.
 
-    All checkouts on a machine share the locks, which lie in PSEUDOWORD_GPU_LOCKS or the folder for temporary files.
+    All checkouts and users of a machine share the locks, which lie in PSEUDOWORD_GPU_LOCKS or the folder for temporary
+    files. A card has one, by whichever number CUDA_VISIBLE_DEVICES shows it.
     """
     if device == "cpu" or fcntl is None:
         yield
         return
     folder = Path(os.environ.get("PSEUDOWORD_GPU_LOCKS", Path(tempfile.gettempdir()) / "pseudoword-locks"))
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f"{device.replace(':', '-')}.lock").open("w") as lock:
-        _acquire(lock.fileno(), device)
+    if not folder.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o1777)  # whoever comes first, the others have locks of other cards to add
+    lock = _open_lock(folder / f"{_card(device)}.lock")
+    try:
+        _acquire(lock, device)
         yield
+    finally:
+        os.close(lock)
+
+
+def _card(device: str) -> str:
+    """A name of the card that stays the same when another process sees it under another number."""
+    if not device.startswith("cuda"):
+        return device.replace(":", "-")
+    import torch  # here, so that the stages without a model start without it
+
+    return f"cuda-{torch.cuda.get_device_properties(device).uuid}"
+
+
+def _open_lock(path: Path) -> int:
+    """To read, which is enough to lock it and possible for another user's; never through a link somebody laid there."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        lock = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW)
+        os.fchmod(lock, 0o644)
+        return lock
 
 
 def _acquire(descriptor: int, device: str) -> None:
