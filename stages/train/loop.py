@@ -216,7 +216,8 @@ class Training:
             print(f"out of memory with {rows} at once; going on with {rows // 2}, and twice the accumulation")
         else:
             self.spare_memory()
-            print("out of memory with one at a time; going on with gradient checkpointing")
+            self.state.rows = torch.tensor(self.plan.rows)  # as many may fit now
+            print(f"out of memory with one at a time; going on with gradient checkpointing, {self.plan.rows} at once")
 
     def spare_memory(self) -> None:
         """Gradient checkpointing from here on. Raises OutOfMemory where it is on already, or not wanted."""

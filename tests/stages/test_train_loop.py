@@ -214,6 +214,23 @@ def test_out_of_memory_takes_fewer_rows_and_gives_the_same_result(capsys: pytest
     torch.testing.assert_close(state.vectors, whole.vectors, rtol=1e-3, atol=2e-5)
 
 
+def test_with_gradient_checkpointing_as_many_rows_as_fit_are_found_again(capsys: pytest.CaptureFixture[str]):
+    base = tiny_base()
+    training = make_training(base, [make_run(base)])
+    predict = base.predict
+
+    def little_memory(noisy: torch.Tensor, t: torch.Tensor, conditioning: Conditioning) -> torch.Tensor:
+        if len(noisy) > 2 or not training.checkpointing:
+            raise torch.OutOfMemoryError
+        return predict(noisy, t, conditioning)
+
+    base.predict = little_memory  # type: ignore[method-assign]
+    while not training.finished:
+        training.advance()
+    assert int(training.state.rows) == 2
+    assert "gradient checkpointing, 9 at once" in capsys.readouterr().out
+
+
 def test_a_model_that_does_not_fit_at_all_is_told_so():
     base = tiny_base()
 
