@@ -1,6 +1,7 @@
 """Measure the training loop: speed, share of the ceiling, memory, packs, and the usual loop beside it.
 
     python -m bench.train                                        # toyworld
+    python -m bench.train --pictures FOLDER                      # the reference reads photographs at each use
     python -m bench.train --layout sd15 --resolution 512         # random weights, on a GPU
     python -m bench.train --layout sdxl --width 0.2 --resolution 256   # a fifth of the channels, on a CPU
 
@@ -25,6 +26,8 @@ from bench.models import Model
 from pseudoword.base.placement import PRECISIONS, resolve_device, resolve_precision
 from pseudoword.files import write_text
 
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
+
 
 def arguments(given: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.train", description=__doc__.splitlines()[0])
@@ -33,6 +36,12 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     which.add_argument("--layout", choices=["sd15", "sdxl"], help="random weights in this layout instead")
     parser.add_argument("--width", type=float, default=1.0, help="factor on all channels of a layout")
     parser.add_argument("--resolution", type=int, help="px; default: what the model is trained on")
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="FOLDER",
+        help="that the usual loop reads at each use; default: drawn, in --resolution",
+    )
     parser.add_argument("--batch", type=int, default=16, help="pictures through the UNet at once, over all runs")
     parser.add_argument("--packs", default="1,4,16", help="numbers of runs that share a batch; each divides --batch")
     parser.add_argument("--steps", type=int, default=10, help="updates between two looks at the clock")
@@ -44,6 +53,9 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="write all figures to this JSON file")
     own = parser.parse_args(given)
     own.packs = [int(number) for number in own.packs.split(",")]
+    own.files = own.pictures and sorted(file for file in own.pictures.glob("*") if file.suffix.lower() in SUFFIXES)
+    if own.files == []:
+        parser.error(f"--pictures {own.pictures}: no {', '.join(SUFFIXES)} there")
     if any(own.batch % number for number in own.packs):
         parser.error(f"--packs {own.packs}: each must divide --batch {own.batch}")
     if own.layout is None and own.width != 1:
@@ -118,14 +130,14 @@ def table(rows: list[dict[str, Any]]) -> str:
         return f"{value['median']:{form}} ({value['least']:{form}}-{value['most']:{form}})" if value else ""
 
     head = f"{'case':<15}{'updates/s':>10}{'pictures/s':>11}{'GFLOP/pict.':>12}{'of ceiling':>16}"
-    lines = [head + "".join(f"{name:>19}" for name in ("x ref. at once", "x ref. a run", "x first")) + f"{'MiB':>8}"]
+    lines = [head + "".join(f"{name:>21}" for name in ("x ref. at once", "x ref. a run", "x first")) + f"{'MiB':>8}"]
     compared = ("times_reference_of_equal_pictures", "times_reference_of_equal_batch", "times_first_case")
     for row in rows:
         memory = "" if row["peak_memory_mib"] is None else f"{row['peak_memory_mib']:.0f}"
         lines.append(
             f"{row['case']:<15}{row['updates_per_second']:>10.2f}{row['pictures_per_second']:>11.1f}"
             f"{row['gigaflop_per_picture']:>12.2f}{spread(row['share_of_ceiling'], '.0%'):>16}"
-            + "".join(f"{spread(row[name], '.2f'):>19}" for name in compared)
+            + "".join(f"{spread(row[name], '.2f'):>21}" for name in compared)
             + f"{memory:>8}"
         )
     return "\n".join(lines)
@@ -141,10 +153,12 @@ def main(given: list[str] | None = None) -> None:
     counted = own.memory and (device != "cpu" or Path("/proc/self/status").exists())
     memory = [peak_memory(case, model, resolution) if counted else None for case in cases]
     with tempfile.TemporaryDirectory() as folder:
-        results = measure(cases, model, resolution, own, draw_pictures(Path(folder), resolution))
+        files = own.files or draw_pictures(Path(folder), resolution)
+        results = measure(cases, model, resolution, own, files)
     rows = [summary(cases, results, at, taken) for at, taken in enumerate(memory)]
     about = {
-        "model": model.name, "width": own.width, "resolution": resolution, "steps": own.steps, "rounds": own.rounds,
+        "model": model.name, "width": own.width, "resolution": resolution,
+        "pictures": str(own.pictures or "drawn"), "steps": own.steps, "rounds": own.rounds,
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine(),
         "threads": torch.get_num_threads(), "precision": str(model.dtype).removeprefix("torch."),
         "compiled": own.compile, "torch": torch.__version__,

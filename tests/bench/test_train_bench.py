@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bench.cases import draw_pictures
 from bench.train import main
 
 
@@ -30,8 +31,11 @@ def test_the_bench_measures_packs_and_the_reference(tmp_path: Path, capsys: pyte
     assert rows["reference x 2"]["times_reference_of_equal_pictures"]["median"] == 1
 
 
-def test_it_measures_sdxl_too(tmp_path: Path):
-    rows = measured(tmp_path / "figures.json", "sdxl", "--packs", "1", "--batch", "1", "--no-memory")
+def test_it_measures_sdxl_too_and_pictures_of_ones_own(tmp_path: Path):
+    draw_pictures(tmp_path, 32)
+    (tmp_path / "notes.txt").write_text("no picture")
+    more = ["--pictures", str(tmp_path), "--packs", "1", "--batch", "1", "--no-memory"]
+    rows = measured(tmp_path / "figures.json", "sdxl", *more)
     assert list(rows) == ["1 run x 1", "reference x 1"]
 
 
@@ -40,8 +44,13 @@ def test_memory_is_that_of_a_process_of_its_own(tmp_path: Path):
     assert all(10 < row["peak_memory_mib"] < 2000 for row in rows.values())
 
 
-def test_what_does_not_divide_is_refused(capsys: pytest.CaptureFixture[str]):
-    for wrong, said in ((["--packs", "3", "--batch", "16"], "must divide"), (["--width", "0.5"], "--layout")):
+def test_what_cannot_be_measured_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for wrong, said in (
+        (["--packs", "3", "--batch", "16"], "must divide"),
+        (["--width", "0.5"], "--layout"),
+        (["--pictures", str(tmp_path)], f"--pictures {tmp_path}"),
+        (["--pictures", str(tmp_path / "nowhere")], "nowhere"),
+    ):
         with pytest.raises(SystemExit):
             main(wrong)
         assert said in capsys.readouterr().err
