@@ -19,6 +19,7 @@ from pseudoword.doctor.intent import Intent
 from pseudoword.doctor.lettering import marks, mirrored
 from pseudoword.doctor.machine import Machine
 from pseudoword.doctor.model import Model, read_model
+from pseudoword.doctor.outlier import outlier
 from pseudoword.doctor.pictures import Picture, has_preprocessed, preprocessed, raw
 from pseudoword.doctor.quality import bad_crop, blurred, borders, too_small
 from pseudoword.doctor.texts import caption_count, common_words
@@ -43,6 +44,7 @@ CHECKS = {
     "background": Check(background),
     "look": Check(look),
     "words": Check(common_words, captions=True),
+    "outlier": Check(outlier),
     "borders": Check(borders),
     "lettering": Check(marks),
     "black-and-white": Check(black_and_white),

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from pseudoword.doctor.examine import CHECKS, examine
 from pseudoword.doctor.finding import Finding, Report
 from pseudoword.doctor.intent import Intent
 from pseudoword.doctor.machine import Machine
 from tests.tiny import TOYWORLD
-from toyworld.world import SCENES, draw, new_thing
+from toyworld.world import NOUNS, SCENES, draw, new_style, new_thing, thing_of
 
 SCENERY = ["snow", "sea", "night", "forest", "city", "desert", "meadow", "room"]
 PLENTY = Machine(gpu=None, disk=10**12)
@@ -55,6 +55,24 @@ def symmetric(seed: int) -> Image.Image:
     whole.paste(half, (0, 0))
     whole.paste(half.transpose(Image.Transpose.FLIP_LEFT_RIGHT), (128, 0))
     return whole
+
+
+def drippy(picture: Image.Image) -> Image.Image:
+    """The picture behind dark stalactites that hang down all over it."""
+    random, drawn = np.random.default_rng(5), picture.copy()
+    side = picture.width
+    for left, wide, down in random.uniform((0, 0.01, 0.2), (1, 0.05, 0.95), (24, 3)) * side:
+        ImageDraw.Draw(drawn).polygon([(left - wide, 0), (left + wide, 0), (left, down)], fill=(25, 18, 14))
+    return drawn
+
+
+def in_style(index: int, number: int = 8) -> list[Image.Image]:
+    """Changing things of the drawn world in one new style, each in another scene."""
+    pictures = [
+        draw(thing_of(NOUNS[at]), scene, np.random.default_rng(at), style=new_style(index), resolution=128)
+        for at, scene in enumerate(list(SCENES)[:number])
+    ]
+    return [Image.fromarray(picture) for picture in pictures]
 
 
 def save(pictures: list[Image.Image], folder: Path = Path("data")) -> None:

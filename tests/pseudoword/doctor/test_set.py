@@ -11,7 +11,9 @@ from pseudoword.doctor.texts import content_words
 from tests.pseudoword.doctor.drawn import (
     SCENERY,
     diagnose,
+    drippy,
     everything,
+    in_style,
     named,
     preprocessed,
     save,
@@ -67,6 +69,59 @@ def test_the_subject_is_cut_from_a_caption() -> None:
     assert content_words("A woman, with a hat in front of wood panels", "woman") == {"hat", "wood", "panels"}
     assert content_words("blue sky and white clouds", "") == {"blue", "sky", "white", "clouds"}
     assert content_words("", "") == set()
+
+
+@pytest.mark.parametrize("pictures", [things_everywhere(), in_style(3), [scenery(at) for at in range(8)]])
+def test_one_picture_of_other_lines_and_textures(pictures: list[Image.Image]) -> None:
+    """The drippy stalactites."""
+    save([drippy(one) if at == 5 else one for at, one in enumerate(pictures)])
+    (finding,) = diagnose("outlier")
+    assert finding.severity == "info" and named(finding) == ["05.png"]
+    assert finding.message.startswith("05.png is made of lines and textures that no other picture has")
+    assert finding.figure["above_median"] >= 2 and finding.figure["above_next"] >= 1.4
+
+
+def test_one_picture_in_another_style() -> None:
+    save([*in_style(4)[:7], in_style(5)[7]])
+    (finding,) = diagnose("outlier")
+    assert named(finding) == ["07.png"]
+
+
+@pytest.mark.parametrize(
+    "pictures",
+    [
+        things_everywhere(),
+        *(in_style(index) for index in range(6)),
+        [scenery(at) for at in range(8)],
+        [drippy(one) if at in (2, 5) else one for at, one in enumerate(things_everywhere())],
+        [*things_everywhere(3), drippy(thing(3, "snow"))],
+        [Image.new("RGB", (128, 128), (20 * at, 90, 90)) for at in range(6)],
+    ],
+    ids=["things", *(f"style {index}" for index in range(6)), "scenery", "two of a kind", "too few to tell", "plain"],
+)
+def test_pictures_of_which_none_stands_alone(pictures: list[Image.Image]) -> None:
+    save(pictures)
+    assert diagnose("outlier") == []
+
+
+def test_a_mirrored_copy_is_no_company() -> None:
+    preprocessed([drippy(one) if at == 5 else one for at, one in enumerate(things_everywhere())], mirrored=True)
+    (finding,) = diagnose("outlier")
+    assert named(finding) == ["05.png"]
+
+
+@pytest.mark.parametrize(
+    ("caption", "told"),
+    [
+        ("a flower, on a branch in the snow", "only its caption says 'branch', see whether that names it"),
+        ("a flower, in the snow", "its caption has no word that the others lack"),
+    ],
+)
+def test_what_only_the_caption_of_the_odd_picture_says(caption: str, told: str) -> None:
+    pictures = [drippy(one) if at == 5 else one for at, one in enumerate(things_everywhere())]
+    preprocessed(pictures, [caption if at == 5 else f"a bird, in the snow {at}" for at in range(8)])
+    (finding,) = diagnose("outlier")
+    assert told in finding.message
 
 
 @pytest.mark.parametrize(
