@@ -59,13 +59,39 @@ def test_the_cascades_find_a_face_and_none_in_noise() -> None:
     assert CASCADES(noise_at(10, 10)) == []
 
 
-def test_the_cascades_find_the_face_in_a_photograph() -> None:
+def portrait() -> Image.Image:
     with Image.open(get_sample_data("grace_hopper.jpg", asfileobj=False)) as photograph:
-        portrait = photograph.convert("RGB")
-    for picture in (portrait, portrait.transpose(Image.Transpose.FLIP_LEFT_RIGHT), portrait.resize((128, 150))):
-        ((left, top, width, height),) = FaceFinder(None)(picture)
+        return photograph.convert("RGB")
+
+
+def test_the_cascades_find_the_face_in_a_photograph() -> None:
+    upright = portrait()
+    for picture in (upright, upright.transpose(Image.Transpose.FLIP_LEFT_RIGHT), upright.resize((128, 150))):
+        ((left, top, width, height),) = CASCADES(picture)
         assert abs(left + width / 2 - picture.width / 2) < 0.1 * picture.width
         assert 0.1 * picture.height < top < top + height < 0.6 * picture.height
+
+
+@pytest.mark.parametrize("degrees", [-90, -45, -30, -20, -15, 15, 20, 30, 45, 90])
+@pytest.mark.parametrize("px", [(512, 600), (128, 150)])
+def test_the_cascades_find_a_face_that_leans(degrees: int, px: tuple[int, int]) -> None:
+    upright = portrait().resize(px)
+    picture = upright.rotate(degrees, Image.Resampling.BICUBIC, expand=True)
+    ((left, top, width, height),) = CASCADES(picture)
+    # Of the upright portrait the face's middle lies at (0.52, 0.36), its side is 0.43 of the width.
+    angle, right, down = np.deg2rad(degrees), 0.02 * px[0], -0.14 * px[1]
+    x = picture.width / 2 + right * np.cos(angle) + down * np.sin(angle)
+    y = picture.height / 2 - right * np.sin(angle) + down * np.cos(angle)
+    assert np.hypot(left + width / 2 - x, top + height / 2 - y) < 0.08 * px[0]
+    assert 0.3 * px[0] < width == height < 0.6 * px[0]
+
+
+@pytest.mark.parametrize("seed", [0, 2, 3, 16])
+def test_clouds_in_which_one_leaning_cascade_sees_a_face_have_none(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    layers = [Image.fromarray(rng.integers(0, 256, (s, s), np.uint8)).resize((240, 240)) for s in (4, 8, 16)]
+    clouds = np.mean([np.asarray(layer, float) for layer in layers], axis=0).astype(np.uint8)
+    assert CASCADES(Image.fromarray(clouds).convert("RGB")) == []
 
 
 def test_a_face_in_a_large_picture_is_told_in_px_of_it() -> None:
