@@ -113,7 +113,7 @@ class Train(Section):
     early_stop: EarlyStop = EarlyStop()
     preview: Preview = Preview()
     save_every: Auto | PositiveInt = Field("auto", description="Updates between checkpoints. auto: 15 of them in all.")
-    log_every: PositiveInt = Field(1, description="Updates between two rows of loss.csv.")
+    log_every: PositiveInt = Field(1, description="Updates between two rows of loss.csv; the last one is always there.")
     tensorboard: bool = Field(False, strict=True, description="Also write scalars and previews for TensorBoard.")
     gradient_checkpointing: Auto | bool = Field(
         "auto", description="Less memory for a third more time. auto: only when one picture does not fit without."

@@ -101,7 +101,7 @@ def _draw_learn_rates(axes: Axes, inputs: Inputs) -> None:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
-        axes.set_ylim(0, 1.15 * rates.max() or 1)
+        _start_at_zero(axes, rates)
     _mark_step(axes, inputs)
 
 
@@ -110,8 +110,13 @@ def _draw_norms(axes: Axes, inputs: Inputs) -> None:
         losses = _thinned(run.losses)
         axes.plot(losses.step, losses.norm, color=_colour(inputs, name), linewidth=1.8)
     norms = pd.concat([run.losses.norm for run in inputs.runs.values()])
-    axes.set_ylim(0, 1.15 * norms.max() or 1)
+    _start_at_zero(axes, norms)
     _mark_step(axes, inputs)
+
+
+def _start_at_zero(axes: Axes, values: "pd.Series[float]") -> None:
+    top = values.max()  # not a number where there are no values: the only run broke at its first update
+    axes.set_ylim(0, 1.15 * top if top > 0 else 1)
 
 
 def _draw_scores(axes: Axes, inputs: Inputs, column: str, ceiling: float | None = None) -> None:

@@ -87,5 +87,6 @@ def write_records(folder: Path, own: Packed, records: Tensor, end: int, report: 
     )
     every = own.settings.train.log_every
     columns = ["step", "epoch", "loss", "learn_rate", "norm", "gradient", "evaluation"]
-    write_table(folder / "loss.csv", table.loc[table["step"] % every == 0, columns])
+    logged = (table["step"] % every == 0) | (table["step"] == end)
+    write_table(folder / "loss.csv", table.loc[logged, columns])
     write_text(folder / "settings.json", json.dumps(report, indent=2) + "\n")

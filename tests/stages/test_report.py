@@ -326,6 +326,14 @@ def test_a_long_run_does_not_make_a_heavy_chart(project: Path) -> None:
     assert len(report()) - size < 4 * MAX_POINTS * 30  # bytes of a point in a path
 
 
+@pytest.mark.parametrize("runs", [1, 2])
+def test_a_run_that_broke_at_its_first_update_has_nothing_to_draw(project: Path, runs: int) -> None:
+    write_outputs(runs)
+    path = Path("outputs/words", "base" if runs == 1 else "run01", "loss.csv")
+    pd.read_csv(path).head(0).to_csv(path, index=False)
+    assert ">updates<" in report()
+
+
 def test_many_runs_share_the_quiet_colour(project: Path) -> None:
     write_outputs(8)
     assert "other runs" in report()

@@ -397,6 +397,7 @@ def test_nothing_but_the_end_can_be_asked_for(project: Path):
     assert sorted(outputs(Path("outputs/words/base"))) == [
         "loss.csv", "settings.json", "steps/snorf-0.safetensors", "steps/snorf-3.safetensors",
     ]  # fmt: skip
+    assert pd.read_csv("outputs/words/base/loss.csv")["step"].tolist() == [3]
 
 
 def test_previews_without_the_word_say_how_they_were_drawn(project: Path):
@@ -437,10 +438,10 @@ def test_a_word_starts_from_a_file(project: Path):
     assert not torch.equal(start, end)
 
 
-def test_only_every_nth_update_is_logged(project: Path):
+def test_only_every_nth_update_and_the_last_are_logged(project: Path):
     write_params({"train": {"steps": 10, "log_every": 4}})
     main()
-    assert pd.read_csv("outputs/words/base/loss.csv")["step"].tolist() == [4, 8]
+    assert pd.read_csv("outputs/words/base/loss.csv")["step"].tolist() == [4, 8, 10]
 
 
 def test_long_prompts_are_read_in_windows_when_asked_for(project: Path):
