@@ -5,12 +5,14 @@ settings.train.steps        # "auto" or an int
 """
 
 import difflib
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from pseudoword.errors import UserError
 from pseudoword.settings.base import Base, Data
@@ -26,6 +28,7 @@ from pseudoword.settings.train import Train
 from pseudoword.settings.word import Word
 
 PARAMS = Path("params.yaml")
+MOST_SHOWN = 100  # characters of a wrong value
 
 
 class BadSettings(UserError):
@@ -62,20 +65,30 @@ def load_settings(path: Path = PARAMS) -> Settings:
     Raises BadSettings with one line per mistake: its key, what was found, what is wanted, the nearest valid key.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise BadSettings(path, [f"there is no such file in {Path.cwd()}; run from the project's folder"]) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadSettings(path, [f"not YAML: {error}"]) from None
-    if not isinstance(content, dict):
-        raise BadSettings(path, [f"found {type(content).__name__}, wanted sections such as 'train:'"])
-    try:
-        settings = Settings.model_validate(content)
+        settings = Settings.model_validate(_content(path))
     except ValidationError as error:
         raise BadSettings(path, _explain(error.errors())) from None
     if problems := _sweep_problems(settings):
         raise BadSettings(path, problems)
     return settings
+
+
+def _content(path: Path) -> dict[Any, Any]:
+    """The file's values as DVC reads them: YAML 1.2, where 1:50 is text and 1e-8 a number. Raises BadSettings."""
+    try:
+        content = YAML(typ="safe").load(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise BadSettings(path, [f"there is no such file in {Path.cwd()}; run from the project's folder"]) from None
+    except MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        # Of a key that is there twice it tells the value too, which may be a whole section.
+        found = " ".join(str(error.problem).split()).partition('" with value')
+        raise BadSettings(path, [f"not YAML: {line}{found[0]}{found[1][:1]}"]) from None
+    except (YAMLError, ValueError, LookupError) as error:  # the latter of a wrong date or number
+        raise BadSettings(path, [f"not YAML: {error}"]) from None
+    if not isinstance(content, dict):
+        raise BadSettings(path, [f"found {type(content).__name__}, wanted sections such as 'train:'"])
+    return content
 
 
 def runs(settings: Settings) -> dict[str, Settings]:
@@ -111,17 +124,31 @@ def _sweep_problems(settings: Settings) -> list[str]:
     problems = []
     for axis, values in settings.sweep.items():
         if axis not in SWEPT:
-            problems.append(f"sweep: '{axis}' cannot be swept{_nearest(axis, SWEPT)}; can be: {', '.join(SWEPT)}")
+            problems.append(f"sweep: '{axis}' cannot be swept{_why_not(axis)}")
             continue
+        section, key = axis.split(".")
+        known: list[tuple[Any, Any]] = []  # values as they are written, and what they mean
         for value in values:
             try:
                 swept = _with(settings, {axis: value})
-                # DVC watches the one template of the section and this folder; another file could change unnoticed.
-                if axis == "train.template" and swept.train.template.parent != TEMPLATES:
-                    problems.append(f"sweep: {axis}: found '{value}', wanted a file in {TEMPLATES}")
             except ValidationError as error:
                 problems += [f"sweep: {line}" for line in _explain(error.errors())]
+                continue
+            # DVC watches the one template of the section and this folder; another file could change unnoticed.
+            if axis == "train.template" and swept.train.template.parent != TEMPLATES:
+                problems.append(f"sweep: {axis}: found '{value}', wanted a file in {TEMPLATES}")
+            meant = getattr(getattr(swept, section), key)
+            if equal := [other for other, its in known if its == meant]:
+                problems.append(f"sweep: {axis}: {_shown(equal[0])} and {_shown(value)} would train the same run twice")
+            known.append((value, meant))
     return problems
+
+
+def _why_not(axis: str) -> str:
+    *section, key = axis.split(".")
+    if section and key in _keys_of(section):
+        return f": the runs of a sweep share it. Use `dvc exp run -S {axis}=...` for each value"
+    return _nearest(axis, SWEPT) or f"; can be: {', '.join(SWEPT)}"
 
 
 def _explain(errors: list[ErrorDetails]) -> list[str]:
@@ -129,23 +156,40 @@ def _explain(errors: list[ErrorDetails]) -> list[str]:
     lines: dict[str, str] = {}
     for error in errors:
         path, found, wanted = _problem(error)
-        lines[path] = f"{lines[path]} or {wanted}" if path in lines else f"{path}: {found}{wanted}"
+        if path not in lines:
+            lines[path] = f"{path}: {found}{wanted}"
+        elif not lines[path].endswith(wanted):
+            lines[path] += f" or {wanted}"
     return list(lines.values())
+
+
+# In place of pydantic's words, where those are a programmer's.
+PLAIN = {
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "dict_type": "axes such as {train.seed: [0, 1]}",
+    "invalid_key": "keys that are text",
+    "path_type": "the path of a file or folder",
+}
 
 
 def _problem(error: ErrorDetails) -> tuple[str, str, str]:
     """The key, what was found and what is wanted."""
-    keys = [str(part) for part in error["loc"]]
-    if error["type"] == "extra_forbidden":
+    keys, value, kind = [str(part) for part in error["loc"]], error["input"], error["type"]
+    if kind == "extra_forbidden":
         known = _keys_of(keys[:-1])
         return ".".join(keys), f"unknown key{_nearest(keys[-1], known)}; ", f"valid here: {', '.join(known)}"
     path = ".".join(_keys_in_file(keys))
-    if error["type"] == "missing":
+    if kind == "missing":
         return path, "", "missing"
-    found = f"found {error['input']!r}, wanted "
-    if error["type"] == "model_type":
+    found = f"found {_shown(value)}, wanted "
+    if kind == "model_type":
         return path, found, f"the keys {', '.join(_keys_of(keys))}"
-    wanted = error["msg"][0].lower() + error["msg"][1:]
+    if kind == "value_error" and isinstance(value, dict):
+        found = "found values that do not fit together, wanted "
+    wanted = PLAIN.get(kind) or error["msg"][0].lower() + error["msg"][1:]
+    if kind in ("string_type", "path_type") and isinstance(value, (int, float, date)) and not isinstance(value, bool):
+        wanted += ", in quotes"
     return (
         path,
         found,
@@ -153,6 +197,11 @@ def _problem(error: ErrorDetails) -> tuple[str, str, str]:
         .removeprefix("input should be ")
         .replace("string should match", "text that matches"),
     )
+
+
+def _shown(value: object) -> str:
+    text = value.isoformat() if isinstance(value, date) else repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def _keys_in_file(keys: list[str]) -> list[str]:

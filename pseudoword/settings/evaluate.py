@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pseudoword.settings.fields import PositiveInt, Section
+from pseudoword.settings.fields import InferenceSteps, PositiveInt, Section
 
 
 class Evaluate(Section):
@@ -22,9 +22,7 @@ class Evaluate(Section):
     shortlist: Annotated[int, Field(strict=True, ge=2)] = Field(
         8, description="Checkpoints of each run that are drawn."
     )
-    inference_steps: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(
-        20, description="Sampling steps (DPM++ 2M)."
-    )
+    inference_steps: InferenceSteps = Field(20, description="Sampling steps (DPM++ 2M).")
     guidance: Annotated[float, Field(strict=True, ge=1, allow_inf_nan=False)] = Field(
         3.0, description="Classifier-free guidance."
     )

@@ -9,6 +9,8 @@ from pseudoword.schedule import parse_schedule
 Auto = Literal["auto"]
 # Strict: without it `true` would be taken for 1.
 PositiveInt = Annotated[int, Field(strict=True, ge=1)]
+# As many as A1111 takes. Near the 1000 of its training a model's own schedule runs out: DPM++ 2M and DDIM break.
+InferenceSteps = Annotated[int, Field(strict=True, ge=1, le=150)]
 
 
 def _checked_schedule(text: str) -> str:

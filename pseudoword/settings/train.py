@@ -1,11 +1,11 @@
 """Section train."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from pseudoword.settings.fields import Auto, PositiveInt, ScheduleText, Section
+from pseudoword.settings.fields import Auto, InferenceSteps, PositiveInt, ScheduleText, Section
 
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 BelowOne = Annotated[float, Field(strict=True, ge=0, lt=1)]
@@ -19,6 +19,14 @@ def _with_name(prompt: str) -> str:
     if "[name]" not in prompt:
         raise ValueError("a prompt that holds [name], for the word")
     return prompt
+
+
+def _two_shares(betas: Any) -> Any:
+    # One message in place of one for each number.
+    numbers = isinstance(betas, list | tuple) and all(type(beta) in (int, float) and 0 <= beta < 1 for beta in betas)
+    if not numbers or len(betas) != 2:
+        raise ValueError("two numbers from 0 to below 1, such as [0.9, 0.999]")
+    return betas
 
 
 class EarlyStop(Section):
@@ -43,9 +51,7 @@ class Preview(Section):
         default=None, description="With [name] for the word. null: the run's first training prompt."
     )
     negative: str = Field(default="", description="What the picture should not show.")
-    inference_steps: Annotated[int, Field(strict=True, ge=1, le=1000)] = Field(
-        default=20, description="Sampling steps."
-    )
+    inference_steps: InferenceSteps = Field(default=20, description="Sampling steps.")
     sampler: Literal["dpm++2m", "dpm++2m-karras", "euler", "ddim"] = Field(
         default="dpm++2m", description="Sampling method."
     )
@@ -75,7 +81,9 @@ class Train(Section):
         "constant", description="constant: as learn_rate says. cosine: that, falling to zero along half a cosine."
     )
     weight_decay: NotNegative = Field(0.0, description="AdamW's decay of the vectors towards zero.")
-    betas: tuple[BelowOne, BelowOne] = Field((0.9, 0.999), description="AdamW's memory of gradient and its square.")
+    betas: Annotated[tuple[BelowOne, BelowOne], BeforeValidator(_two_shares)] = Field(
+        (0.9, 0.999), description="AdamW's memory of gradient and its square."
+    )
     eps: Positive = Field(1e-8, description="AdamW's smallest spread.")
     clip: Literal["none", "value", "norm"] = Field(
         "none", description="value: each number of the gradient; norm: the gradient of all the run's vectors together."

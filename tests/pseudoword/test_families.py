@@ -15,13 +15,14 @@ from pseudoword.base.attention import NoXformers, set_attention
 from pseudoword.base.families import UnknownFamily, family_of
 from pseudoword.base.inpainting import Inpainting
 from pseudoword.base.interface import Base, Conditioning
-from pseudoword.base.sampling import SAMPLERS, UnknownSampler
+from pseudoword.base.sampling import SAMPLERS, UnknownSampler, sample
 from pseudoword.base.sdxl import StableDiffusionXL
 from pseudoword.base.stable_diffusion import StableDiffusion
 from pseudoword.base.text import BadClipSkip
 from pseudoword.formats.embedding import Embedding
 from pseudoword.formats.writing import write_embedding
 from pseudoword.prompts import Vocabulary
+from pseudoword.settings.train import Preview
 from tests.tiny import tiny_inpainting, tiny_sdxl, tiny_stable_diffusion
 
 WORD = "snorf"
@@ -230,6 +231,16 @@ def test_every_sampler_draws_and_another_is_refused():
     assert len(set(pictures.values())) == len(SAMPLERS)
     with pytest.raises(UnknownSampler, match=r"'dpm' is not known; can be: dpm\+\+2m"):
         base.draw(told, None, noise_of(base), 3, 3.0, "dpm")
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("spacing", [{}, {"timestep_spacing": "leading"}])
+def test_every_sampler_makes_as_many_steps_as_the_settings_take(sampler: str, spacing: dict[str, str]):
+    """On the noise schedules of Stable Diffusion 1.x and SDXL."""
+    most = Preview.model_json_schema()["properties"]["inference_steps"]["maximum"]
+    schedule = {"num_train_timesteps": 1000, "beta_schedule": "scaled_linear", "steps_offset": 1, **spacing}
+    drawn = sample(lambda latents, _: latents / 10, schedule, torch.ones(1, 4, 2, 2), most, sampler)
+    assert drawn.isfinite().all()
 
 
 # ---------------------------------------------------------------------------------------------- loss and gradient

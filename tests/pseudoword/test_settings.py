@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 import yaml
+from dvc.utils.serialize import load_yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -72,7 +74,7 @@ def test_the_schema_for_editors_is_the_one_of_the_settings() -> None:
             "preprocess",
             "autosize",
             {"min_side": 832},
-            "preprocess.autosize: found {'min_side': 832}, wanted a min_side",
+            "preprocess.autosize: found values that do not fit together, wanted a min_side",
         ),
         (
             "preprocess",
@@ -88,8 +90,60 @@ def test_the_schema_for_editors_is_the_one_of_the_settings() -> None:
         ("sweep", "train.seed", 3, "sweep.train.seed: found 3, wanted a valid list"),
         ("sweep", "train.seed", [], "sweep.train.seed: found []"),
         ("sweep", "train.seed", [0, -1], "sweep: train.seed: found -1, wanted greater than or equal to 0"),
-        ("sweep", "train.sede", [0], "sweep: 'train.sede' cannot be swept, did you mean 'train.seed'?; can be: word."),
-        ("sweep", "base.model", ["x"], "sweep: 'base.model' cannot be swept; can be: word.vectors"),
+        ("sweep", "train.sede", [0], "sweep: 'train.sede' cannot be swept, did you mean 'train.seed'?"),
+        ("sweep", "zzz", [0], "sweep: 'zzz' cannot be swept; can be: word.vectors, word.init_text"),
+        (
+            "sweep",
+            "base.model",
+            ["x"],
+            "sweep: 'base.model' cannot be swept: the runs of a sweep share it. Use `dvc exp",
+        ),
+        (
+            "sweep",
+            "train.steps",
+            [9],
+            "sweep: 'train.steps' cannot be swept: the runs of a sweep share it. Use `dvc exp",
+        ),
+        ("sweep", "word.name", ["a"], "sweep: 'word.name' cannot be swept: the runs of a sweep share it. Use `dvc exp"),
+        (
+            "sweep",
+            "train.preview.every",
+            [1],
+            "sweep: 'train.preview.every' cannot be swept: the runs of a sweep share",
+        ),
+        ("sweep", "train.seed", [0, 1, 0], "sweep: train.seed: 0 and 0 would train the same run twice"),
+        (
+            "sweep",
+            "train.learn_rate",
+            [5e-3, "0.005"],
+            "sweep: train.learn_rate: 0.005 and '0.005' would train the same",
+        ),
+        (
+            "sweep",
+            "train.betas",
+            [[0.9, 1]],
+            "sweep: train.betas: found [0.9, 1], wanted two numbers from 0 to below 1,",
+        ),
+        (
+            "train",
+            "betas",
+            [0.9, 1],
+            "train.betas: found [0.9, 1], wanted two numbers from 0 to below 1, such as [0.9, ",
+        ),
+        (
+            "train",
+            "betas",
+            [0.9] * 3,
+            "train.betas: found [0.9, 0.9, 0.9], wanted two numbers from 0 to below 1, such as",
+        ),
+        ("train", "betas", 0.9, "train.betas: found 0.9, wanted two numbers from 0 to below 1, such as"),
+        ("train", "tensorboard", "yes", "train.tensorboard: found 'yes', wanted true or false"),
+        ("train", "template", None, "train.template: found None, wanted the path of a file or folder"),
+        ("caption", "drafters", ["tagger"], "caption: found values that do not fit together, wanted a caption.tagger."),
+        ("caption", "prefix", {"x": "y" * 999}, f"caption.prefix: found {{'x': '{'y' * 93}..., wanted a valid string"),
+        ("word", "name", date(2026, 1, 2), "word.name: found 2026-01-02, wanted a valid string, in quotes"),
+        ("evaluate", "inference_steps", 151, "evaluate.inference_steps: found 151, wanted less than or equal to 150"),
+        ("train", "preview", {"inference_steps": 151}, "train.preview.inference_steps: found 151, wanted less than or"),
     ],
 )
 def test_a_wrong_key_or_value_is_refused(tmp_path: Path, section: str, key: str, value: object, message: str) -> None:
@@ -109,7 +163,8 @@ def test_a_wrong_key_or_value_is_refused(tmp_path: Path, section: str, key: str,
         (lambda content: content["data"].pop("folder"), "data.folder: missing"),
         (lambda content: content.update(trian={}), "trian: unknown key, did you mean 'train'?"),
         (lambda content: content.update(word=None), "word: found None, wanted the keys name, vectors, init_text"),
-        (lambda content: content.update({5: 1}), "5: found 5, wanted keys should be strings"),
+        (lambda content: content.update(sweep=3), "sweep: found 3, wanted axes such as {train.seed: [0, 1]}"),
+        (lambda content: content.update({5: 1}), "5: found 5, wanted keys that are text"),
     ],
 )
 def test_a_wrong_section_is_refused(tmp_path: Path, change: Callable[[dict[str, Any]], object], message: str) -> None:
@@ -132,7 +187,9 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"train: [", "not YAML: .*line 1"),
+        (b"word:\n  name: [\nbase: 1", r"not YAML: line \d: did not find"),
+        (b"word:\n  vectors: 2\n  name: a\n  vectors: 3", 'not YAML: line 4: found duplicate key "vectors"$'),
+        (b"word: {name: a}\ndata: 2026-13-01", "not YAML: month must be in 1..12"),
         (b"\ttrain: 1", "not YAML"),
         (b"a: caf\xe9", "not YAML: .*utf-8"),
         (b"- train", "found list, wanted sections such as 'train:'"),
@@ -161,6 +218,26 @@ def test_a_learning_rate_is_a_number_or_a_schedule(tmp_path: Path, value: object
     content = shipped()
     content["train"]["learn_rate"] = value
     assert load(tmp_path, content).train.learn_rate == text
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [("clip_at", "1:50"), ("learn_rate", "1:5"), ("learn_rate", "0.05:10, 0.001"), ("eps", "1e-8"), ("eps", "5E-3"),
+     ("seed", "010"), ("seed", "0x10"), ("seed", "1_000"), ("steps", "1e3"), ("tensorboard", "true"),
+     ("tensorboard", "off"), ("min_snr_gamma", "~"), ("loss", "huber # a remark")],
+)  # fmt: skip
+def test_a_value_is_read_as_dvc_reads_it(tmp_path: Path, key: str, text: str) -> None:
+    """So that what a run is trained with is what `dvc exp show` shows and `dvc exp run -S` writes."""
+    lines = (ROOT / "params.yaml").read_text().splitlines()
+    path = tmp_path / "params.yaml"
+    path.write_text("\n".join(f"  {key}: {text}" if line.startswith(f"  {key}: ") else line for line in lines))
+    for_dvc = load_yaml(path)["train"][key]
+    try:
+        assert getattr(load_settings(path).train, key) == (
+            str(for_dvc) if key in ("clip_at", "learn_rate") else for_dvc
+        )
+    except BadSettings as error:
+        assert f"train.{key}: found {for_dvc!r}, wanted" in str(error)
 
 
 def test_settings_cannot_be_changed_after_loading(tmp_path: Path) -> None:
