@@ -2,11 +2,14 @@
 
 import json
 import platform
+from functools import reduce
 from importlib.metadata import version
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 from torch import Tensor
 
 from pseudoword.base.interface import Base
@@ -18,43 +21,60 @@ from stages.train.loop import Training
 from stages.train.pack import AUTO, Packed
 from stages.train.state import RECORDED
 
-PACKAGES = ("pseudoword", "torch", "diffusers", "transformers")
+PACKAGES = ("pseudoword", "torch", "diffusers", "transformers", "numpy")
 
 
 def describe(own: Packed, training: Training, model: dict[str, Any], data_sha256: str) -> dict[str, Any]:
-    """Everything that a run was made with: each `auto` resolved, versions, the base model, hashes of the data."""
+    """Everything that a run was made with: all of params.yaml as it was then, each `auto` of base, word and train
+    resolved, versions, the base model, hashes of the data."""
     plan, base = training.plan, training.base
-    content = own.settings.model_dump(mode="json", include={"base", "word", "train"})
-    precision = str(base.dtype).removeprefix("torch.")
-    together = max(1, int(training.state.rows) // len(training.runs))
-    resolved = {
-        ("word", "vectors"): len(own.run.vectors),
-        ("train", "steps"): own.run.steps,
-        ("train", "batch"): together,
-        ("train", "accumulation"): plan.samples // together if plan.samples % together == 0 else AUTO,
-        ("train", "compile"): training.compiled,
-        ("train", "save_every"): plan.every,
-        ("train", "gradient_checkpointing"): training.checkpointing,
-        ("base", "device"): str(base.device),
-        ("base", "precision"): precision,
-    }
-    auto = [f"{section}.{key}" for section, key in resolved if content[section][key] == AUTO]
-    for (section, key), value in resolved.items():
-        if content[section][key] == AUTO:
-            content[section][key] = value
+    precision, rows = str(base.dtype).removeprefix("torch."), int(training.state.rows)
+    together = max(1, rows // len(training.runs))
+    settings = own.settings.model_dump(mode="json")
+    auto = _resolve(
+        settings,
+        {
+            "base.attention": "sdpa",
+            "base.device": str(base.device),
+            "base.precision": precision,
+            "word.vectors": len(own.run.vectors),
+            "train.steps": own.run.steps,
+            "train.batch": together,
+            "train.accumulation": plan.samples // together if plan.samples % together == 0 else AUTO,
+            "train.compile": training.compiled,
+            "train.save_every": plan.every,
+            "train.gradient_checkpointing": training.checkpointing,
+            "train.preview.width": model["resolution"],
+            "train.preview.height": model["resolution"],
+        },
+    )
     return {
-        "settings": content,
+        "settings": settings,
         "auto": auto,
         "pictures": len(own.texts.captions),
         "samples_per_update": plan.samples,
+        "rows_at_once": rows,
         "templates": own.texts.templates,
         "windows": own.texts.vocabulary.windows,
         "data_sha256": data_sha256,
         "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
         "device": str(base.device),
+        "device_name": torch.cuda.get_device_name(base.device) if base.device.type == "cuda" else "",
         "precision": precision,
         "model": model,
     }
+
+
+def _resolve(settings: dict[str, Any], resolved: dict[str, Any]) -> list[str]:
+    """Put what `auto` came to in its place; the keys where it stood."""
+    keys = []
+    for key, value in resolved.items():
+        *sections, last = key.split(".")
+        place = reduce(getitem, sections, settings)
+        if place[last] == AUTO:
+            place[last] = value
+            keys.append(key)
+    return keys
 
 
 def metadata_of(own: Packed, update: int, model: dict[str, Any]) -> dict[str, str]:

@@ -22,9 +22,6 @@ from pseudoword.errors import UserError
 from pseudoword.formats.embedding import load_embedding
 from pseudoword.formats.reading import read_embedding
 from pseudoword.latents import Encoded, write_latents
-from pseudoword.settings.base import Base
-from pseudoword.settings.train import Preview, Train
-from pseudoword.settings.word import Word
 from stages.train import __main__ as stage
 from stages.train.__main__ import main
 from stages.train.state import State, load_state, save_state
@@ -377,16 +374,34 @@ def pixels(step: int) -> np.ndarray:
 
 def test_every_setting_of_a_run_is_written_down(project: Path):
     settings = {"steps": 2, "shuffle_tags": True, "tag_dropout": 0.5, "preview": {"sampler": "euler"}}
-    write_params({"train": settings})
+    write_params({"train": settings, "sweep": {"train.seed": [0, 7]}})
     main()
-    report = json.loads(Path("outputs/words/base/settings.json").read_text())
-    for section, kind in (("train", Train), ("word", Word), ("base", Base)):
-        assert set(report["settings"][section]) == set(kind.model_fields)
-    assert set(report["settings"]["train"]["preview"]) == set(Preview.model_fields)
-    written = report["settings"]["train"]
-    assert (written["shuffle_tags"], written["tag_dropout"], written["preview"]["sampler"]) == (True, 0.5, "euler")
-    assert isinstance(written["batch"], int) and "train.batch" in report["auto"]
-    assert report["templates"] and {"torch", "diffusers", "pseudoword"} <= set(report["versions"])
+    report = json.loads(Path("outputs/words/run01/settings.json").read_text())
+    written = flat(report["settings"])
+    # A setting that is null, or an empty list or section, stands for itself.
+    assert set(written) == set(flat(yaml.safe_load((ROOT / "params.yaml").read_text()))) - {"sweep"} | {
+        "sweep.train.seed"
+    }
+    assert (written["train.shuffle_tags"], written["train.tag_dropout"]) == (True, 0.5)
+    assert (written["train.preview.sampler"], written["train.seed"], written["sweep.train.seed"]) == (
+        "euler",
+        7,
+        [0, 7],
+    )
+    assert not [
+        key for key, value in written.items() if value == "auto" and key.split(".")[0] in ("base", "word", "train")
+    ]
+    assert (written["base.attention"], written["train.preview.width"], written["train.batch"]) == ("sdpa", 32, 5)
+    assert {"base.attention", "train.preview.width", "train.batch"} <= set(report["auto"])
+    assert report["templates"] and report["rows_at_once"] == 10 and "device_name" in report
+    assert {"torch", "diffusers", "pseudoword", "numpy"} <= set(report["versions"])
+
+
+def flat(settings: object, above: str = "") -> dict[str, object]:
+    if not isinstance(settings, dict) or not settings:
+        return {above: settings}
+    parts = [flat(value, f"{above}.{key}" if above else key) for key, value in settings.items()]
+    return {key: value for part in parts for key, value in part.items()}
 
 
 def test_nothing_but_the_end_can_be_asked_for(project: Path):
