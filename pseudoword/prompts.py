@@ -15,6 +15,11 @@ from transformers import CLIPTokenizer
 from pseudoword.errors import UserError
 
 NAME, FILEWORDS = "[name]", "[filewords]"
+MOST_SHOWN = 80  # characters of a prompt in a message
+# What leads up to a caption and to nothing else: "a painting of [filewords], by [name]", "of [filewords] in a hat".
+LEADS_UP = re.compile(
+    rf"(\s+(a|an|and|at|by|from|in|of|on|showing|the|with))+\s+{re.escape(FILEWORDS)}(?=\s*(,|$|(at|by|from|in|on|with)\b))"
+)
 
 
 class BadTemplate(UserError):
@@ -23,10 +28,17 @@ class BadTemplate(UserError):
 
 
 class PromptTooLong(UserError):
-    def __init__(self, prompt: str, tokens: int, limit: int) -> None:
+    """`source` is what the prompt comes from, `run` whose it is; empty where that is not known."""
+
+    def __init__(
+        self, prompt: str, tokens: int, limit: int, source: str = "the caption or the template", run: str = ""
+    ) -> None:
+        self.prompt, self.tokens, self.limit = prompt, tokens, limit
+        shown = prompt if len(prompt) <= MOST_SHOWN else f"{prompt[:MOST_SHOWN]}..."
         super().__init__(
-            f"the prompt '{prompt}' takes {tokens} tokens with the word's vectors in it; the model reads {limit}. "
-            "Shorten the caption or the template, or lower word.vectors; train.long_prompts: window reads longer ones."
+            f"{f'run {run!r}: ' if run else ''}the prompt '{shown}' takes {tokens} tokens with the word's vectors in "
+            f"it; the model reads {limit}. Shorten {source}, or lower word.vectors; train.long_prompts: window reads "
+            "longer ones."
         )
 
 
@@ -46,7 +58,9 @@ def read_templates(path: Path) -> list[str]:
 
 
 def fill(template: str, name: str, caption: str = "") -> str:
-    """The prompt that a template makes; the commas that an empty caption leaves dangling are cut."""
+    """The prompt that a template makes; the commas and words that an empty caption leaves dangling are cut."""
+    if not caption.strip():
+        template = LEADS_UP.sub("", template)
     filled = template.replace(FILEWORDS, caption).replace(NAME, name)
     return re.sub(r"\s*,(\s*,)*", ",", re.sub(r"\s+", " ", filled)).strip(" ,")
 

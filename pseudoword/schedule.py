@@ -1,6 +1,7 @@
 """What changes from update to update: the staircase text of A1111's users, `0.05:10, 0.02:20, 0.005`, and its shape."""
 
 import math
+import sys
 
 
 class BadSchedule(ValueError):
@@ -27,6 +28,21 @@ def parse_schedule(text: str, steps: int) -> list[float]:
         rate, end = _parse_item(item, steps)
         rates += [rate] * (min(end, steps) - len(rates))
     return rates
+
+
+def passed_over(text: str) -> list[str]:
+    """Why an item of the schedule holds for no update, however long the training: one sentence for each such item."""
+    reached, last, found = 0, "", []
+    for item in filter(None, map(str.strip, text.split(","))):
+        _, end = _parse_item(item, sys.maxsize)
+        if last:
+            found.append(f"item '{item}' comes after '{last}', which goes on to the end")
+        elif end <= reached:
+            found.append(f"item '{item}' ends before it begins, at update {reached + 1}")
+        elif end == sys.maxsize:
+            last = item
+        reached = max(reached, end)
+    return found
 
 
 def shaped(rates: list[float], warm_up: int, decay: str) -> list[float]:

@@ -69,6 +69,18 @@ def initial_vectors(
     return torch.cat([_spread(init_text, vectors, *pair) for pair in zip(tables, tokenizers, strict=True)], dim=1)
 
 
+def left_out(init_text: str, vectors: int, tokenizer: CLIPTokenizer) -> str:
+    """A sentence about the end of the init text that the vectors have no room for; empty when they have."""
+    ids = tokenizer(init_text, add_special_tokens=False)["input_ids"] if init_text.strip() else []
+    if len(ids) <= vectors:
+        return ""
+    kept, lost = (str(tokenizer.decode(part)).strip() for part in (ids[:vectors], ids[vectors:]))
+    return (
+        f"the init text '{init_text}' has {len(ids)} tokens for {vectors} vector{'s' * (vectors > 1)}: the word starts "
+        f"from '{kept}' without '{lost}'. Shorten the text, or take more vectors."
+    )
+
+
 def _spread(init_text: str, vectors: int, table: Tensor, tokenizer: CLIPTokenizer) -> Tensor:
     ids = tokenizer(init_text, add_special_tokens=False)["input_ids"][:vectors] if init_text.strip() else []
     if not ids:

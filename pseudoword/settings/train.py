@@ -66,6 +66,17 @@ class Preview(Section):
     embed: bool = Field(default=True, strict=True, description="Put the word itself into each PNG, as A1111 does.")
 
 
+# By key, which settings of another give it something to do.
+WORKS_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
+    "pull": ("norm", ("direction",)),
+    "betas": ("norm", ("rescale", "free")),
+    "eps": ("norm", ("rescale", "free")),
+    "weight_decay": ("norm", ("rescale", "free")),
+    "clip_at": ("clip", ("value", "norm")),
+    "huber_delta": ("loss", ("huber",)),
+}
+
+
 class Train(Section):
     template: Path = Field(description="One prompt a line, with [name] and optionally [filewords].")
     steps: Auto | PositiveInt = Field("auto", description="Updates of the word. auto: 300 passes over the pictures.")
@@ -130,3 +141,12 @@ class Train(Section):
         "auto", description="torch.compile the UNet: minutes first, then faster. auto: on a GPU, in a long training."
     )
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = Field(0, description="Key of every random draw.")
+
+
+def without_effect(train: Train) -> list[str]:
+    """A sentence for each setting that somebody changed and that does nothing beside the others."""
+    return [
+        f"train.{key} has no effect with train.{other}: {getattr(train, other)}"
+        for key, (other, values) in WORKS_WITH.items()
+        if getattr(train, other) not in values and getattr(train, key) != Train.model_fields[key].default
+    ]

@@ -1,17 +1,20 @@
 """From the settings of each run of the sweep to the runs of a pack."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from torch import Tensor
+from transformers import CLIPTokenizer
 
 from pseudoword.base.interface import Base
 from pseudoword.errors import UserError
-from pseudoword.prompts import Vocabulary, fill, read_templates
-from pseudoword.schedule import lasting, parse_schedule, shaped
+from pseudoword.prompts import PromptTooLong, Vocabulary, fill, read_templates
+from pseudoword.schedule import lasting, parse_schedule, passed_over, shaped
 from pseudoword.settings import Settings
-from pseudoword.settings.train import EarlyStop, Train
+from pseudoword.settings.train import EarlyStop, Train, without_effect
 from pseudoword.settings.word import Word
-from pseudoword.word import initial_vectors, stored_vectors, vectors_for
+from pseudoword.word import initial_vectors, left_out, stored_vectors, vectors_for
 from stages.train.loop import Run
 from stages.train.objective import Objective
 from stages.train.optimizer import Update
@@ -34,6 +37,9 @@ class Packed:
 def make_pack(sweep: dict[str, Settings], base: Base, captions: list[str], steps: int) -> list[Packed]:
     """The runs, their words beside each other behind the vocabulary. Raises UserError for a prompt that is too long."""
     starts = {name: _start(own.word, base, len(captions)) for name, own in sweep.items()}
+    told = (line for name, own in sweep.items() for line in _warnings(own, len(starts[name]), base.tokenizers[0]))
+    for line in dict.fromkeys(told):
+        print(f"warning: {line}")
     windows = max(_windows(own, base, captions, len(starts[name])) for name, own in sweep.items())
     pack, used = [], 0
     for name, own in sweep.items():
@@ -41,10 +47,12 @@ def make_pack(sweep: dict[str, Settings], base: Base, captions: list[str], steps
         first_ids = [len(table) + used for table in base.tables]
         vocabulary = Vocabulary(base.tokenizers, first_ids, own.word.name, len(vectors), windows)
         texts = _texts(own, vocabulary, captions)
-        texts.check()
+        with _told_of(name, "the caption or the template"):
+            texts.check()
         shown = own.train.preview
-        for prompt in [shown.prompt or "", shown.negative] if shown.every else []:
-            vocabulary.encode(fill(prompt, own.word.name, captions[0]))
+        for key, prompt in {"prompt": shown.prompt or "", "negative": shown.negative}.items() if shown.every else ():
+            with _told_of(name, f"train.preview.{key}"):
+                vocabulary.encode(fill(prompt, own.word.name, captions[0]))
         run = Run(
             name=name,
             vectors=vectors,
@@ -61,6 +69,25 @@ def make_pack(sweep: dict[str, Settings], base: Base, captions: list[str], steps
         pack.append(Packed(run, texts, own))
         used += len(vectors)
     return pack
+
+
+@contextmanager
+def _told_of(run: str, source: str) -> Iterator[None]:
+    try:
+        yield
+    except PromptTooLong as error:
+        raise PromptTooLong(error.prompt, error.tokens, error.limit, source, run) from None
+
+
+def _warnings(own: Settings, vectors: int, tokenizer: CLIPTokenizer) -> Iterator[str]:
+    """What is legal, but hardly meant."""
+    for key in ("learn_rate", "clip_at"):
+        schedule = getattr(own.train, key)
+        for problem in passed_over(schedule):
+            yield f"train.{key} '{schedule}': {problem}"
+    yield from without_effect(own.train)
+    if own.word.init_file is None and (lost := left_out(own.word.init_text, vectors, tokenizer)):
+        yield lost
 
 
 def _start(word: Word, base: Base, pictures: int) -> Tensor:

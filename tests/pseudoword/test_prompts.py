@@ -1,5 +1,6 @@
 """Templates, captions and the word's place among the tokens."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from pseudoword.word import (
     NameTaken,
     check_name,
     initial_vectors,
+    left_out,
     stored_vectors,
     vectors_for,
     vocabulary_norms,
@@ -33,7 +35,16 @@ FIRST = len(TOKENIZER)
         ("a photo of a [name], [filewords]", "by the sea", "a photo of a snorf, by the sea"),
         ("a photo of a [name], [filewords]", "", "a photo of a snorf"),
         ("a [name] [filewords]", " in   a cave ", "a snorf in a cave"),
-        ("a photo of [filewords], by [name]", "", "a photo of, by snorf"),
+        ("a photo of [filewords], by [name]", "", "a photo, by snorf"),
+        ("a photo of [filewords], by [name]", "a cat", "a photo of a cat, by snorf"),
+        ("a [name] with [filewords]", " ", "a snorf"),
+        ("a [name] with [filewords]", "with", "a snorf with with"),
+        ("a [name] and the [filewords] , left", "", "a snorf, left"),
+        ("a painting of [filewords] by [name]", "", "a painting by snorf"),
+        ("a photo of [filewords] in [name] style", "", "a photo in snorf style"),
+        ("a photo of [filewords] in [name] style", "a cat", "a photo of a cat in snorf style"),
+        ("a photo of [filewords] [name]", "", "a photo of snorf"),
+        ("[filewords] in [name] style", "", "in snorf style"),
         ("[filewords], art by [name]", "a [name] at night", "a snorf at night, art by snorf"),
     ],
 )
@@ -71,6 +82,9 @@ def test_a_prompt_that_does_not_fit_is_refused_and_never_cut():
     assert vocabulary.encode("a snorf by the sea").shape == (1, 1, 77)
     with pytest.raises(PromptTooLong, match="takes 77 tokens"):
         vocabulary.encode("a snorf by the sea, left at")
+    with pytest.raises(PromptTooLong) as error:
+        vocabulary.encode("a snorf " + "by the sea " * 300)
+    assert len(str(error.value)) < 400 and "'a snorf by the sea by" in str(error.value)
 
 
 @given(st.text(max_size=40))
@@ -125,6 +139,15 @@ def test_the_init_texts_tokens_are_spread_over_the_vectors(tokens: int, vectors:
     ids = [TOKENIZER(word, add_special_tokens=False)["input_ids"][0] for word in words]
     start = initial_vectors(" ".join(words), vectors, [table], [TOKENIZER])
     assert start.equal(table[[ids[at] for at in expected]])
+
+
+@pytest.mark.parametrize(
+    ("text", "vectors", "told"),
+    [("a red flower", 3, ""), ("", 1, ""), ("a red flower", 2, "3 tokens for 2 vectors: .* 'a red' without 'flower'"),
+     ("red flower", 1, "has 2 tokens for 1 vector: .* from 'red' without 'flower'")],
+)  # fmt: skip
+def test_what_the_vectors_have_no_room_for_is_told(text: str, vectors: int, told: str):
+    assert re.search(told, left_out(text, vectors, TOKENIZER)) if told else not left_out(text, vectors, TOKENIZER)
 
 
 def test_an_empty_init_text_starts_from_zeros():

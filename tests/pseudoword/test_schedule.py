@@ -4,7 +4,7 @@ from itertools import groupby
 
 import pytest
 
-from pseudoword.schedule import BadSchedule, parse_schedule
+from pseudoword.schedule import BadSchedule, parse_schedule, passed_over
 
 
 def segments(text: str, steps: int) -> list[tuple[int, float]]:
@@ -32,6 +32,8 @@ GUIDE = "0.05:10, 0.02:20, 0.01:60, 0.005:200, 0.002:500, 0.001:3000, 0.0005"
         (GUIDE, 150, [(10, 0.05), (20, 0.02), (60, 0.01), (150, 0.005)]),
         (GUIDE, 3000, [(10, 0.05), (20, 0.02), (60, 0.01), (200, 0.005), (500, 0.002), (3000, 0.001)]),
         ("0.005:100, 0.001", 100, [(100, 0.005)]),
+        ("0.005:100, 0.001:50", 1000, [(100, 0.005)]),
+        ("0.001, 0.05:3", 1000, [(1000, 0.001)]),
         ("0.005:100,0.001:50,0.0001", 1000, [(100, 0.005), (1000, 0.0001)]),
     ],
 )
@@ -48,3 +50,23 @@ def test_a_wrong_item_is_named(text: str, item: str):
     with pytest.raises(BadSchedule) as error:
         parse_schedule(text, 100)
     assert f"'{item}'" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (GUIDE, []),
+        ("0.005:100,", []),
+        ("0.1:5, 0.2:-1", []),
+        ("0.001, 0.05:3", ["item '0.05:3' comes after '0.001', which goes on to the end"]),
+        (
+            "0.1:-1, 0.2, 0.3:4",
+            [f"item '{item}' comes after '0.1:-1', which goes on to the end" for item in ("0.2", "0.3:4")],
+        ),
+        ("0.005:100, 0.001:50", ["item '0.001:50' ends before it begins, at update 101"]),
+        ("0.005:100, 0.002:100, 0.001", ["item '0.002:100' ends before it begins, at update 101"]),
+    ],
+)
+def test_an_item_that_holds_for_no_update_is_told(text: str, told: list[str]):
+    """A1111 takes such schedules in silence, and so do we but for a word."""
+    assert passed_over(text) == told
