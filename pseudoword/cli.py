@@ -5,7 +5,7 @@ Modules that need torch are imported by the command that needs them, so that `--
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,15 @@ class NamedByItsFile(UserError):
         super().__init__(
             f"{path}: a word for SDXL has the name of its file, so '{name}' would be lost. "
             f"Write to {path.with_name(name + path.suffix)}."
+        )
+
+
+class BadName(UserError):
+    def __init__(self, name: str) -> None:
+        shown = name if len(name) <= 64 else f"{name[:64]}..."
+        super().__init__(
+            f"'{shown}' cannot be the name of a word. Wanted are 1 to 64 letters in lower case (diffusers finds no "
+            "others), digits, '_', '-' and '.', a letter or digit first, such as 'snorf-x1'."
         )
 
 
@@ -84,7 +93,7 @@ def _add_inspect(parser: argparse.ArgumentParser) -> None:
     parser.description = "Name, vectors, norms, the nearest words of the vocabulary, and where the word comes from."
     parser.set_defaults(command=inspect)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--base", metavar="MODEL", help=f"folder or hub id; without it {TOYWORLD} where it fits")
+    _add_base(parser, f"folder or hub id; without it {TOYWORLD} where it fits")
 
 
 def _add_convert(parser: argparse.ArgumentParser) -> None:
@@ -95,6 +104,7 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--picture", type=Path, help="what a .png shows; without it a plain card")
     parser.add_argument("--word", help="which word of a file that holds several")
     parser.add_argument("--name", help="what the word is called from now on")
+    _add_base(parser, "folder or hub id, to tell whether it knows NAME as a word")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
 
 
@@ -102,7 +112,7 @@ def _add_list(parser: argparse.ArgumentParser) -> None:
     parser.description = "Every embedding file of a folder: loaded, or skipped and why."
     parser.set_defaults(command=list_folder)
     parser.add_argument("folder", type=Path, metavar="DIR")
-    parser.add_argument("--base", metavar="MODEL", help="folder or hub id; words of another width are skipped")
+    _add_base(parser, "folder or hub id; words of another width are skipped")
 
 
 def _add_create(parser: argparse.ArgumentParser) -> None:
@@ -112,7 +122,7 @@ def _add_create(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help=OUT)
     parser.add_argument("--vectors", type=_vectors, required=True, metavar="N", help="1 to 75")
     parser.add_argument("--init-text", required=True, metavar="TEXT", help="empty for zeros")
-    parser.add_argument("--base", required=True, metavar="MODEL", help="folder or hub id")
+    _add_base(parser, "folder or hub id", required=True)
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
 
 
@@ -135,6 +145,16 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, metavar="DIR", help="another folder, with nothing that was made of it")
 
 
+def _add_base(parser: argparse.ArgumentParser, wanted: str, required: bool = False) -> None:
+    parser.add_argument("--base", type=_model, required=required, metavar="MODEL", help=wanted)
+
+
+def _model(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("an empty text is no model")
+    return text
+
+
 def _vectors(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 75:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 to 75")
@@ -144,22 +164,23 @@ def _vectors(text: str) -> int:
 def inspect(options: argparse.Namespace) -> None:
     from pseudoword.formats.reading import read_embeddings
 
-    for embedding in read_embeddings(options.file):
-        _show(embedding, options.base)
+    # A base model that cannot be had or does not fit is told of before anything is.
+    for line in [line for one in read_embeddings(options.file) for line in _described(one, options.base)]:
+        print(line)
 
 
-def _show(embedding: "Embedding", base: str | None) -> None:
+def _described(embedding: "Embedding", base: str | None) -> Iterator[str]:
     count, width = embedding.vectors.shape
-    print(f"name     {printable(embedding.name)}")
-    print(f"vectors  {count}")
-    print(f"width    {width}{'' if embedding.vectors_g is None else f' + {embedding.vectors_g.shape[1]} (SDXL)'}")
-    print(f"norms    {_norms(embedding.vectors)}")
+    yield f"name     {printable(embedding.name)}"
+    yield f"vectors  {count}"
+    yield f"width    {width}{'' if embedding.vectors_g is None else f' + {embedding.vectors_g.shape[1]} (SDXL)'}"
+    yield f"norms    {_norms(embedding.vectors)}"
     if embedding.vectors_g is not None:
-        print(f"norms_g  {_norms(embedding.vectors_g)}")
+        yield f"norms_g  {_norms(embedding.vectors_g)}"
     if base or (embedding.vectors_g is None and _toyworld_fits(width)):
-        _show_nearest(_parts(embedding), base or TOYWORLD)
+        yield from _nearest(_parts(embedding), base or TOYWORLD)
     for key, value in sorted(embedding.metadata.items()):
-        print(f"  {printable(key)}: {printable(value[:MOST_SHOWN])}")
+        yield f"  {printable(key)}: {printable(value[:MOST_SHOWN])}"
 
 
 def _norms(vectors: "Tensor") -> str:
@@ -175,7 +196,7 @@ def _parts(embedding: "Embedding") -> "list[Tensor]":
     return [embedding.vectors] if embedding.vectors_g is None else [embedding.vectors, embedding.vectors_g]
 
 
-def _show_nearest(parts: "list[Tensor]", base: str) -> None:
+def _nearest(parts: "list[Tensor]", base: str) -> Iterator[str]:
     """The nearest words to the vectors of each text encoder, in its own vocabulary."""
     from pseudoword.word import vocabulary_norms
 
@@ -184,14 +205,16 @@ def _show_nearest(parts: "list[Tensor]", base: str) -> None:
     if own != wanted:
         raise WrongWidth(own, base, wanted)
     for label, part, (tokenizer, table) in zip(("nearest", "nearest_g"), parts, vocabularies, strict=False):
-        print(f"{label:8} in {printable(base)}, whose words have a norm of {vocabulary_norms([table])[0]:.3f}")
+        yield f"{label:8} in {printable(base)}, whose words have a norm of {vocabulary_norms([table])[0]:.3f}"
         for row, vector in enumerate(part):
-            print(f"  {row}: {_nearest_words(vector, tokenizer, table)}")
+            yield f"  {row}: {_nearest_words(vector, tokenizer, table)}"
 
 
 def _nearest_words(vector: "Tensor", tokenizer: "CLIPTokenizer", table: "Tensor") -> str:
     from torch.nn.functional import cosine_similarity
 
+    if not vector.any():
+        return "none, as all its numbers are zero"
     nearest = cosine_similarity(table, vector.unsqueeze(0)).topk(NEAREST)
     words = tokenizer.convert_ids_to_tokens(nearest.indices.tolist())
     pairs = zip(words, nearest.values.tolist(), strict=True)
@@ -219,6 +242,37 @@ def convert(options: argparse.Namespace) -> None:
         embedding = replace(embedding, name=options.out.stem)
     write_embedding(options.out, embedding, options.picture, options.overwrite)
     print(f"{options.out}: {_summary(embedding)}")
+    if options.base is not None:
+        _warn_of_known(embedding.name, options.base)
+    _warn_of_stem(options.out, embedding.name)
+
+
+def _warn_of_known(name: str, base: str) -> None:
+    from pseudoword.base.location import configs
+    from pseudoword.word import NameTaken, check_name
+
+    tokenizer = _tokenizer(configs(base, None), "")
+    try:
+        near = check_name(name, tokenizer, overwrite=True)
+    except NameTaken:
+        _warn(f"'{name}' is a word that {base} knows already, so old prompts would change their meaning")
+    else:
+        _warn_of_near(name, near, base)
+
+
+def _warn_of_near(name: str, near: list[str], base: str) -> None:
+    if near:
+        _warn(f"'{name}' is close to words that {base} knows: {', '.join(near)}")
+
+
+def _warn_of_stem(path: Path, name: str) -> None:
+    # Of a picture A1111 reads the name that is stored in it.
+    if path.stem != name and path.suffix.lower() != ".png":
+        _warn(f"A1111 and ComfyUI go by the file's name: there the word is '{path.stem}', not '{name}'")
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {printable(text)}")
 
 
 def _check_file_name(path: Path, name: str) -> None:
@@ -271,11 +325,12 @@ def _reason_to_skip(embedding: "Embedding", widths: tuple[int, ...] | None, take
 def create(options: argparse.Namespace) -> None:
     from pseudoword.formats.embedding import Embedding
     from pseudoword.formats.writing import check_target, write_embedding
-    from pseudoword.word import check_name, initial_vectors
+    from pseudoword.word import check_name, initial_vectors, left_out
 
     check_target(options.out, options.overwrite)
+    _check_word_name(options.name)
     vocabularies = _vocabularies(options.base)
-    check_name(options.name, vocabularies[0][0], overwrite=True)
+    near = check_name(options.name, vocabularies[0][0], overwrite=True)
     if len(vocabularies) > 1:
         _check_file_name(options.out, options.name)
     start = [
@@ -285,6 +340,21 @@ def create(options: argparse.Namespace) -> None:
     embedding = Embedding(options.name, start[0], origin, *start[1:])
     write_embedding(options.out, embedding, overwrite=options.overwrite)
     print(f"{options.out}: {_summary(embedding)}")
+    if lost := left_out(options.init_text, options.vectors, vocabularies[0][0]):
+        _warn(lost)
+    _warn_of_near(options.name, near, options.base)
+    _warn_of_stem(options.out, options.name)
+
+
+def _check_word_name(name: str) -> None:
+    from pydantic import TypeAdapter, ValidationError
+
+    from pseudoword.settings.word import WordName
+
+    try:
+        TypeAdapter(WordName).validate_python(name)
+    except ValidationError:
+        raise BadName(name) from None
 
 
 def review(options: argparse.Namespace) -> None:
@@ -366,14 +436,19 @@ def _vocabularies(base: str) -> "list[tuple[CLIPTokenizer, Tensor]]":
 
 
 def _vocabulary(folder: Path, end: str) -> "tuple[CLIPTokenizer, Tensor]":
-    from transformers import CLIPTokenizer
-
     encoder = folder / f"text_encoder{end}"
     files = sorted(encoder.glob("*.safetensors"), key=lambda path: ".fp16." in path.name)
     tables = (table for path in files if (table := _token_table(path)) is not None)
     if (table := next(tables, None)) is None:
         raise NoTokenTable(encoder)
-    return CLIPTokenizer.from_pretrained(folder / f"tokenizer{end}"), table
+    return _tokenizer(folder, end), table
+
+
+def _tokenizer(folder: Path, end: str) -> "CLIPTokenizer":
+    from transformers import CLIPTokenizer
+
+    tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder / f"tokenizer{end}")
+    return tokenizer
 
 
 def _token_table(path: Path) -> "Tensor | None":

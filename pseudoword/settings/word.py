@@ -22,9 +22,11 @@ def _file_name(path: Path) -> Path:
     return path
 
 
+WordName = Annotated[str, Field(pattern=r"^[\w][\w.-]{0,63}$"), AfterValidator(_lower_case)]
+
+
 class Word(Section):
-    name: Annotated[str, AfterValidator(_lower_case)] = Field(
-        pattern=r"^[\w][\w.-]{0,63}$",
+    name: WordName = Field(
         description="What you will write in a prompt. Lower-case letters, digits, '_', '-' and '.'; not a word that "
         "the model knows.",
     )

@@ -48,12 +48,6 @@ def refusal(output: Output, *arguments: object) -> str:
     return captured.err
 
 
-def refusal_after(output: Output, *arguments: object) -> str:
-    """As `refusal`, for a command that has said something by then."""
-    assert main([str(argument) for argument in arguments]) == 1
-    return output.readouterr().err
-
-
 def test_create_spreads_the_words_of_the_text(tmp_path: Path, home: Path, capsys: Output) -> None:
     path = tmp_path / "snorf-x1.safetensors"
     arguments = ("create", "snorf-x1", path, "--vectors", 3, "--init-text", "red blue", "--base", "models/toyworld")
@@ -220,7 +214,7 @@ def test_a_word_for_sdxl_has_vectors_of_both_its_encoders(tmp_path: Path, capsys
     output = run(capsys, "inspect", file, "--base", base)
     first, second = output[: output.index("nearest_g")], output[output.index("nearest_g") :]
     assert "  0: c- 1.00" in first and "  1: c- 1.00" not in first and "  0: c- 1.00" in second
-    assert "vectors of 16 numbers, but" in refusal_after(capsys, "inspect", tmp_path / "words/other.pt", "--base", base)
+    assert "vectors of 16 numbers, but" in refusal(capsys, "inspect", tmp_path / "words/other.pt", "--base", base)
 
 
 def test_a_word_for_sdxl_keeps_its_name_or_is_refused(tmp_path: Path, capsys: Output) -> None:
@@ -237,3 +231,66 @@ def test_a_word_for_sdxl_keeps_its_name_or_is_refused(tmp_path: Path, capsys: Ou
     origin = read_embedding(tmp_path / "cat-x1.pt").metadata, read_embedding(tmp_path / "w.png").metadata
     assert origin == ({}, {})
     assert sorted(path.name for path in tmp_path.glob("*.*")) == ["cat-x1.pt", "dog-x1.png", "w.png"]
+
+
+@pytest.mark.parametrize("name", ["Snorf X", "Snorf", "snorf\n", "../../evil", "s" * 300, "", "-x", "\x1b[2J"])
+def test_a_name_that_the_settings_refuse_cannot_be_created(
+    name: str, tmp_path: Path, home: Path, capsys: Output
+) -> None:
+    told = refusal(capsys, *create_arguments(tmp_path / "w.pt", name, 1, "red"))
+    assert "cannot be the name of a word. Wanted are 1 to 64 letters in lower case" in told
+    assert len(told) < 400 and "\x1b" not in told and not list(tmp_path.iterdir())
+
+
+def create_arguments(path: Path, name: str, vectors: int, text: str) -> list[object]:
+    return ["create", f"--vectors={vectors}", f"--init-text={text}", "--base=models/toyworld", "--", name, path]
+
+
+def test_create_warns_of_what_is_hardly_meant(tmp_path: Path, home: Path, capsys: Output) -> None:
+    lines = run(capsys, *create_arguments(tmp_path / "w.pt", "forrest", 1, "red star")).splitlines()
+    assert lines[1:] == [
+        "warning: the init text 'red star' has 2 tokens for 1 vector: the word starts from 'red' without 'star'. "
+        "Shorten the text, or take more vectors.",
+        "warning: 'forrest' is close to words that models/toyworld knows: forest",
+        "warning: A1111 and ComfyUI go by the file's name: there the word is 'w', not 'forrest'",
+    ]
+    assert len(run(capsys, *create_arguments(tmp_path / "snorf-x1.png", "snorf-x1", 1, "red")).splitlines()) == 1
+
+
+def test_convert_warns_of_a_name_that_is_known_or_not_the_files(tmp_path: Path, home: Path, capsys: Output) -> None:
+    write_embedding(tmp_path / "a.pt", word())
+    told = run(capsys, "convert", tmp_path / "a.pt", tmp_path / "b.pt", "--name", "flower", "--base", "models/toyworld")
+    assert "warning: 'flower' is a word that models/toyworld knows already" in told
+    assert "there the word is 'b', not 'flower'" in told
+    assert "warning" not in run(capsys, "convert", tmp_path / "a.pt", tmp_path / "b.png")  # a picture tells its name
+    assert "warning" not in run(
+        capsys, "convert", tmp_path / "a.pt", tmp_path / "snorf.bin", "--base", "models/toyworld"
+    )
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors", ".png"])
+def test_a_file_that_cannot_be_written_is_named_as_it_was_asked_for(
+    tmp_path: Path, suffix: str, capsys: Output
+) -> None:
+    write_embedding(tmp_path / "a.pt", word())
+    target = tmp_path / f"{'n' * 240}{suffix}"  # too long with what is put around it while it is written
+    told = refusal(capsys, "convert", tmp_path / "a.pt", target)
+    assert str(target) in told and "partial" not in told
+
+
+def test_vectors_of_zeros_are_near_to_no_word(tmp_path: Path, home: Path, capsys: Output) -> None:
+    write_embedding(tmp_path / "w.pt", Embedding("snorf", torch.eye(2, 16) * torch.tensor([[0.0], [1.0]]), {}))
+    lines = run(capsys, "inspect", tmp_path / "w.pt").splitlines()
+    assert lines[5] == "  0: none, as all its numbers are zero" and lines[6].count(",") == 4
+
+
+def test_inspect_says_nothing_before_a_base_model_that_is_not_there(tmp_path: Path, capsys: Output) -> None:
+    write_embedding(tmp_path / "w.pt", word())
+    assert "nowhere" in refusal(capsys, "inspect", tmp_path / "w.pt", "--base", tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("command", ["inspect", "list", "convert", "create"])
+def test_an_empty_base_is_not_none(command: str, capsys: Output) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([command, "x", "--base", ""])
+    assert stop.value.code == 2 and "an empty text is no model" in capsys.readouterr().err
