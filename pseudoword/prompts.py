@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,18 +12,13 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from pseudoword.errors import UserError
+from pseudoword.templates import FILEWORDS, NAME
 
-NAME, FILEWORDS = "[name]", "[filewords]"
 MOST_SHOWN = 80  # characters of a prompt in a message
 # What leads up to a caption and to nothing else: "a painting of [filewords], by [name]", "of [filewords] in a hat".
 LEADS_UP = re.compile(
     rf"(\s+(a|an|and|at|by|from|in|of|on|showing|the|with))+\s+{re.escape(FILEWORDS)}(?=\s*(,|$|(at|by|from|in|on|with)\b))"
 )
-
-
-class BadTemplate(UserError):
-    def __init__(self, path: Path, found: str) -> None:
-        super().__init__(f"{path}: {found}. Each line is one prompt that holds {NAME}, and {FILEWORDS} if you like.")
 
 
 class PromptTooLong(UserError):
@@ -40,21 +34,6 @@ class PromptTooLong(UserError):
             f"it; the model reads {limit}. Shorten {source}, or lower word.vectors; train.long_prompts: window reads "
             "longer ones."
         )
-
-
-def read_templates(path: Path) -> list[str]:
-    """The prompts of a template file, one a line; empty lines are skipped. Raises BadTemplate."""
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadTemplate(path, f"cannot be read ({error})") from None
-    templates = [line for line in lines if line]
-    if not templates:
-        raise BadTemplate(path, "has no prompts")
-    for line in templates:
-        if NAME not in line:
-            raise BadTemplate(path, f"'{line}' does not hold {NAME}, so the word would learn nothing from it")
-    return templates
 
 
 def fill(template: str, name: str, caption: str = "") -> str:

@@ -3,6 +3,8 @@
 import math
 import sys
 
+from pseudoword.errors import UserError
+
 
 class BadSchedule(ValueError):
     """Reads after "wanted": params.yaml is checked with `parse_schedule` before any work."""
@@ -11,6 +13,13 @@ class BadSchedule(ValueError):
         super().__init__(
             "RATE or RATE:END, separated by commas, such as '0.05:10, 0.02:20, 0.005', where END is the last update at "
             f"that rate, or -1 for all the rest; item '{item}' {found}"
+        )
+
+
+class WarmUpTooLong(UserError):
+    def __init__(self, warm_up: int, steps: int) -> None:
+        super().__init__(
+            f"train.warm_up: found {warm_up}, wanted less than the run's {steps} updates, or the rate never gets there."
         )
 
 

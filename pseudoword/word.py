@@ -11,8 +11,8 @@ from transformers import CLIPTokenizer
 from pseudoword.errors import UserError
 from pseudoword.formats.embedding import Embedding
 from pseudoword.formats.reading import read_embedding
+from pseudoword.settings.word import EMBEDDINGS as EMBEDDINGS
 
-EMBEDDINGS = Path("data/embeddings")
 # (at most so many pictures, vectors), as the guides of textual inversion's users give it.
 VECTORS_BY_PICTURES = ((10, 2), (30, 5), (60, 8), (100, 10))
 MANY_PICTURES_VECTORS = 12

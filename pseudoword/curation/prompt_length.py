@@ -8,7 +8,8 @@ from pathlib import Path
 from transformers import CLIPTokenizer
 
 from pseudoword.base.location import configs
-from pseudoword.prompts import FILEWORDS, fill, read_templates
+from pseudoword.prompts import fill
+from pseudoword.templates import FILEWORDS, read_templates
 from pseudoword.word import vectors_for
 
 

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from pseudoword.errors import UserError
+from pseudoword.schedule import WarmUpTooLong
 from pseudoword.settings.base import Base, Data
 from pseudoword.settings.caption import Caption
 from pseudoword.settings.curate import Curate
@@ -25,7 +26,8 @@ from pseudoword.settings.fields import Section
 from pseudoword.settings.latents import Latents
 from pseudoword.settings.preprocess import Preprocess
 from pseudoword.settings.train import Train
-from pseudoword.settings.word import Word
+from pseudoword.settings.word import EMBEDDINGS, Word
+from pseudoword.templates import BadTemplate, read_templates
 
 PARAMS = Path("params.yaml")
 MOST_SHOWN = 100  # characters of a wrong value
@@ -68,7 +70,7 @@ def load_settings(path: Path = PARAMS) -> Settings:
         settings = Settings.model_validate(_content(path))
     except ValidationError as error:
         raise BadSettings(path, _explain(error.errors())) from None
-    if problems := _sweep_problems(settings):
+    if problems := _sweep_problems(settings) or _problems_ahead(settings):
         raise BadSettings(path, problems)
     return settings
 
@@ -142,6 +144,24 @@ def _sweep_problems(settings: Settings) -> list[str]:
                 problems.append(f"sweep: {axis}: {_shown(equal[0])} and {_shown(value)} would train the same run twice")
             known.append((value, meant))
     return problems
+
+
+def _problems_ahead(settings: Settings) -> list[str]:
+    """What would be refused by a later stage, after hours. Nothing is made of these files here, so that a stage need
+    not depend on them. A prompt file that is missing is told of where it is read."""
+    problems = []
+    for run in runs(settings).values():
+        steps, start = run.train.steps, run.word.init_file
+        if isinstance(steps, int) and run.train.warm_up >= steps:
+            problems.append(str(WarmUpTooLong(run.train.warm_up, steps)))
+        if start is not None and not (EMBEDDINGS / start).is_file():
+            problems.append(f"word.init_file: {EMBEDDINGS / start} does not exist")
+        for key, file in {"train.template": run.train.template, "evaluate.prompts": run.evaluate.prompts}.items():
+            try:
+                read_templates(file) if file.exists() else []
+            except BadTemplate as error:
+                problems.append(f"{key}: {error}")
+    return list(dict.fromkeys(problems))
 
 
 def _why_not(axis: str) -> str:

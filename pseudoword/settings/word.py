@@ -7,6 +7,8 @@ from pydantic import AfterValidator, Field
 
 from pseudoword.settings.fields import Auto, Section
 
+EMBEDDINGS = Path("data/embeddings")
+
 
 def _lower_case(name: str) -> str:
     # diffusers lowers a prompt's text before it looks for the names of a word's second and later vectors.
@@ -18,7 +20,7 @@ def _lower_case(name: str) -> str:
 def _file_name(path: Path) -> Path:
     # The folder is one that DVC watches: a file elsewhere could change unnoticed.
     if len(path.parts) != 1 or path.name in ("..", "."):
-        raise ValueError("the name of a file in data/embeddings, without a folder")
+        raise ValueError(f"the name of a file in {EMBEDDINGS}, without a folder")
     return path
 
 

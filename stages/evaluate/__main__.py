@@ -30,10 +30,11 @@ from pseudoword.formats.reading import read_embedding
 from pseudoword.judge import Judge, judge_name, similarity_among
 from pseudoword.latents import Latents, read_latents
 from pseudoword.pictures import open_pictures
-from pseudoword.prompts import Vocabulary, fill, read_templates, without_name
+from pseudoword.prompts import Vocabulary, fill, without_name
 from pseudoword.records import RunRecord, read_record
 from pseudoword.settings import load_settings
 from pseudoword.settings.evaluate import Evaluate
+from pseudoword.templates import read_templates
 from pseudoword.word import side_by_side
 from stages._runtime import alone_on, run_stage
 from stages.evaluate.choice import Candidate, Choice, choose

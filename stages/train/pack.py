@@ -8,12 +8,12 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from pseudoword.base.interface import Base
-from pseudoword.errors import UserError
-from pseudoword.prompts import PromptTooLong, Vocabulary, fill, read_templates
-from pseudoword.schedule import lasting, parse_schedule, passed_over, shaped
+from pseudoword.prompts import PromptTooLong, Vocabulary, fill
+from pseudoword.schedule import WarmUpTooLong, lasting, parse_schedule, passed_over, shaped
 from pseudoword.settings import Settings
 from pseudoword.settings.train import EarlyStop, Train, without_effect
 from pseudoword.settings.word import Word
+from pseudoword.templates import read_templates
 from pseudoword.word import initial_vectors, left_out, stored_vectors, vectors_for
 from stages.train.loop import Run
 from stages.train.objective import Objective
@@ -121,13 +121,6 @@ def _drawing(train: Train, texts: Texts) -> Drawing:
         once=train.latents == "once",
         noise_offset=train.noise_offset,
     )
-
-
-class WarmUpTooLong(UserError):
-    def __init__(self, warm_up: int, steps: int) -> None:
-        super().__init__(
-            f"train.warm_up: found {warm_up}, wanted less than the run's {steps} updates, or the rate never gets there."
-        )
 
 
 def _update(train: Train, steps: int) -> Update:

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from pseudoword.prompts import FILEWORDS, NAME, PromptTooLong, Vocabulary, fill
+from pseudoword.prompts import PromptTooLong, Vocabulary, fill
+from pseudoword.templates import FILEWORDS, NAME
 
 
 @dataclass(frozen=True)

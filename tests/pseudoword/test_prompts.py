@@ -11,7 +11,8 @@ from transformers import CLIPTokenizer
 
 from pseudoword.formats.embedding import Embedding
 from pseudoword.formats.writing import write_embedding
-from pseudoword.prompts import BadTemplate, PromptTooLong, Vocabulary, fill, read_templates, without_name
+from pseudoword.prompts import PromptTooLong, Vocabulary, fill, without_name
+from pseudoword.templates import BadTemplate, read_templates
 from pseudoword.word import (
     BadStart,
     NameInUse,

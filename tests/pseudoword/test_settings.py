@@ -185,6 +185,29 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train": {"template": "bare.txt"}}, r"train.template: bare.txt: 'a photo' does not hold \[name\]"),
+        ({"evaluate": {"prompts": "bare.txt"}}, r"evaluate.prompts: bare.txt: 'a photo' does not hold \[name\]"),
+        ({"evaluate": {"prompts": "."}}, r"evaluate.prompts: \.: cannot be read"),
+        ({"train": {"steps": 9, "warm_up": 9}}, "train.warm_up: found 9, wanted less than the run's 9 updates"),
+        ({"sweep": {"train.warm_up": [2, 9]}, "train": {"steps": 9}}, "train.warm_up: found 9, wanted less than"),
+        ({"word": {"init_file": "none.pt"}}, "word.init_file: data/embeddings/none.pt does not exist"),
+    ],
+)
+def test_what_a_later_stage_would_refuse_is_refused_by_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, dict[str, Any]], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("bare.txt").write_text("a [name]\na photo\n")
+    content = shipped()
+    for section, values in changes.items():
+        content[section] |= values
+    with pytest.raises(BadSettings, match=f"is not valid:\n  {message}"):
+        load(tmp_path, content)
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"word:\n  name: [\nbase: 1", r"not YAML: line \d: did not find"),
