@@ -5,6 +5,7 @@ settings.train.steps        # "auto" or an int
 """
 
 import difflib
+import re
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
@@ -84,12 +85,13 @@ def _content(path: Path) -> dict[Any, Any]:
     except MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         # Of a key that is there twice it tells the value too, which may be a whole section.
-        found = " ".join(str(error.problem).split()).partition('" with value')
-        raise BadSettings(path, [f"not YAML: {line}{found[0]}{found[1][:1]}"]) from None
+        problem = re.sub('" with value.*', '"', " ".join(str(error.problem).split()))
+        raise BadSettings(path, [f"not YAML: {line}{problem}"]) from None
     except (YAMLError, ValueError, LookupError) as error:  # the latter of a wrong date or number
         raise BadSettings(path, [f"not YAML: {error}"]) from None
     if not isinstance(content, dict):
-        raise BadSettings(path, [f"found {type(content).__name__}, wanted sections such as 'train:'"])
+        found = "nothing" if content is None else _shown(content)
+        raise BadSettings(path, [f"found {found}, wanted sections such as 'train:'"])
     return content
 
 

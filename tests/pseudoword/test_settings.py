@@ -215,8 +215,8 @@ def test_what_a_later_stage_would_refuse_is_refused_by_the_first(
         (b"word: {name: a}\ndata: 2026-13-01", "not YAML: month must be in 1..12"),
         (b"\ttrain: 1", "not YAML"),
         (b"a: caf\xe9", "not YAML: .*utf-8"),
-        (b"- train", "found list, wanted sections such as 'train:'"),
-        (b"", "found NoneType, wanted sections"),
+        (b"- train", r"found \['train'\], wanted sections such as 'train:'"),
+        (b"", "found nothing, wanted sections"),
     ],
 )
 def test_a_file_that_is_no_settings_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
