@@ -166,7 +166,8 @@ def main() -> None:
         plan = plan.ending(packed.run.steps for packed in pack)
         place = locate(settings.base.model, settings.base.revision)
         sha, commit = digest(place, settings.base.vae), commit_of(place)
-        configs_sha = digest(configs(settings.base.model, settings.base.revision, settings.base.config))
+        folder = configs(settings.base.model, settings.base.revision, settings.base.config)
+        configs_sha = "" if folder == place else digest(folder)
         resolution = native_resolution(settings.base.model, settings.base.revision, settings.base.config)
         model = {"name": settings.base.model, "family": base.family, "resolution": resolution, "sha256": sha,
                  "commit": commit or ""}  # fmt: skip
