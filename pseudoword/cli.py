@@ -84,7 +84,7 @@ def _add_inspect(parser: argparse.ArgumentParser) -> None:
     parser.description = "Name, vectors, norms, the nearest words of the vocabulary, and where the word comes from."
     parser.set_defaults(command=inspect)
     parser.add_argument("file", type=Path)
-    parser.add_argument("--base", metavar="MODEL", help=f"folder or hub id; without it {TOYWORLD} where it fits")
+    _add_base(parser, f"; without it {TOYWORLD} where it fits")
 
 
 def _add_convert(parser: argparse.ArgumentParser) -> None:
@@ -102,7 +102,7 @@ def _add_list(parser: argparse.ArgumentParser) -> None:
     parser.description = "Every embedding file of a folder: loaded, or skipped and why."
     parser.set_defaults(command=list_folder)
     parser.add_argument("folder", type=Path, metavar="DIR")
-    parser.add_argument("--base", metavar="MODEL", help="folder or hub id; words of another width are skipped")
+    _add_base(parser, "; words of another width are skipped")
 
 
 def _add_create(parser: argparse.ArgumentParser) -> None:
@@ -112,8 +112,13 @@ def _add_create(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help=OUT)
     parser.add_argument("--vectors", type=_vectors, required=True, metavar="N", help="1 to 75")
     parser.add_argument("--init-text", required=True, metavar="TEXT", help="empty for zeros")
-    parser.add_argument("--base", required=True, metavar="MODEL", help="folder or hub id")
+    _add_base(parser, "", required=True)
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
+
+
+def _add_base(parser: argparse.ArgumentParser, more: str, required: bool = False) -> None:
+    parser.add_argument("--base", required=required, metavar="MODEL", help=f"folder, checkpoint file or hub id{more}")
+    parser.add_argument("--config", metavar="MODEL", help="for a file: folder or hub id with configs and tokenizers")
 
 
 def _add_review(parser: argparse.ArgumentParser) -> None:
@@ -145,10 +150,10 @@ def inspect(options: argparse.Namespace) -> None:
     from pseudoword.formats.reading import read_embeddings
 
     for embedding in read_embeddings(options.file):
-        _show(embedding, options.base)
+        _show(embedding, options.base, options.config)
 
 
-def _show(embedding: "Embedding", base: str | None) -> None:
+def _show(embedding: "Embedding", base: str | None, config: str | None) -> None:
     count, width = embedding.vectors.shape
     print(f"name     {printable(embedding.name)}")
     print(f"vectors  {count}")
@@ -157,7 +162,7 @@ def _show(embedding: "Embedding", base: str | None) -> None:
     if embedding.vectors_g is not None:
         print(f"norms_g  {_norms(embedding.vectors_g)}")
     if base or (embedding.vectors_g is None and _toyworld_fits(width)):
-        _show_nearest(_parts(embedding), base or TOYWORLD)
+        _show_nearest(_parts(embedding), base or TOYWORLD, config)
     for key, value in sorted(embedding.metadata.items()):
         print(f"  {printable(key)}: {printable(value[:MOST_SHOWN])}")
 
@@ -175,11 +180,11 @@ def _parts(embedding: "Embedding") -> "list[Tensor]":
     return [embedding.vectors] if embedding.vectors_g is None else [embedding.vectors, embedding.vectors_g]
 
 
-def _show_nearest(parts: "list[Tensor]", base: str) -> None:
+def _show_nearest(parts: "list[Tensor]", base: str, config: str | None) -> None:
     """The nearest words to the vectors of each text encoder, in its own vocabulary."""
     from pseudoword.word import vocabulary_norms
 
-    vocabularies = _vocabularies(base)
+    vocabularies = _vocabularies(base, config)
     own, wanted = ([table.shape[1] for table in tables] for tables in (parts, [table for _, table in vocabularies]))
     if own != wanted:
         raise WrongWidth(own, base, wanted)
@@ -231,7 +236,7 @@ def list_folder(options: argparse.Namespace) -> None:
 
     if not options.folder.is_dir():
         raise NotAFolder(options.folder)
-    widths = base_widths(options.base) if options.base else None
+    widths = base_widths(options.base, options.config) if options.base else None
     taken: dict[str, Path] = {}
     for path in sorted(options.folder.rglob("*")):
         # `cat.preview.png` shows what `cat.pt` draws.
@@ -274,7 +279,7 @@ def create(options: argparse.Namespace) -> None:
     from pseudoword.word import check_name, initial_vectors
 
     check_target(options.out, options.overwrite)
-    vocabularies = _vocabularies(options.base)
+    vocabularies = _vocabularies(options.base, options.config)
     check_name(options.name, vocabularies[0][0], overwrite=True)
     if len(vocabularies) > 1:
         _check_file_name(options.out, options.name)
@@ -320,12 +325,14 @@ def doctor(options: argparse.Namespace) -> None:
     from pseudoword.doctor.finding import summary
     from pseudoword.doctor.intent import Intent
     from pseudoword.doctor.machine import this_machine
+    from pseudoword.prompts import read_templates
     from pseudoword.settings import load_settings
 
     settings = load_settings()
     intent = Intent.of(settings.data, settings.base, settings.preprocess, settings.word, settings.train, settings.sweep)
     if options.data is not None:
         intent = replace(intent, folder=options.data)
+    read_templates(settings.evaluate.prompts)
     machine, own = this_machine(resolve_device(settings.base.device)), settings.doctor
     report = examine(intent, machine, own.same_background, own.ignore, raw_only=options.data is not None)
     for line in summary(report).splitlines():
@@ -346,34 +353,41 @@ def _encoders(folder: Path) -> list[str]:
     return ["", "_2"] if (folder / "text_encoder_2").is_dir() else [""]
 
 
-def base_widths(base: str) -> tuple[int, ...]:
+def base_widths(base: str, config: str | None = None) -> tuple[int, ...]:
     """Numbers in a token embedding of each text encoder of the base model, from its configs alone."""
     from pseudoword.base.location import configs, read_config
 
-    folder = configs(base, None)
+    folder = configs(base, None, config)
     return tuple(int(read_config(folder, f"text_encoder{end}/config.json")["hidden_size"]) for end in _encoders(folder))
 
 
-def _vocabularies(base: str) -> "list[tuple[CLIPTokenizer, Tensor]]":
+def _vocabularies(base: str, config: str | None) -> "list[tuple[CLIPTokenizer, Tensor]]":
     """Of each text encoder the tokenizer and the (vocabulary, D) float32 token embeddings, without loading the model.
 
     Raises UserError.
     """
-    from pseudoword.base.location import locate
-
-    folder = locate(base, None)
-    return [_vocabulary(folder, end) for end in _encoders(folder)]
-
-
-def _vocabulary(folder: Path, end: str) -> "tuple[CLIPTokenizer, Tensor]":
     from transformers import CLIPTokenizer
 
-    encoder = folder / f"text_encoder{end}"
+    from pseudoword.base.location import configs, locate
+    from pseudoword.base.single_file import BadCheckpoint, token_tables
+
+    place, folder = locate(base, None), configs(base, None, config)
+    ends = _encoders(folder)
+    tables = token_tables(place) if place.is_file() else [_table_in(folder / f"text_encoder{end}") for end in ends]
+    if len(tables) != len(ends):
+        raise BadCheckpoint(place, f"it holds {len(tables)} of the {len(ends)} token tables that {folder} speaks of")
+    return [
+        (CLIPTokenizer.from_pretrained(folder / f"tokenizer{end}"), table)
+        for end, table in zip(ends, tables, strict=True)
+    ]
+
+
+def _table_in(encoder: Path) -> "Tensor":
     files = sorted(encoder.glob("*.safetensors"), key=lambda path: ".fp16." in path.name)
     tables = (table for path in files if (table := _token_table(path)) is not None)
     if (table := next(tables, None)) is None:
         raise NoTokenTable(encoder)
-    return CLIPTokenizer.from_pretrained(folder / f"tokenizer{end}"), table
+    return table
 
 
 def _token_table(path: Path) -> "Tensor | None":

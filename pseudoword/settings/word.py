@@ -1,11 +1,24 @@
 """Section word."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from pseudoword.settings.fields import Auto, Section
+
+NAME = r"^[\w][\w.-]{0,63}$"
+
+
+def _nameable(name: object) -> object:
+    if isinstance(name, str) and not re.search(NAME, name):
+        near = re.sub(r"[^\w.-]+", "-", name).strip("-.")[:64].lower()
+        raise ValueError(
+            "up to 64 letters, digits, '_', '-' and '.', since it also names files"
+            + (f"; for example '{near}'" if near else "")
+        )
+    return name
 
 
 def _lower_case(name: str) -> str:
@@ -23,8 +36,8 @@ def _file_name(path: Path) -> Path:
 
 
 class Word(Section):
-    name: Annotated[str, AfterValidator(_lower_case)] = Field(
-        pattern=r"^[\w][\w.-]{0,63}$",
+    name: Annotated[str, BeforeValidator(_nameable), AfterValidator(_lower_case)] = Field(
+        pattern=NAME,
         description="What you will write in a prompt. Lower-case letters, digits, '_', '-' and '.'; not a word that "
         "the model knows.",
     )

@@ -19,14 +19,15 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from pseudoword.base.hub import commit_of
 from pseudoword.base.interface import Base
 from pseudoword.base.loading import load_base
-from pseudoword.base.location import configs, digest, locate, native_resolution
+from pseudoword.base.location import configs, digest, locate, locate_vae, native_resolution
 from pseudoword.base.placement import resolve_device, resolve_precision
 from pseudoword.captions import read_captions
 from pseudoword.errors import UserError
 from pseudoword.fingerprint import fingerprint
-from pseudoword.latents import INDEX, LATENTS, Latents, read_latents
+from pseudoword.latents import INDEX, LATENTS, Latents, check_vae, read_latents
 from pseudoword.plan import Plan, equal_parts, make_plan
 from pseudoword.settings import Settings, load_settings, runs
 from pseudoword.word import EMBEDDINGS, check_name, to_embedding
@@ -148,6 +149,8 @@ def main() -> None:
     device = resolve_device(settings.base.device)
     dtype = resolve_precision(settings.base.precision, device)
     latents = read_latents()
+    vae = locate_vae(settings.base.model, settings.base.revision, settings.base.vae)
+    check_vae(digest(vae), commit_of(vae))
     captions = read_captions(latents.ids)
     own, sweep = settings.train, runs(settings)
     plan = make_plan(len(captions), len(sweep), own.steps, own.batch, own.accumulation, own.save_every)
@@ -161,16 +164,21 @@ def main() -> None:
             print(f"warning: word.name '{settings.word.name}' is close to words of the base model: {', '.join(near)}")
         pack = make_pack(sweep, base, captions, plan.steps)
         plan = plan.ending(packed.run.steps for packed in pack)
-        sha = digest(locate(settings.base.model, settings.base.revision), settings.base.vae)
-        configs_sha = digest(configs(settings.base.model, settings.base.revision, settings.base.config))
+        place = locate(settings.base.model, settings.base.revision)
+        sha, commit = digest(place, settings.base.vae), commit_of(place)
+        folder = configs(settings.base.model, settings.base.revision, settings.base.config)
+        configs_sha = "" if folder == place else digest(folder)
         resolution = native_resolution(settings.base.model, settings.base.revision, settings.base.config)
-        model = {"name": settings.base.model, "family": base.family, "resolution": resolution, "sha256": sha}
+        model = {"name": settings.base.model, "family": base.family, "resolution": resolution, "sha256": sha,
+                 "commit": commit or ""}  # fmt: skip
         data_sha = data_digest(captions)
         code = [*CODE.glob("pseudoword/**/*.py"), *CODE.glob("stages/train/*.py")]
         inputs = {one.train.template for one in sweep.values()}
         inputs |= {EMBEDDINGS / one.word.init_file for one in sweep.values() if one.word.init_file}
-        relevant = [settings.base, settings.word, settings.train, settings.sweep]
-        digests = [sha, configs_sha, data_sha, device, str(dtype)]
+        # A branch and the commit that it stands for are the same model: what counts of them is in the digests.
+        unpinned = settings.base.model_copy(update={"revision": None})
+        relevant = [unpinned, settings.word, settings.train, settings.sweep]
+        digests = [sha, commit, configs_sha, data_sha, device, str(dtype)]
         key = fingerprint((relevant, digests), [*sorted(inputs), *sorted(code)], PACKAGES)
         scratch = SCRATCH / key
         shutil.rmtree(OUT, ignore_errors=True)  # as dvc does before a stage: no run of an earlier sweep stays behind

@@ -82,7 +82,14 @@ def test_the_schema_for_editors_is_the_one_of_the_settings() -> None:
         ),
         ("curate", "subject", "dorp", "curate.subject: found 'dorp', wanted 'drop' or 'keep'"),
         ("base", "device", "gpu", "base.device: found 'gpu', wanted text that matches pattern"),
-        ("word", "name", "../x", "word.name: found '../x', wanted text that matches pattern"),
+        ("word", "name", "../x", "word.name: found '../x', wanted up to 64 letters, digits, '_', '-' and '.'"),
+        (
+            "word",
+            "name",
+            "<Cat toy>",
+            "word.name: found '<Cat toy>', wanted up to 64 letters, digits, '_', '-' and '.', "
+            "since it also names files; for example 'cat-toy'",
+        ),
         ("word", "name", "", "word.name: found ''"),
         ("base", "model", "", "base.model: found ''"),
         ("sweep", "train.seed", 3, "sweep.train.seed: found 3, wanted a valid list"),
