@@ -44,6 +44,8 @@ from stages.train.state import load_state, save_state
 OUT, SCRATCH = Path("outputs/words"), Path(".scratch/train")
 CODE = Path(__file__).parents[2]
 PACKAGES = ("torch", "diffusers", "transformers", "numpy")
+FINISHED = "finished"  # a file beside the state of a training that has ended
+STOPPED_KEPT = 8
 KILLED = shutil.ignore_patterns(".*.partial")  # what a killed process was about to write
 
 
@@ -134,14 +136,25 @@ def start(settings: Settings, base: Base, pack: list[Packed], latents: Latents, 
         base, [packed.run for packed in pack], latents, plan, state, [own.preview.every] if own.preview.every else [],
         checkpointing=None if own.gradient_checkpointing == AUTO else bool(own.gradient_checkpointing),
     )  # fmt: skip
-    if state is None and own.batch == AUTO and base.device.type == "cuda":
-        most = plan.samples * len(pack)
-        fit = probed_rows(training, base.device, most)
-        training.state.rows = torch.tensor(equal_parts(plan.samples, len(pack), fit))
-        print(f"{fit} of {most} rows fit into the memory of {base.device}")
+    if state is None and base.device.type == "cuda":
+        rows = plan.samples * len(pack)
+        wanted = rows if own.batch == AUTO else plan.rows
+        fit = probed_rows(training, base.device, wanted)
+        training.state.rows = torch.tensor(equal_parts(rows, fit))
+        print(f"{fit} of {wanted} rows fit into the memory of {base.device}")
     if compiles(own.compile, base.device, plan, len(pack), len(latents.groups)):
         training.compile()  # not before the probes, whose lengths never come back
     return training
+
+
+def tidy_up(finished: Path) -> None:
+    """Leave the state of the training that has ended, should dvc be killed before it has the outputs, and those of the
+    last few that were stopped."""
+    (finished / FINISHED).touch()
+    others = sorted(SCRATCH.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
+    stopped = [folder for folder in others if not (folder / FINISHED).exists()]
+    for folder in {*others} - {finished, *stopped[:STOPPED_KEPT]}:
+        shutil.rmtree(folder)
 
 
 def main() -> None:
@@ -197,11 +210,9 @@ def main() -> None:
         write_records(OUT / packed.run.name, packed, training.state.records[:, at], training.ends[at], report)
     print("\n".join(filter(None, endings)))
     if all(training.state.failed[at] >= 0 for at in range(len(pack))):
+        shutil.rmtree(scratch)  # nothing to go on from: what a device got wrong once may be right when tried again
         raise Diverged(endings)
-    # This state stays until another training ends: should dvc be killed before it has the outputs, nothing is lost.
-    for folder in SCRATCH.iterdir():
-        if folder.name != key:
-            shutil.rmtree(folder)
+    tidy_up(scratch)
 
 
 if __name__ == "__main__":
