@@ -93,7 +93,7 @@ def _add_inspect(parser: argparse.ArgumentParser) -> None:
     parser.description = "Name, vectors, norms, the nearest words of the vocabulary, and where the word comes from."
     parser.set_defaults(command=inspect)
     parser.add_argument("file", type=Path)
-    _add_base(parser, f"folder or hub id; without it {TOYWORLD} where it fits")
+    _add_base(parser, f"; without it {TOYWORLD} where it fits")
 
 
 def _add_convert(parser: argparse.ArgumentParser) -> None:
@@ -104,7 +104,7 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--picture", type=Path, help="what a .png shows; without it a plain card")
     parser.add_argument("--word", help="which word of a file that holds several")
     parser.add_argument("--name", help="what the word is called from now on")
-    _add_base(parser, "folder or hub id, to tell whether it knows NAME as a word")
+    _add_base(parser, ", to tell whether it knows NAME as a word")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
 
 
@@ -112,7 +112,7 @@ def _add_list(parser: argparse.ArgumentParser) -> None:
     parser.description = "Every embedding file of a folder: loaded, or skipped and why."
     parser.set_defaults(command=list_folder)
     parser.add_argument("folder", type=Path, metavar="DIR")
-    _add_base(parser, "folder or hub id; words of another width are skipped")
+    _add_base(parser, "; words of another width are skipped")
 
 
 def _add_create(parser: argparse.ArgumentParser) -> None:
@@ -122,7 +122,7 @@ def _add_create(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help=OUT)
     parser.add_argument("--vectors", type=_vectors, required=True, metavar="N", help="1 to 75")
     parser.add_argument("--init-text", required=True, metavar="TEXT", help="empty for zeros")
-    _add_base(parser, "folder or hub id", required=True)
+    _add_base(parser, "", required=True)
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
 
 
@@ -145,8 +145,10 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, metavar="DIR", help="another folder, with nothing that was made of it")
 
 
-def _add_base(parser: argparse.ArgumentParser, wanted: str, required: bool = False) -> None:
+def _add_base(parser: argparse.ArgumentParser, more: str, required: bool = False) -> None:
+    wanted = f"folder, checkpoint file or hub id{more}"
     parser.add_argument("--base", type=_model, required=required, metavar="MODEL", help=wanted)
+    parser.add_argument("--config", metavar="MODEL", help="for a file: folder or hub id with configs and tokenizers")
 
 
 def _model(text: str) -> str:
@@ -165,11 +167,12 @@ def inspect(options: argparse.Namespace) -> None:
     from pseudoword.formats.reading import read_embeddings
 
     # A base model that cannot be had or does not fit is told of before anything is.
-    for line in [line for one in read_embeddings(options.file) for line in _described(one, options.base)]:
+    words = read_embeddings(options.file)
+    for line in [line for word in words for line in _described(word, options.base, options.config)]:
         print(line)
 
 
-def _described(embedding: "Embedding", base: str | None) -> Iterator[str]:
+def _described(embedding: "Embedding", base: str | None, config: str | None) -> Iterator[str]:
     count, width = embedding.vectors.shape
     yield f"name     {printable(embedding.name)}"
     yield f"vectors  {count}"
@@ -178,7 +181,7 @@ def _described(embedding: "Embedding", base: str | None) -> Iterator[str]:
     if embedding.vectors_g is not None:
         yield f"norms_g  {_norms(embedding.vectors_g)}"
     if base or (embedding.vectors_g is None and _toyworld_fits(width)):
-        yield from _nearest(_parts(embedding), base or TOYWORLD)
+        yield from _nearest(_parts(embedding), base or TOYWORLD, config)
     for key, value in sorted(embedding.metadata.items()):
         yield f"  {printable(key)}: {printable(value[:MOST_SHOWN])}"
 
@@ -196,11 +199,11 @@ def _parts(embedding: "Embedding") -> "list[Tensor]":
     return [embedding.vectors] if embedding.vectors_g is None else [embedding.vectors, embedding.vectors_g]
 
 
-def _nearest(parts: "list[Tensor]", base: str) -> Iterator[str]:
+def _nearest(parts: "list[Tensor]", base: str, config: str | None) -> Iterator[str]:
     """The nearest words to the vectors of each text encoder, in its own vocabulary."""
     from pseudoword.word import vocabulary_norms
 
-    vocabularies = _vocabularies(base)
+    vocabularies = _vocabularies(base, config)
     own, wanted = ([table.shape[1] for table in tables] for tables in (parts, [table for _, table in vocabularies]))
     if own != wanted:
         raise WrongWidth(own, base, wanted)
@@ -240,18 +243,20 @@ def convert(options: argparse.Namespace) -> None:
         if options.name is not None:
             _check_file_name(options.out, options.name)
         embedding = replace(embedding, name=options.out.stem)
+    if options.base is not None:
+        _warn_of_known(embedding.name, options.base, options.config)
     write_embedding(options.out, embedding, options.picture, options.overwrite)
     print(f"{options.out}: {_summary(embedding)}")
-    if options.base is not None:
-        _warn_of_known(embedding.name, options.base)
     _warn_of_stem(options.out, embedding.name)
 
 
-def _warn_of_known(name: str, base: str) -> None:
+def _warn_of_known(name: str, base: str, config: str | None) -> None:
+    from transformers import CLIPTokenizer
+
     from pseudoword.base.location import configs
     from pseudoword.word import NameTaken, check_name
 
-    tokenizer = _tokenizer(configs(base, None), "")
+    tokenizer = CLIPTokenizer.from_pretrained(configs(base, None, config) / "tokenizer")
     try:
         near = check_name(name, tokenizer, overwrite=True)
     except NameTaken:
@@ -285,7 +290,7 @@ def list_folder(options: argparse.Namespace) -> None:
 
     if not options.folder.is_dir():
         raise NotAFolder(options.folder)
-    widths = base_widths(options.base) if options.base else None
+    widths = base_widths(options.base, options.config) if options.base else None
     taken: dict[str, Path] = {}
     for path in sorted(options.folder.rglob("*")):
         # `cat.preview.png` shows what `cat.pt` draws.
@@ -329,7 +334,7 @@ def create(options: argparse.Namespace) -> None:
 
     check_target(options.out, options.overwrite)
     _check_word_name(options.name)
-    vocabularies = _vocabularies(options.base)
+    vocabularies = _vocabularies(options.base, options.config)
     near = check_name(options.name, vocabularies[0][0], overwrite=True)
     if len(vocabularies) > 1:
         _check_file_name(options.out, options.name)
@@ -391,11 +396,13 @@ def doctor(options: argparse.Namespace) -> None:
     from pseudoword.doctor.intent import Intent
     from pseudoword.doctor.machine import this_machine
     from pseudoword.settings import load_settings
+    from pseudoword.templates import read_templates
 
     settings = load_settings()
     intent = Intent.of(settings.data, settings.base, settings.preprocess, settings.word, settings.train, settings.sweep)
     if options.data is not None:
         intent = replace(intent, folder=options.data)
+    read_templates(settings.evaluate.prompts)
     machine, own = this_machine(resolve_device(settings.base.device)), settings.doctor
     report = examine(intent, machine, own.same_background, own.ignore, raw_only=options.data is not None)
     for line in summary(report).splitlines():
@@ -416,39 +423,41 @@ def _encoders(folder: Path) -> list[str]:
     return ["", "_2"] if (folder / "text_encoder_2").is_dir() else [""]
 
 
-def base_widths(base: str) -> tuple[int, ...]:
+def base_widths(base: str, config: str | None = None) -> tuple[int, ...]:
     """Numbers in a token embedding of each text encoder of the base model, from its configs alone."""
     from pseudoword.base.location import configs, read_config
 
-    folder = configs(base, None)
+    folder = configs(base, None, config)
     return tuple(int(read_config(folder, f"text_encoder{end}/config.json")["hidden_size"]) for end in _encoders(folder))
 
 
-def _vocabularies(base: str) -> "list[tuple[CLIPTokenizer, Tensor]]":
+def _vocabularies(base: str, config: str | None) -> "list[tuple[CLIPTokenizer, Tensor]]":
     """Of each text encoder the tokenizer and the (vocabulary, D) float32 token embeddings, without loading the model.
 
     Raises UserError.
     """
-    from pseudoword.base.location import locate
+    from transformers import CLIPTokenizer
 
-    folder = locate(base, None)
-    return [_vocabulary(folder, end) for end in _encoders(folder)]
+    from pseudoword.base.location import configs, locate
+    from pseudoword.base.single_file import BadCheckpoint, token_tables
+
+    place, folder = locate(base, None), configs(base, None, config)
+    ends = _encoders(folder)
+    tables = token_tables(place) if place.is_file() else [_table_in(folder / f"text_encoder{end}") for end in ends]
+    if len(tables) != len(ends):
+        raise BadCheckpoint(place, f"it holds {len(tables)} of the {len(ends)} token tables that {folder} speaks of")
+    return [
+        (CLIPTokenizer.from_pretrained(folder / f"tokenizer{end}"), table)
+        for end, table in zip(ends, tables, strict=True)
+    ]
 
 
-def _vocabulary(folder: Path, end: str) -> "tuple[CLIPTokenizer, Tensor]":
-    encoder = folder / f"text_encoder{end}"
+def _table_in(encoder: Path) -> "Tensor":
     files = sorted(encoder.glob("*.safetensors"), key=lambda path: ".fp16." in path.name)
     tables = (table for path in files if (table := _token_table(path)) is not None)
     if (table := next(tables, None)) is None:
         raise NoTokenTable(encoder)
-    return _tokenizer(folder, end), table
-
-
-def _tokenizer(folder: Path, end: str) -> "CLIPTokenizer":
-    from transformers import CLIPTokenizer
-
-    tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(folder / f"tokenizer{end}")
-    return tokenizer
+    return table
 
 
 def _token_table(path: Path) -> "Tensor | None":

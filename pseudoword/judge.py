@@ -1,5 +1,6 @@
 """The judge: a CLIP that had no part in training and compares pictures with pictures and with texts."""
 
+from pathlib import Path
 from typing import Self
 
 import torch
@@ -7,7 +8,8 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPModel, CLIPProcessor
 
-from pseudoword.base.location import first_line, locate
+from pseudoword.base.hub import UNREADABLE, NotFetched, commit_of, fetch_model, first_line
+from pseudoword.base.location import locate
 from pseudoword.errors import UserError
 
 DEFAULT = "openai/clip-vit-base-patch32"
@@ -33,18 +35,19 @@ def judge_name(judge: str, base_model: str, revision: str | None) -> str:
 class Judge:
     """Unit vectors for pictures and texts; a dot product of two is their similarity, -1 to 1."""
 
-    def __init__(self, model: CLIPModel, processor: CLIPProcessor) -> None:
-        self.model, self.processor = model, processor
+    def __init__(self, model: CLIPModel, processor: CLIPProcessor, commit: str | None = None) -> None:
+        self.model, self.processor, self.commit = model, processor, commit
 
     @classmethod
     def load(cls, name: str, device: str) -> Self:
-        """Raises NoJudge."""
+        """From a folder or a hub id. Raises NoJudge."""
         try:
-            model = CLIPModel.from_pretrained(name, dtype=torch.float32)
-            processor = CLIPProcessor.from_pretrained(name)
-        except (OSError, ValueError) as error:
+            folder = Path(name) if Path(name).is_dir() else fetch_model(name, None)
+            model = CLIPModel.from_pretrained(folder, dtype=torch.float32)
+            processor = CLIPProcessor.from_pretrained(folder)
+        except (NotFetched, *UNREADABLE) as error:
             raise NoJudge(name, first_line(error)) from error
-        return cls(model.requires_grad_(False).eval().to(device), processor)
+        return cls(model.requires_grad_(False).eval().to(device), processor, commit_of(folder))
 
     @torch.no_grad()
     def pictures(self, pictures: list[Image.Image]) -> Tensor:

@@ -59,6 +59,21 @@ class BadLatents(UserError):
         super().__init__(f"{path}: {found}. Run `dvc repro latents` to make it again.")
 
 
+class OtherVae(UserError):
+    def __init__(self, folder: Path, made_with: str, commit: str, found: str | None) -> None:
+        states = f" (commit {commit}, now {found})" if commit and found else ""
+        back = (
+            "name that commit in base.revision (for a base.vae write it as id@commit) to go on with it, or run"
+            if commit
+            else "run"
+        )
+        super().__init__(
+            f"{folder}: made with a VAE of '{made_with}' that is not what base.model or base.vae has now{states}: its "
+            f"branch has moved on the hub, or its files have changed. To mend it, {back} `dvc repro -f -s latents`, "
+            "then `dvc repro`."
+        )
+
+
 def write_latents(pictures: Iterable[Encoded], about: dict[str, str], folder: Path = LATENTS) -> int:
     """Write a stream of pictures and what they were made with; at most one shard is held in memory.
 
@@ -110,6 +125,13 @@ def read_latents(folder: Path = LATENTS) -> Latents:
         height, width = tensors[f"{name}.mean"].shape[1:]
         by_shape.setdefault((height, width), []).append(row)
     return Latents(ids, [_group(tensors, ids, by_shape[shape]) for shape in sorted(by_shape)])
+
+
+def check_vae(sha256: str, commit: str | None, folder: Path = LATENTS) -> None:
+    """Raises OtherVae unless the latents were made with the VAE of this digest; `commit` is where it is now."""
+    index = _read_index(folder)
+    if index.get("vae", sha256) != sha256:
+        raise OtherVae(folder, index.get("model", ""), index.get("commit", ""), commit)
 
 
 def _read_index(folder: Path) -> dict[str, Any]:

@@ -46,14 +46,13 @@ def make_plan(
         samples = batch * accumulation
     else:
         samples = max(pictures, batch) if isinstance(batch, int) else pictures
-    rows = batch * runs if isinstance(batch, int) else equal_parts(samples, runs, MOST_ROWS_ON_CPU)
+    rows = batch * runs if isinstance(batch, int) else equal_parts(samples * runs, MOST_ROWS_ON_CPU)
     updates = steps if isinstance(steps, int) else max(1, round(PASSES * pictures / samples))
     every = save_every if isinstance(save_every, int) else -(-updates // CHECKPOINTS)
     saved = tuple(sorted({0, *range(every, updates + 1, every), updates}))
     return Plan(updates, samples, rows, every, saved)
 
 
-def equal_parts(samples: int, runs: int, most: int) -> int:
-    """At most `most` rows at once (but one sample of each run), so that an update falls into parts of equal length."""
-    parts = -(-samples // max(1, most // runs))
-    return -(-samples // parts) * runs
+def equal_parts(rows: int, most: int) -> int:
+    """How many of an update's rows at once, at most `most`, so that it falls into parts of about equal length."""
+    return -(-rows // -(-rows // most))

@@ -76,8 +76,11 @@ class Vocabulary:
         return torch.from_numpy(np.stack([self.encode(prompt) for prompt in prompts]))
 
     def windows_for(self, prompt: str) -> int:
-        """How many windows a prompt takes as it stands."""
-        return len(self._windows(prompt, 0))
+        """How many windows a prompt takes as it stands, with the tokenizer that makes most of it.
+
+        SDXL's second one takes a row of "!" apart, as "!" is its padding.
+        """
+        return max(len(self._windows(prompt, encoder)) for encoder in range(len(self.tokenizers)))
 
     def words_of(self, prompt: str) -> list[int]:
         """How many tokens each word of a prompt takes."""

@@ -26,6 +26,7 @@ class BaseModelRecord(Record):
     family: str
     resolution: int
     sha256: str = ""
+    commit: str = ""  # of a hub id
 
 
 class RunRecord(Record):

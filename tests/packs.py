@@ -11,6 +11,7 @@ from pseudoword.base.stable_diffusion import StableDiffusion
 from pseudoword.latents import Group, Latents
 from pseudoword.plan import make_plan
 from pseudoword.prompts import Vocabulary
+from pseudoword.word import vocabulary_norms
 from stages.train.loop import Checkpoint, Run, Training
 from stages.train.objective import Objective
 from stages.train.optimizer import Update
@@ -55,6 +56,7 @@ def make_run(
     return Run(
         name=f"run{seed}",
         vectors=torch.randn(vectors, sum(base.widths), generator=torch.Generator().manual_seed(seed)) * 0.02,
+        norms=torch.tensor([vocabulary_norms(base.tables)]).expand(vectors, -1),
         drawing=Drawing(seed, texts.draw, len(TEMPLATES), **_fields(Drawing, more)),
         objective=Objective(**_fields(Objective, more)),
         update=Update(**{"rates": [rate] * steps, "clip_at": [1.0] * steps} | _fields(Update, more)),

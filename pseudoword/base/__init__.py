@@ -7,7 +7,8 @@
     base.loss(clean, noise, t, conditioning)
     base.draw(conditioning, None, noise, inference_steps=20, guidance=3.0)
 
-`location` reads config files and imports no torch; `placement` picks device and precision; `interface` is what the
-stages know of a model. `families` tells them apart by the model's own configs and refuses others with what was found;
-`stable_diffusion`, `inpainting` and `sdxl` are one module each. `single_file` looks into checkpoints of one file.
+`hub` fetches hub ids; `location` reads config files and imports no torch; `placement` picks device and precision;
+`interface` is what the stages know of a model. `families` tells them apart by the model's own configs and refuses
+others with what was found; `stable_diffusion`, `inpainting` and `sdxl` are one module each. `single_file` looks into
+checkpoints of one file.
 """

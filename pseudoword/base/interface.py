@@ -17,15 +17,6 @@ from transformers import CLIPTokenizer, PreTrainedModel
 
 from pseudoword.base.sampling import sample, to_pictures
 from pseudoword.base.splice import SplicedEmbedding
-from pseudoword.errors import UserError
-
-
-class NotCompiled(UserError):
-    def __init__(self) -> None:
-        super().__init__(
-            f"the base model is not compiled on a CPU: torch {torch.__version__} then gives the right loss and a wrong "
-            "gradient (docs/families.md). Turn it off, or use a GPU."
-        )
 
 
 @dataclass(frozen=True)
@@ -134,9 +125,7 @@ class Base(ABC):
             self.unet.disable_gradient_checkpointing()
 
     def compile(self) -> None:
-        """Have the UNet compiled at its next use, once for each shape. Raises NotCompiled on a CPU."""
-        if self.device.type == "cpu":
-            raise NotCompiled
+        """Have the UNet compiled at its next use, once for each shape. Compare its gradient before using it."""
         self.unet.compile(dynamic=False)
 
     @torch.no_grad()

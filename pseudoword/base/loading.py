@@ -15,9 +15,10 @@ from diffusers import (
 from diffusers.loaders.single_file_utils import SingleFileComponentError
 
 from pseudoword.base.attention import set_attention
+from pseudoword.base.hub import UNREADABLE, first_line, weights_of
 from pseudoword.base.inpainting import Inpainting
 from pseudoword.base.interface import Base
-from pseudoword.base.location import ModelNotFound, NoVae, configs, family, first_line, locate, locate_vae, read_config
+from pseudoword.base.location import ModelNotFound, NoVae, configs, family, locate, locate_vae, read_config
 from pseudoword.base.sdxl import StableDiffusionXL
 from pseudoword.base.single_file import BadCheckpoint, check_complete, check_has_vae, check_vae, outline
 from pseudoword.base.stable_diffusion import StableDiffusion
@@ -31,10 +32,9 @@ FAMILIES: dict[str, tuple[Any, type[StableDiffusion | StableDiffusionXL]]] = {
     "sdxl": (StableDiffusionXLPipeline, StableDiffusionXL),
 }
 # Parts that judge, mark or steer by pictures, and none of which we use.
-UNUSED: dict[str, dict[str, Any]] = {
-    "sdxl": {"add_watermarker": False},
-    "others": {"safety_checker": None, "requires_safety_checker": False},
-}
+UNUSED: dict[str, Any] = {"feature_extractor": None, "image_encoder": None}
+UNUSED_SDXL = UNUSED | {"add_watermarker": False}
+UNUSED_SD = UNUSED | {"safety_checker": None, "requires_safety_checker": False}
 
 
 def load_base(
@@ -54,7 +54,7 @@ def load_base(
     place, folder = locate(model, revision), configs(model, revision, config)
     kind = family(folder, model)
     pipeline_type, base_type = FAMILIES[kind]
-    options = UNUSED.get(kind, UNUSED["others"]) | {"dtype": dtype, "local_files_only": True}
+    options = (UNUSED_SDXL if kind == "sdxl" else UNUSED_SD) | {"dtype": dtype, "local_files_only": True}
     options["vae"] = _in_precision(load_vae(model, revision, "cpu", config=config, vae=vae), dtype)
     if place.is_dir():
         pipeline = _reading(model, pipeline_type.from_pretrained, place, variant=_variant(place), **options)
@@ -103,7 +103,7 @@ def _check_fit(vae: AutoencoderKL, folder: Path) -> None:
 def _reading(model: str, read: Any, *places: Path, **options: Any) -> Any:
     try:
         return read(*places, **options)
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise ModelNotFound(model, first_line(error)) from error
 
 
@@ -126,7 +126,7 @@ def _in_precision(vae: AutoencoderKL, dtype: torch.dtype) -> AutoencoderKL:
 
 
 def _variant(folder: Path) -> str | None:
-    """`fp16` for a folder that holds no other weights."""
+    """`fp16` for a folder that holds no other weights to read."""
     weights = folder / "unet" if (folder / "unet").is_dir() else folder
-    names = [path.name for path in weights.iterdir() if path.suffix in (".safetensors", ".bin")]
-    return "fp16" if names and all(".fp16." in name for name in names) else None
+    chosen = weights_of(path.name for path in weights.iterdir())
+    return "fp16" if chosen and ".fp16" in chosen[0] else None

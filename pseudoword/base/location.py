@@ -2,18 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pseudoword.base.families import family_of
+from pseudoword.base.hub import CONFIGS, NotFetched, fetch, fetch_model, weights_of
 from pseudoword.base.single_file import SUFFIXES, home_of
 from pseudoword.errors import UserError
 
-HASHED = (".safetensors", ".bin", ".json", ".txt")
-CONFIGS = ["*.json", "*/*.json", "*.txt", "*/*.txt"]
+PARTS = ("scheduler", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "vae")
+SMALL = (".json", ".txt", ".model", ".jinja")
 
 
 class ModelNotFound(UserError):
@@ -70,30 +69,14 @@ def locate(model: str, revision: str | None) -> Path:
 
 
 def _fetch(model: str, revision: str | None) -> Path:
-    from diffusers import DiffusionPipeline
-
-    def download(offline: bool) -> Path:
-        # Without the safety checker, which is larger than the model and judges nothing that is drawn here.
-        options = {"safety_checker": None, "local_files_only": offline}
-        return Path(DiffusionPipeline.download(model, revision=revision, **options))
-
-    return _fetched(download, lambda reason: ModelNotFound(model, reason))
-
-
-def _fetched(download: Callable[[bool], Path], refusal: Callable[[str], UserError]) -> Path:
-    """From the hub, else from its cache."""
     try:
-        return download(False)
-    # The hub client has errors of several families, its HTTP library others; all mean that it is not to be had.
-    except Exception as error:
-        with suppress(Exception):
-            return download(True)
-        raise refusal(first_line(error)) from error
-
-
-def first_line(error: Exception) -> str:
-    """What an error says in one line; its kind where it says nothing."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+        folder = fetch(model, revision, CONFIGS)
+        if not (folder / "model_index.json").is_file():
+            raise NotFetched("it has no model_index.json; a checkpoint in it is a file to download and name here")
+        family(folder, model)  # before the weights of one that is not taken come
+        return fetch_model(model, folder.name, PARTS)
+    except NotFetched as error:
+        raise ModelNotFound(model, str(error)) from error
 
 
 @cache
@@ -106,11 +89,15 @@ def configs(model: str, revision: str | None, config: str | None = None) -> Path
     if place.is_dir():
         return place
     config = config or home_of(place)
-    if not Path(config).is_dir():
-        return _snapshot(config, CONFIGS, NoConfigs)
-    if not (Path(config) / "model_index.json").is_file():
-        raise NoConfigs(config, "the folder has no model_index.json")
-    return Path(config)
+    folder = Path(config)
+    if not folder.is_dir():
+        try:
+            folder = fetch(config, None, CONFIGS)
+        except NotFetched as error:
+            raise NoConfigs(config, str(error)) from error
+    if not (folder / "model_index.json").is_file():
+        raise NoConfigs(config, "it has no model_index.json")
+    return folder
 
 
 def locate_vae(model: str, revision: str | None, vae: str | None) -> Path:
@@ -121,26 +108,20 @@ def locate_vae(model: str, revision: str | None, vae: str | None) -> Path:
     return _located_vae(vae)
 
 
+@cache
 def _located_vae(vae: str) -> Path:
     place = Path(vae)
     if place.is_file():
         return place
     if not place.exists():
-        names = [f"{folder}{name}" for folder in ("", "vae/") for name in ("config.json", "diffusion_pytorch_model*")]
-        place = _snapshot(vae, names, NoVae)
+        try:
+            place = fetch_model(vae, None, ("vae", "."))
+        except NotFetched as error:
+            raise NoVae(vae, str(error)) from error
     for folder in (place / "vae", place):
         if (folder / "config.json").is_file():
             return folder
-    raise NoVae(vae, "the folder has no config.json")
-
-
-def _snapshot(name: str, patterns: list[str], refusal: Callable[[str, str], UserError]) -> Path:
-    from huggingface_hub import snapshot_download
-
-    def download(offline: bool) -> Path:
-        return Path(snapshot_download(name, allow_patterns=patterns, local_files_only=offline))
-
-    return _fetched(download, lambda reason: refusal(name, reason))
+    raise NoVae(vae, "it has no config.json")
 
 
 def family(folder: Path, model: str) -> str:
@@ -184,9 +165,11 @@ def _reduction(folder: Path, part: str) -> int:
 
 
 def digest(place: Path, vae: str | None = None) -> str:
-    """SHA-256 of a model's file, or over the names and contents of its weights and configs; with its own VAE, of both.
+    """SHA-256 of a model's file, or over the names and contents of the weights and configs that are read of its folder.
 
-    place  of `locate`
+    What else lies in the folder does not count, so a hub's model has the same digest in every cache.
+
+    place  of `locate`; or the folder of one part
     vae    folder, file or hub id of a VAE that takes the place of the model's own
     """
     if vae is not None:
@@ -194,11 +177,18 @@ def digest(place: Path, vae: str | None = None) -> str:
     if place.is_file():
         return _sha256(place).hex()
     total = hashlib.sha256()
-    for path in sorted(place.rglob("*")):
-        if path.is_file() and path.suffix in HASHED:
-            total.update(path.relative_to(place).as_posix().encode())
-            total.update(_sha256(path))
+    for name in _read_of(place):
+        total.update(name.encode())
+        total.update(_sha256(place / name))
     return total.hexdigest()
+
+
+def _read_of(place: Path) -> list[str]:
+    """Names of the files of a pipeline's or a part's folder that loading it reads."""
+    folders = [place / part for part in PARTS] if (place / "model_index.json").is_file() else []
+    paths = [path for folder in [place, *folders] for path in folder.glob("*") if path.is_file()]
+    names = [path.relative_to(place).as_posix() for path in paths]
+    return sorted([name for name in names if name.endswith(SMALL)] + weights_of(names))
 
 
 def _sha256(path: Path) -> bytes:

@@ -62,6 +62,18 @@ def _unpickled(path: Path) -> "dict[str, Tensor]":
     return {key: value for key, value in content.items() if isinstance(value, torch.Tensor)}
 
 
+def token_tables(path: Path) -> "list[Tensor]":
+    """The token embeddings of each text encoder, (vocabulary, D) float32. Raises BadCheckpoint."""
+    from safetensors import safe_open
+
+    names = sorted(name for name in outline(path) if name.endswith("token_embedding.weight"))
+    if path.suffix != ".safetensors":
+        weights = _unpickled(path)
+        return [weights[name].float() for name in names]
+    with safe_open(path, framework="pt") as file:
+        return [file.get_tensor(name).float() for name in names]
+
+
 def home_of(path: Path) -> str:
     """The hub id whose configs fit the checkpoint. Raises BadCheckpoint or UnknownFamily."""
     from diffusers.loaders.single_file_utils import fetch_diffusers_config, infer_diffusers_model_type

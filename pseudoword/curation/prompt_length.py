@@ -54,8 +54,8 @@ def load_prompt_length(
 ) -> PromptLength:  # fmt: skip
     """For the longest of a sweep's words; `vectors` of each run as in the settings, `auto` or a number.
 
-    Of SDXL's two tokenizers the first counts, as both cut a text alike. Raises ModelNotFound, UnknownFamily and
-    BadTemplate.
+    Of SDXL's two tokenizers the first counts: both cut a text alike, but for rows of "!". Raises ModelNotFound,
+    UnknownFamily and BadTemplate.
     """
     tokenizer = CLIPTokenizer.from_pretrained(configs(model, revision, config) / "tokenizer")
     most = max(number if isinstance(number, int) else vectors_for(pictures) for number in vectors)

@@ -149,8 +149,8 @@ def _sweep_problems(settings: Settings) -> list[str]:
 
 
 def _problems_ahead(settings: Settings) -> list[str]:
-    """What would be refused by a later stage, after hours. Nothing is made of these files here, so that a stage need
-    not depend on them. A prompt file that is missing is told of where it is read."""
+    """What a later stage would refuse, after the drafts of all captions. Nothing is made of these files here, so that
+    a stage need not depend on them. A template that is missing is told of where it is read."""
     problems = []
     for run in runs(settings).values():
         steps, start = run.train.steps, run.word.init_file
@@ -158,11 +158,10 @@ def _problems_ahead(settings: Settings) -> list[str]:
             problems.append(str(WarmUpTooLong(run.train.warm_up, steps)))
         if start is not None and not (EMBEDDINGS / start).is_file():
             problems.append(f"word.init_file: {EMBEDDINGS / start} does not exist")
-        for key, file in {"train.template": run.train.template, "evaluate.prompts": run.evaluate.prompts}.items():
-            try:
-                read_templates(file) if file.exists() else []
-            except BadTemplate as error:
-                problems.append(f"{key}: {error}")
+        try:
+            read_templates(run.train.template) if run.train.template.exists() else []
+        except BadTemplate as error:
+            problems.append(f"train.template: {error}")
     return list(dict.fromkeys(problems))
 
 

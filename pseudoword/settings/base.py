@@ -18,11 +18,11 @@ class Base(Section):
     config: str | None = Field(
         None,
         min_length=1,
-        description="For a checkpoint file: folder or hub id in diffusers layout whose configs and tokenizers fit it; "
-        "null for those that diffusers takes for the file's layout.",
+        description="For a checkpoint file: folder or hub id (or id@revision) in diffusers layout whose configs and "
+        "tokenizers fit it; null for those that diffusers takes for the file's layout.",
     )
     vae: str | None = Field(
-        None, min_length=1, description="Folder, file or hub id of another VAE; null for the model's own."
+        None, min_length=1, description="Folder, file, hub id or id@revision of another VAE; null for the model's own."
     )
     clip_skip: int = Field(
         0,

@@ -10,7 +10,8 @@ from pseudoword.settings.fields import InferenceSteps, PositiveInt, Section
 
 class Evaluate(Section):
     judge: str = Field(
-        "auto", description="CLIP folder or hub id that compares. auto: the base model's own, else ViT-B/32."
+        "auto",
+        description="CLIP folder or hub id (or id@revision) that compares. auto: the base model's own, else ViT-B/32.",
     )
     prompts: Path = Field(
         description="One prompt a line, each with [name]; every checkpoint is drawn with all of them."

@@ -16,7 +16,7 @@ class Focal(Section):
     edges: Weight = Field(0.5, description="Weight of the corners' middle: where there is structure.")
     entropy: Weight = Field(0.15, description="Weight of the window with the richest mix of greys.")
     face_model: Path | None = Field(
-        None, description="OpenCV's YuNet as .onnx, which finds faces best; null: the cascades that come with OpenCV."
+        None, description="Another YuNet of OpenCV's as .onnx to find faces with; null: the one that is installed."
     )
     debug: bool = Field(
         False, strict=True, description="Draw the points, their weights and the faces into the contact sheet."

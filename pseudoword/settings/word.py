@@ -1,13 +1,25 @@
 """Section word."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from pseudoword.settings.fields import Auto, Section
 
 EMBEDDINGS = Path("data/embeddings")
+NAME = r"^[\w][\w.-]{0,63}$"
+
+
+def _nameable(name: object) -> object:
+    if isinstance(name, str) and not re.search(NAME, name):
+        near = re.sub(r"[^\w.-]+", "-", name).strip("-.")[:64].lower()
+        raise ValueError(
+            "up to 64 letters, digits, '_', '-' and '.', since it also names files"
+            + (f"; for example '{near}'" if near else "")
+        )
+    return name
 
 
 def _lower_case(name: str) -> str:
@@ -24,7 +36,7 @@ def _file_name(path: Path) -> Path:
     return path
 
 
-WordName = Annotated[str, Field(pattern=r"^[\w][\w.-]{0,63}$"), AfterValidator(_lower_case)]
+WordName = Annotated[str, Field(pattern=NAME), BeforeValidator(_nameable), AfterValidator(_lower_case)]
 
 
 class Word(Section):

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from PIL import Image
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -18,11 +17,10 @@ from transformers import (
     ProcessorMixin,
 )
 
+from pseudoword.base.hub import CONFIGS, UNREADABLE, NotFetched, commit_of, fetch, fetch_model
 from pseudoword.base.location import digest
 from pseudoword.errors import UserError
 
-# transformers and the hub client know many ways to say that a model is not there, is damaged or is something else.
-LOADING = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError, SafetensorError)
 FALLBACK = "Salesforce/blip-image-captioning-base"
 
 
@@ -76,27 +74,29 @@ class Captioner:
         self.model, self.device, self.precision = model, device, precision
         self.prefix, self.beams, self.min_tokens, self.max_tokens = prefix, beams, min_tokens, max_tokens
         try:
-            config: Any = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
-        except LOADING as error:
+            local = Path(model).is_dir()
+            folder = Path(model) if local else fetch(model, revision, CONFIGS)
+            AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        except (NotFetched, *UNREADABLE) as error:
             raise NoCaptioner(model, _told(error)) from error
         # The weights come from the commit that the config was of, even if the branch moves meanwhile.
-        self.revision: str | None = getattr(config, "_commit_hash", None) or revision
-        folder = Path(model)
-        identity = digest(folder) if folder.is_dir() else f"{model}@{self.revision}"
+        self.commit = None if local else commit_of(folder)
+        identity = f"{model}@{self.commit}" if self.commit else digest(folder)
         self.key = ("captioner", identity, device, str(precision), prefix, beams, min_tokens, max_tokens)
 
     @cached_property
     def loaded(self) -> tuple[Any, Any, Any]:
         """What reads pictures and texts, what turns tokens into text, and the model."""
-        origin: dict[str, Any] = {"revision": self.revision, "trust_remote_code": False}
+        own: dict[str, Any] = {"trust_remote_code": False}
         try:
-            reader: Any = AutoProcessor.from_pretrained(self.model, **origin)
+            folder = fetch_model(self.model, self.commit) if self.commit else Path(self.model)
+            reader: Any = AutoProcessor.from_pretrained(folder, **own)
             writer = reader
             if not isinstance(reader, ProcessorMixin):  # a model such as ViT-GPT2 has two parts instead of one
-                reader = AutoImageProcessor.from_pretrained(self.model, **origin)
-                writer = AutoTokenizer.from_pretrained(self.model, **origin)
-            model: Any = AutoModelForImageTextToText.from_pretrained(self.model, dtype=self.precision, **origin)
-        except LOADING as error:
+                reader = AutoImageProcessor.from_pretrained(folder, **own)
+                writer = AutoTokenizer.from_pretrained(folder, **own)
+            model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=self.precision, **own)
+        except (NotFetched, *UNREADABLE) as error:
             raise NoCaptioner(self.model, _told(error)) from error
         return reader, writer, model.to(self.device).eval()
 

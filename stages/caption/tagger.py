@@ -9,11 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from huggingface_hub import snapshot_download
 from numpy.typing import NDArray
 from PIL import Image
 
-from pseudoword.base.location import first_line
+from pseudoword.base.hub import NotFetched, fetch, first_line
 from pseudoword.errors import UserError
 from stages.caption.tags import CHARACTERS, DEEPDANBOORU, WD14, BadTags, Writing, read_tags
 
@@ -40,10 +39,9 @@ def locate_tagger(model: str, revision: str | None) -> tuple[Path, Path]:
     elif path.suffix != ".onnx":
         try:
             wanted = [MODEL, f"{MODEL}*data", WD14, DEEPDANBOORU, CHARACTERS]
-            path = Path(snapshot_download(model, revision=revision, allow_patterns=wanted)) / MODEL
-        # The hub client has errors of several families, its HTTP library others; all mean that it is not to be had.
-        except Exception as error:
-            raise NoTagger(model, f"it is no file or folder here, and from the hub: {first_line(error)}") from error
+            path = fetch(model, revision, wanted) / MODEL
+        except NotFetched as error:
+            raise NoTagger(model, str(error)) from error
     if not path.is_file():
         raise NoTagger(model, f"there is no file {path}")
     for name in (WD14, DEEPDANBOORU):

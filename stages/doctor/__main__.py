@@ -2,6 +2,7 @@
 
 reads   outputs/pictures/<id>.png, outputs/pictures.csv, outputs/captions.csv
         data.folder                    the sources, where a crop left something out
+        evaluate.prompts               refused here, if need be, rather than after the training
         the base model                 configs, tokenizer, headers of the weights
 writes  outputs/doctor.json            findings: check, severity, message, advice, pictures, figure; see docs/doctor.md
         outputs/doctor-metrics.json    how many of each severity
@@ -20,6 +21,7 @@ from pseudoword.doctor.intent import Intent
 from pseudoword.doctor.machine import this_machine
 from pseudoword.files import write_text
 from pseudoword.settings import load_settings
+from pseudoword.templates import read_templates
 from stages._runtime import run_stage
 
 METRICS, PASSED = Path("outputs/doctor-metrics.json"), Path("outputs/doctor-passed.txt")
@@ -31,6 +33,7 @@ def main() -> None:
     machine = this_machine(resolve_device(settings.base.device))
     options = settings.doctor
     PASSED.unlink(missing_ok=True)
+    read_templates(settings.evaluate.prompts)
     report = examine(intent, machine, options.same_background, options.ignore)
     print(summary(report))
     write_report(report, REPORT)

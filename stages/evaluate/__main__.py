@@ -20,8 +20,10 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from pseudoword.base.hub import commit_of
 from pseudoword.base.interface import Base
 from pseudoword.base.loading import load_base
+from pseudoword.base.location import digest, locate
 from pseudoword.base.placement import resolve_device, resolve_precision
 from pseudoword.captions import read_captions
 from pseudoword.errors import UserError
@@ -31,7 +33,7 @@ from pseudoword.judge import Judge, judge_name, similarity_among
 from pseudoword.latents import Latents, read_latents
 from pseudoword.pictures import open_pictures
 from pseudoword.prompts import Vocabulary, fill, without_name
-from pseudoword.records import RunRecord, read_record
+from pseudoword.records import BaseModelRecord, RunRecord, read_record
 from pseudoword.settings import load_settings
 from pseudoword.settings.evaluate import Evaluate
 from pseudoword.templates import read_templates
@@ -51,6 +53,17 @@ class NoCheckpoints(UserError):
         super().__init__(f"{WORDS} holds no checkpoints. Run `dvc repro train`.")
 
 
+class OtherBase(UserError):
+    def __init__(self, run: str, trained_on: BaseModelRecord, commit: str | None) -> None:
+        states = f" (commit {trained_on.commit}, now {commit})" if trained_on.commit and commit else ""
+        back = "name that commit in base.revision to go on with it, or run" if trained_on.commit else "run"
+        super().__init__(
+            f"{WORDS / run}: learned on a model '{trained_on.name}' that is not what base.model is now{states}: its "
+            f"branch has moved on the hub, or its files have changed. To mend it, {back} `dvc repro -f -s train`, then "
+            "`dvc repro`."
+        )
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     run: str
@@ -61,11 +74,13 @@ class Checkpoint:
     template: str  # the first one that it was trained with
 
 
-def read_checkpoints() -> list[Checkpoint]:
-    """All checkpoints of all runs, by run and step."""
+def read_checkpoints(base_sha256: str, commit: str | None) -> list[Checkpoint]:
+    """All checkpoints of all runs, by run and step. Raises OtherBase for one that was not learned on this model."""
     found = []
     for run in WORDS.glob("*/settings.json"):
         record = read_record(run, RunRecord)
+        if record.model.sha256 not in ("", base_sha256):
+            raise OtherBase(run.parent.name, record.model, commit)
         files = list(run.parent.glob("steps/*.safetensors"))
         if len(files) < 2:
             print(f"note: run '{run.parent.name}' has no checkpoint but its start and is left out")
@@ -215,7 +230,8 @@ def main() -> None:
     own, name = settings.evaluate, settings.word.name
     device = resolve_device(settings.base.device)
     dtype = resolve_precision(settings.base.precision, device)
-    latents, checkpoints = read_latents(), read_checkpoints()
+    place = locate(settings.base.model, settings.base.revision)
+    latents, checkpoints = read_latents(), read_checkpoints(digest(place, settings.base.vae), commit_of(place))
     # A square where there is one: what prompts ask for has room in it, whatever shape most pictures have.
     shapes = [(group.mean.shape[2] == group.mean.shape[3], len(group.rows), group) for group in latents.groups]
     shape = max(shapes, key=lambda one: one[:2])[2].mean.shape[1:]
@@ -245,7 +261,7 @@ def main() -> None:
         "advice": choice.advice,
         "tied": choice.tied,
         "training_similarity": ceiling,
-        "judge": judged_by,
+        "judge": f"{judged_by.partition('@')[0]}@{judge.commit}" if judge.commit else judged_by,
         "prompts": read_templates(own.prompts),
     }
     write_chosen_sheet(pictures, choice, training)

@@ -13,6 +13,7 @@ import torch
 from diffusers import AutoencoderKL
 from tqdm import tqdm
 
+from pseudoword.base.hub import commit_of
 from pseudoword.base.loading import load_vae
 from pseudoword.base.location import digest, locate_vae
 from pseudoword.base.placement import resolve_device
@@ -54,9 +55,11 @@ def main() -> None:
     own, base = settings.latents, settings.base
     device = resolve_device(settings.base.device)
     sources = read_sources()
+    place = locate_vae(base.model, base.revision, base.vae)
     about = {
         "model": base.vae or base.model,
-        "vae": digest(locate_vae(base.model, base.revision, base.vae)),
+        "commit": commit_of(place) or "",
+        "vae": digest(place),
         "precision": own.precision,
     }
     scratch = Scratch(key_of(device, about["vae"], own.precision, str(own.tile)))

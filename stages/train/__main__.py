@@ -19,14 +19,15 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from pseudoword.base.hub import commit_of
 from pseudoword.base.interface import Base
 from pseudoword.base.loading import load_base
-from pseudoword.base.location import configs, digest, locate, native_resolution
+from pseudoword.base.location import configs, digest, locate, locate_vae, native_resolution
 from pseudoword.base.placement import resolve_device, resolve_precision
 from pseudoword.captions import read_captions
 from pseudoword.errors import UserError
 from pseudoword.fingerprint import fingerprint
-from pseudoword.latents import INDEX, LATENTS, Latents, read_latents
+from pseudoword.latents import INDEX, LATENTS, Latents, check_vae, read_latents
 from pseudoword.plan import Plan, equal_parts, make_plan
 from pseudoword.settings import Settings, load_settings, runs
 from pseudoword.word import EMBEDDINGS, check_name, to_embedding
@@ -43,6 +44,8 @@ from stages.train.state import load_state, save_state
 OUT, SCRATCH = Path("outputs/words"), Path(".scratch/train")
 CODE = Path(__file__).parents[2]
 PACKAGES = ("torch", "diffusers", "transformers", "numpy")
+FINISHED = "finished"  # a file beside the state of a training that has ended
+STOPPED_KEPT = 8
 KILLED = shutil.ignore_patterns(".*.partial")  # what a killed process was about to write
 
 
@@ -133,14 +136,25 @@ def start(settings: Settings, base: Base, pack: list[Packed], latents: Latents, 
         base, [packed.run for packed in pack], latents, plan, state, [own.preview.every] if own.preview.every else [],
         checkpointing=None if own.gradient_checkpointing == AUTO else bool(own.gradient_checkpointing),
     )  # fmt: skip
-    if state is None and own.batch == AUTO and base.device.type == "cuda":
-        most = plan.samples * len(pack)
-        fit = probed_rows(training, base.device, most)
-        training.state.rows = torch.tensor(equal_parts(plan.samples, len(pack), fit))
-        print(f"{fit} of {most} rows fit into the memory of {base.device}")
+    if state is None and base.device.type == "cuda":
+        rows = plan.samples * len(pack)
+        wanted = rows if own.batch == AUTO else plan.rows
+        fit = probed_rows(training, base.device, wanted)
+        training.state.rows = torch.tensor(equal_parts(rows, fit))
+        print(f"{fit} of {wanted} rows fit into the memory of {base.device}")
     if compiles(own.compile, base.device, plan, len(pack), len(latents.groups)):
         training.compile()  # not before the probes, whose lengths never come back
     return training
+
+
+def tidy_up(finished: Path) -> None:
+    """Leave the state of the training that has ended, should dvc be killed before it has the outputs, and those of the
+    last few that were stopped."""
+    (finished / FINISHED).touch()
+    others = sorted(SCRATCH.iterdir(), key=lambda folder: folder.stat().st_mtime, reverse=True)
+    stopped = [folder for folder in others if not (folder / FINISHED).exists()]
+    for folder in {*others} - {finished, *stopped[:STOPPED_KEPT]}:
+        shutil.rmtree(folder)
 
 
 def main() -> None:
@@ -148,6 +162,8 @@ def main() -> None:
     device = resolve_device(settings.base.device)
     dtype = resolve_precision(settings.base.precision, device)
     latents = read_latents()
+    vae = locate_vae(settings.base.model, settings.base.revision, settings.base.vae)
+    check_vae(digest(vae), commit_of(vae))
     captions = read_captions(latents.ids)
     own, sweep = settings.train, runs(settings)
     plan = make_plan(len(captions), len(sweep), own.steps, own.batch, own.accumulation, own.save_every)
@@ -161,16 +177,21 @@ def main() -> None:
             print(f"warning: word.name '{settings.word.name}' is close to words of the base model: {', '.join(near)}")
         pack = make_pack(sweep, base, captions, plan.steps)
         plan = plan.ending(packed.run.steps for packed in pack)
-        sha = digest(locate(settings.base.model, settings.base.revision), settings.base.vae)
-        configs_sha = digest(configs(settings.base.model, settings.base.revision, settings.base.config))
+        place = locate(settings.base.model, settings.base.revision)
+        sha, commit = digest(place, settings.base.vae), commit_of(place)
+        folder = configs(settings.base.model, settings.base.revision, settings.base.config)
+        configs_sha = "" if folder == place else digest(folder)
         resolution = native_resolution(settings.base.model, settings.base.revision, settings.base.config)
-        model = {"name": settings.base.model, "family": base.family, "resolution": resolution, "sha256": sha}
+        model = {"name": settings.base.model, "family": base.family, "resolution": resolution, "sha256": sha,
+                 "commit": commit or ""}  # fmt: skip
         data_sha = data_digest(captions)
         code = [*CODE.glob("pseudoword/**/*.py"), *CODE.glob("stages/train/*.py")]
         inputs = {one.train.template for one in sweep.values()}
         inputs |= {EMBEDDINGS / one.word.init_file for one in sweep.values() if one.word.init_file}
-        relevant = [settings.base, settings.word, settings.train, settings.sweep]
-        digests = [sha, configs_sha, data_sha, device, str(dtype)]
+        # A branch and the commit that it stands for are the same model: what counts of them is in the digests.
+        unpinned = settings.base.model_copy(update={"revision": None})
+        relevant = [unpinned, settings.word, settings.train, settings.sweep]
+        digests = [sha, commit, configs_sha, data_sha, device, str(dtype)]
         key = fingerprint((relevant, digests), [*sorted(inputs), *sorted(code)], PACKAGES)
         scratch = SCRATCH / key
         shutil.rmtree(OUT, ignore_errors=True)  # as dvc does before a stage: no run of an earlier sweep stays behind
@@ -189,11 +210,9 @@ def main() -> None:
         write_records(OUT / packed.run.name, packed, training.state.records[:, at], training.ends[at], report)
     print("\n".join(filter(None, endings)))
     if all(training.state.failed[at] >= 0 for at in range(len(pack))):
+        shutil.rmtree(scratch)  # nothing to go on from: what a device got wrong once may be right when tried again
         raise Diverged(endings)
-    # This state stays until another training ends: should dvc be killed before it has the outputs, nothing is lost.
-    for folder in SCRATCH.iterdir():
-        if folder.name != key:
-            shutil.rmtree(folder)
+    tidy_up(scratch)
 
 
 if __name__ == "__main__":

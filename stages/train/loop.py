@@ -17,7 +17,6 @@ from pseudoword.base.interface import Base
 from pseudoword.errors import UserError
 from pseudoword.latents import Latents
 from pseudoword.plan import Plan
-from pseudoword.word import vocabulary_norms
 from stages.train.objective import Losses, Objective
 from stages.train.optimizer import FIRST_SCALE_FP16, Optimizer, Update
 from stages.train.samples import Block, Drawing, Rows, draw_block, draw_sample, fixed_rows
@@ -38,6 +37,7 @@ class Run:
 
     name: str
     vectors: Tensor  # (K of this run, D) float32, where it starts
+    norms: Tensor  # (K, encoders), at which they are held unless their norm is free
     drawing: Drawing
     objective: Objective
     update: Update
@@ -93,10 +93,10 @@ class Training:
         self.dtype = torch.promote_types(torch.float32, base.dtype)
         self.losses = Losses(base, latents, [run.objective for run in runs], self.dtype)
         updates = [run.update for run in runs]
-        norms = vocabulary_norms(base.tables)
         self.optimizer = Optimizer(
-            updates, [run.vectors for run in runs], base.widths, norms, plan.steps, base.device, self.dtype
-        )
+            updates, [run.vectors for run in runs], base.widths, [run.norms for run in runs], plan.steps, base.device,
+            self.dtype,
+        )  # fmt: skip
         self.shapes, self.places = _layout(latents)
         self.largest = max(self.shapes, key=np.prod)
         if state is None:

@@ -39,18 +39,19 @@ class Optimizer:
     """
 
     def __init__(
-        self, runs: Sequence[Update], vectors: Sequence[Tensor], widths: Sequence[int], norms: Sequence[float],
+        self, runs: Sequence[Update], vectors: Sequence[Tensor], widths: Sequence[int], norms: Sequence[Tensor],
         steps: int, device: torch.device, dtype: torch.dtype,
     ) -> None:  # fmt: skip
-        """vectors: where each run starts, (K, D). norms: the vocabulary's mean norm for each width. steps: of the
-        longest run."""
+        """vectors: where each run starts, (K, D). norms: at which each run holds them if it does, (K, encoders).
+        steps: of the longest run."""
 
         def of_rows(values: Sequence[object]) -> Tensor:
             """(R, ...) -> (V, ...)."""
             return torch.tensor(values, device=device, dtype=dtype)[self.owner]
 
         self.owner = torch.tensor([run for run, rows in enumerate(vectors) for _ in rows], device=device)
-        self.runs, self.widths, self.norms = len(runs), list(widths), list(norms)
+        self.runs, self.widths = len(runs), list(widths)
+        self.norms = torch.cat([rows.to(device, dtype) for rows in norms]).split(1, dim=1)
         self.siblings = torch.bincount(self.owner, minlength=self.runs)
         self.rates = of_rows([run.rates + [0.0] * (steps - len(run.rates)) for run in runs]).T.unsqueeze(-1)
         limits = of_rows([run.clip_at + [0.0] * (steps - len(run.clip_at)) for run in runs])

@@ -78,12 +78,17 @@ def _resolve(settings: dict[str, Any], resolved: dict[str, Any]) -> list[str]:
 
 
 def metadata_of(own: Packed, update: int, model: dict[str, Any]) -> dict[str, str]:
-    return modelspec(own.settings.word.name, model["family"], model["resolution"]) | {
-        "pseudoword.step": str(update),
-        "pseudoword.run": own.run.name,
-        "pseudoword.base_model": model["name"],
-        "pseudoword.base_sha256": model["sha256"],
-    }
+    commit = {"pseudoword.base_commit": model["commit"]} if model["commit"] else {}
+    return (
+        modelspec(own.settings.word.name, model["family"], model["resolution"])
+        | commit
+        | {
+            "pseudoword.step": str(update),
+            "pseudoword.run": own.run.name,
+            "pseudoword.base_model": model["name"],
+            "pseudoword.base_sha256": model["sha256"],
+        }
+    )
 
 
 def write_checkpoint(

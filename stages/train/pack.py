@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from transformers import CLIPTokenizer
 
@@ -14,7 +15,7 @@ from pseudoword.settings import Settings
 from pseudoword.settings.train import EarlyStop, Train, without_effect
 from pseudoword.settings.word import Word
 from pseudoword.templates import read_templates
-from pseudoword.word import initial_vectors, left_out, stored_vectors, vectors_for
+from pseudoword.word import initial_vectors, left_out, stored_vectors, vectors_for, vocabulary_norms
 from stages.train.loop import Run
 from stages.train.objective import Objective
 from stages.train.optimizer import Update
@@ -56,6 +57,7 @@ def make_pack(sweep: dict[str, Settings], base: Base, captions: list[str], steps
         run = Run(
             name=name,
             vectors=vectors,
+            norms=_norms(vectors, base, own.word.init_file is not None),
             drawing=_drawing(own.train, texts),
             objective=Objective(
                 deterministic=own.train.latents == "deterministic",
@@ -95,6 +97,15 @@ def _start(word: Word, base: Base, pictures: int) -> Tensor:
         return stored_vectors(word.init_file, None if word.vectors == AUTO else int(word.vectors), base.widths)
     vectors = vectors_for(pictures) if word.vectors == AUTO else int(word.vectors)
     return initial_vectors(word.init_text, vectors, base.tables, base.tokenizers)
+
+
+def _norms(vectors: Tensor, base: Base, learned: bool) -> Tensor:
+    """(K, encoders): the vocabulary's mean, or for a word that was learned before what each vector has."""
+    usual = torch.tensor([vocabulary_norms(base.tables)], device=vectors.device).expand(len(vectors), -1)
+    if not learned:
+        return usual
+    own = torch.stack([part.norm(dim=-1) for part in vectors.split(list(base.widths), dim=1)], dim=1)
+    return own.where(own > 0, usual)
 
 
 def _windows(own: Settings, base: Base, captions: list[str], vectors: int) -> int:

@@ -2,10 +2,13 @@
 
 import json
 import os
+import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -28,18 +31,28 @@ QUICK = {
 }
 
 
-def start(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """A command in `folder` with its own code and this interpreter as `python`."""
+def begin(command: list[str], folder: Path) -> subprocess.Popen[str]:
+    """A command in `folder` with its own code and this interpreter as `python`, in a process group of its own."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.Popen(
+        command, cwd=folder, env=environment | {"PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def start(command: list[str], folder: Path) -> tuple[int, str]:
+    """Exit code and all that the command printed."""
+    running = begin(command, folder)
+    printed = running.communicate()[0]
+    return running.returncode, printed
 
 
 def run(command: list[str], folder: Path) -> str:
     """All that the command printed. Fails the test when it does."""
-    done = start(command, folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+    code, printed = start(command, folder)
+    assert code == 0, printed
+    return printed
 
 
 def repro(folder: Path, *arguments: str) -> list[str]:
@@ -133,8 +146,36 @@ def test_another_number_of_steps_runs_train_and_what_follows(project: Path):
 def test_a_wrong_key_is_refused_before_any_work_with_the_nearest_valid_one(project: Path):
     before = (project / "params.yaml").read_text()
     change(project, {"train": {"learning_rate": 0.1}})
-    done = start([sys.executable, "-m", "dvc", "repro"], project)
+    code, printed = start([sys.executable, "-m", "dvc", "repro"], project)
     (project / "params.yaml").write_text(before)
-    assert done.returncode != 0
-    assert "train.learning_rate: unknown key, did you mean 'learn_rate'?" in done.stdout + done.stderr
+    assert code != 0
+    assert "train.learning_rate: unknown key, did you mean 'learn_rate'?" in printed
     assert repro(project) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_repro_that_is_killed_again_and_again_ends_with_the_same_bytes(project: Path):
+    """SIGKILL to dvc and its stage at once while the word is trained, and `dvc repro` after each."""
+    change(project, {"train": {"steps": 90}})
+    assert "train" in repro(project, "train")
+    words = {path: path.read_bytes() for path in project.glob("outputs/words/**/*") if path.is_file()}
+    change(project, {"train": {"steps": 91}})  # another training in between: nothing is taken from the run cache
+    repro(project, "train")
+    change(project, {"train": {"steps": 90}})
+    shutil.rmtree(project / ".scratch/train")
+    moments, went_on = random.Random(0), 0
+    for _ in range(5):
+        command = [sys.executable, "-m", "dvc", "repro", "--no-run-cache", "train"]
+        running = begin(command, project)
+        assert running.stdout
+        for line in running.stdout:
+            went_on += "going on at update" in line
+            if "rows at once" in line:
+                break
+        time.sleep(moments.uniform(0, 6))
+        os.killpg(running.pid, signal.SIGKILL)
+        running.communicate()
+    assert went_on
+    assert "train" in repro(project, "--no-run-cache", "train")
+    assert {path: path.read_bytes() for path in project.glob("outputs/words/**/*") if path.is_file()} == words

@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 
 from pseudoword.base.families import UnknownFamily
-from pseudoword.base.interface import Conditioning, NotCompiled
+from pseudoword.base.interface import Conditioning
 from pseudoword.base.loading import load_base, load_vae
 from pseudoword.base.location import ModelNotFound, NoNativeResolution, NoVae, digest, locate, native_resolution
 from pseudoword.base.placement import NoSuchDevice, resolve_device
@@ -208,11 +208,6 @@ def test_the_attention_of_the_settings_is_that_of_the_unet(tmp_path: Path):
     for attention, expected in (("auto", "AttnProcessor2_0"), ("sdpa", "AttnProcessor2_0"), ("sliced", "SlicedAttn")):
         base = load_base(model, None, "cpu", torch.float32, attention=attention)
         assert all(expected in type(own).__name__ for own in base.unet.attn_processors.values())
-
-
-def test_the_model_is_not_compiled_on_a_cpu_where_its_gradient_would_be_wrong():
-    with pytest.raises(NotCompiled, match="not compiled on a CPU"):
-        StableDiffusion(tiny_stable_diffusion()).compile()
 
 
 @pytest.mark.gpu

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from pseudoword.cli import main
 from pseudoword.formats.embedding import Embedding
 from pseudoword.formats.reading import read_embedding
 from pseudoword.formats.writing import write_embedding
+from tests.original_layout import original
 from tests.tiny import tiny_sdxl, tiny_stable_diffusion
 
 ROOT = Path(__file__).parents[2]
@@ -215,6 +217,29 @@ def test_a_word_for_sdxl_has_vectors_of_both_its_encoders(tmp_path: Path, capsys
     first, second = output[: output.index("nearest_g")], output[output.index("nearest_g") :]
     assert "  0: c- 1.00" in first and "  1: c- 1.00" not in first and "  0: c- 1.00" in second
     assert "vectors of 16 numbers, but" in refusal(capsys, "inspect", tmp_path / "words/other.pt", "--base", base)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".ckpt"])
+@pytest.mark.parametrize("make", [tiny_stable_diffusion, tiny_sdxl])
+def test_a_checkpoint_of_one_file_is_a_base_model_too(tmp_path: Path, capsys: Output, make: Any, suffix: str) -> None:
+    pipeline, base = make(), tmp_path / f"base{suffix}"
+    pipeline.save_pretrained(tmp_path / "configs")
+    if suffix == ".ckpt":
+        torch.save({"state_dict": original(pipeline)}, base)
+    else:
+        save_file(original(pipeline), base)
+    capsys.readouterr()
+    words = []
+    single, whole = ("--base", base, "--config", tmp_path / "configs"), ("--base", tmp_path / "configs")
+    for folder, named in (("single", single), ("whole", whole)):
+        (tmp_path / folder).mkdir()
+        file = tmp_path / folder / "cat-x1.safetensors"
+        run(capsys, "create", "cat-x1", file, "--vectors", 2, "--init-text", "red", *named)
+        assert "loaded " in run(capsys, "list", tmp_path / folder, *named)
+        assert "  0: red 1.00" in run(capsys, "inspect", file, *named)
+        words.append(read_embedding(file))
+    assert torch.equal(words[0].vectors, words[1].vectors)
+    assert words[0].vectors_g is None or torch.equal(words[0].vectors_g, words[1].vectors_g)
 
 
 def test_a_word_for_sdxl_keeps_its_name_or_is_refused(tmp_path: Path, capsys: Output) -> None:

@@ -206,6 +206,17 @@ def test_a_long_prompt_is_cut_between_words_and_never_inside_the_new_one():
     assert plain[: sum(map(len, words))] == [token for word in words for token in word]
 
 
+def test_the_tokenizer_that_makes_most_of_a_prompt_says_how_many_windows_it_takes():
+    """As SDXL's second one does of a row of "!", which is its padding and so never part of a longer token."""
+    splitting = CLIPTokenizer.from_pretrained(TOYWORLD / "tokenizer", pad_token="e")
+    prompt = "snorf" + " red" * 40
+    assert Vocabulary([TOKENIZER], [FIRST], "snorf", 1).windows_for(prompt) == 1
+    both = Vocabulary([TOKENIZER, splitting], [FIRST, FIRST], "snorf", 1)
+    windows = both.windows_for(prompt)
+    assert windows == 2
+    assert Vocabulary([TOKENIZER, splitting], [FIRST, FIRST], "snorf", 1, windows).encode(prompt).shape == (2, 2, 77)
+
+
 def test_two_tokenizers_give_two_rows_of_ids():
     vocabulary = Vocabulary([TOKENIZER, TOKENIZER], [FIRST, FIRST + 7], "snorf", 1)
     first, second = vocabulary.encode("a snorf")[:, 0]

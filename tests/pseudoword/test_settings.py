@@ -84,7 +84,14 @@ def test_the_schema_for_editors_is_the_one_of_the_settings() -> None:
         ),
         ("curate", "subject", "dorp", "curate.subject: found 'dorp', wanted 'drop' or 'keep'"),
         ("base", "device", "gpu", "base.device: found 'gpu', wanted text that matches pattern"),
-        ("word", "name", "../x", "word.name: found '../x', wanted text that matches pattern"),
+        ("word", "name", "../x", "word.name: found '../x', wanted up to 64 letters, digits, '_', '-' and '.'"),
+        (
+            "word",
+            "name",
+            "<Cat toy>",
+            "word.name: found '<Cat toy>', wanted up to 64 letters, digits, '_', '-' and '.', "
+            "since it also names files; for example 'cat-toy'",
+        ),
         ("word", "name", "", "word.name: found ''"),
         ("base", "model", "", "base.model: found ''"),
         ("sweep", "train.seed", 3, "sweep.train.seed: found 3, wanted a valid list"),
@@ -188,8 +195,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"train": {"template": "bare.txt"}}, r"train.template: bare.txt: 'a photo' does not hold \[name\]"),
-        ({"evaluate": {"prompts": "bare.txt"}}, r"evaluate.prompts: bare.txt: 'a photo' does not hold \[name\]"),
-        ({"evaluate": {"prompts": "."}}, r"evaluate.prompts: \.: cannot be read"),
+        ({"train": {"template": "."}}, r"train.template: \.: cannot be read"),
         ({"train": {"steps": 9, "warm_up": 9}}, "train.warm_up: found 9, wanted less than the run's 9 updates"),
         ({"sweep": {"train.warm_up": [2, 9]}, "train": {"steps": 9}}, "train.warm_up: found 9, wanted less than"),
         ({"word": {"init_file": "none.pt"}}, "word.init_file: data/embeddings/none.pt does not exist"),

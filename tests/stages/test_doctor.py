@@ -10,6 +10,7 @@ import yaml
 
 from pseudoword.cli import main as pseudoword
 from pseudoword.doctor.finding import Report, Stopped
+from pseudoword.templates import BadTemplate
 from stages.doctor.__main__ import main
 from stages.preprocess.__main__ import main as preprocess
 from toyworld.sample import render
@@ -22,6 +23,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The sample's pictures on toyworld, not preprocessed."""
     shutil.copy(ROOT / "params.yaml", tmp_path)
     (tmp_path / "models").symlink_to(ROOT / "models")
+    shutil.copytree(ROOT / "templates", tmp_path / "templates")
     render("thing", 3, tmp_path / "data/sample", 12)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -86,6 +88,21 @@ def test_an_error_stops_the_pipeline_by_default(project: Path) -> None:
     prepare()
     with pytest.raises(Stopped, match="'forest' is a word that the base model knows already"):
         main()
+
+
+def test_prompts_that_evaluate_would_refuse_stop_the_pipeline_before_the_training(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare()
+    Path("outputs/doctor-passed.txt").write_text("of an earlier run")
+    for name, found in (("nowhere.txt", "cannot be read"), ("plain.txt", r"'a cat' does not hold \[name\]")):
+        Path("plain.txt").write_text("a [name]\na cat\n")
+        change("evaluate", prompts=name)
+        change("doctor", fail_on="none")
+        with pytest.raises(BadTemplate, match=rf"{name}: {found}"):
+            main()
+        assert not Path("outputs/doctor-passed.txt").exists()
+        assert pseudoword(["doctor"]) == 1 and name in capsys.readouterr().err
 
 
 def test_what_passed_is_told_by_the_same_bytes(project: Path) -> None:

@@ -1,6 +1,6 @@
 """The tagger of the caption stage: that its tags are right, how they are written, and what is no tagger."""
 
-import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,12 +19,14 @@ from pseudoword.errors import UserError
 from stages.caption.__main__ import main
 from stages.caption.tagger import to_deepdanbooru, to_wd14
 from stages.caption.tags import Tag, Writing, read_tags
+from tests.hub import environment, hub_client, serving
 from tests.onnx_tagger import SCENE_TAGS, save_blind_tagger, save_selected_tags, save_world_taggers
 from tests.stages.test_caption import save_captioner
 from toyworld.world import COLOURS, draw, new_thing
 
 ROOT = Path(__file__).parents[2]
 NUM_PICTURES = 40
+BOTH = ("tagger", "captioner")
 
 
 @pytest.fixture(scope="module")
@@ -256,28 +258,53 @@ def test_a_tagger_that_is_nowhere_is_an_error_with_the_way_out(drawn: list[tuple
             run(model)
 
 
-def test_hub_ids_are_found_in_the_cache_with_their_revisions(drawn: list[tuple[str, str]], tmp_path: Path) -> None:
-    """As `python -m stages.caption`, because the hub's client reads where its cache lies when it is imported."""
-    hub = tmp_path / "hub"
-    for at, tags in enumerate([("old_tag", "b_b"), ("new_tag", "b_b")]):
-        folder = hub / "models--somebody--tagger" / "snapshots" / (str(at) * 40)
-        save_blind_tagger(folder, [0.5, 0.1], ("batch", 8, 8, 3))
-        save_selected_tags(folder, [(0, tag) for tag in tags])
-        save_captioner(hub / "models--somebody--captioner" / "snapshots" / (str(at) * 40), seed=at)
-    for name in ("tagger", "captioner"):
-        (hub / f"models--somebody--{name}" / "refs").mkdir()
-        (hub / f"models--somebody--{name}" / "refs" / "main").write_text("1" * 40)
-    found = []
-    for revision in (None, "0" * 40):
-        own = {"model": "somebody/captioner", "revision": revision, "max_tokens": 6}
-        write_params("somebody/tagger", ("tagger", "captioner"), own, revision=revision)
-        environment = os.environ | {"HF_HUB_CACHE": str(hub), "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT)}
-        subprocess.run([sys.executable, "-m", "stages.caption"], env=environment, check=True, capture_output=True)
-        found.append(read_drafts())
-        local = {"model": str(hub / f"models--somebody--captioner/snapshots/{(revision or '1' * 40)}"), "max_tokens": 6}
-        tag = "new tag" if revision is None else "old tag"
-        assert found[-1] == [f"{tag}, {draft}".strip(", ") for draft in run(None, ("captioner",), local)]
-    assert found[0] != found[1]
+def test_tagger_and_captioner_come_from_the_hub_with_their_revisions_and_then_need_none(
+    drawn: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    commits = {}
+    with serving() as hub:
+        for at, tags in enumerate([("old_tag", "b_b"), ("new_tag", "b_b")]):
+            save_blind_tagger(tmp_path / f"tagger{at}", [0.5, 0.1], ("batch", 8, 8, 3))
+            save_selected_tags(tmp_path / f"tagger{at}", [(0, tag) for tag in tags])
+            save_captioner(tmp_path / f"captioner{at}", seed=at)
+            for name in ("tagger", "captioner"):
+                (tmp_path / f"{name}{at}" / "large.h5").write_bytes(b"of another library")
+                commits[name, at] = hub.push(f"somebody/{name}", tmp_path / f"{name}{at}")
+        local = [run(tmp_path / f"tagger{at}", BOTH, {"model": str(tmp_path / f"captioner{at}")}) for at in (0, 1)]
+        assert local[0] != local[1]
+
+        def by_id(at: int | None, offline: bool = False, tagger: str = "tagger", captioner: str = "captioner") -> Any:
+            shutil.rmtree(".scratch", ignore_errors=True)
+            own = {"model": f"somebody/{captioner}", "revision": at if at is None else commits["captioner", at]}
+            with hub_client(hub.address, tmp_path / "home", offline=offline):
+                return run(f"somebody/{tagger}", BOTH, own, revision=at if at is None else commits["tagger", at])
+
+        assert [by_id(None), by_id(0)] == [local[1], local[0]]
+        assert not [path for path in hub.asked if path.endswith("large.h5")]
+        assert by_id(None, offline=True) == local[1]
+        with pytest.raises(UserError, match=r"caption\.tagger\.model: 'somebody/nothing'.*the hub knows no such model"):
+            by_id(None, tagger="nothing")
+        with pytest.raises(UserError, match=r"caption\.model: 'somebody/nothing'.*the hub knows no such model"):
+            by_id(None, captioner="nothing")
+
+
+def test_the_stage_finds_the_hub_and_its_cache_where_the_environment_says(
+    drawn: list[tuple[str, str]], tmp_path: Path
+) -> None:
+    """As `python -m stages.caption`, because the hub's client reads where the hub is when it is imported."""
+    save_blind_tagger(tmp_path / "tagger", [0.5], ("batch", 8, 8, 3))
+    save_selected_tags(tmp_path / "tagger", [(0, "a_tag")])
+    with serving() as hub:
+        hub.push("somebody/tagger", tmp_path / "tagger")
+        for model, status, told in (
+            ("somebody/tagger", 0, ""),
+            ("somebody/nothing", 1, "error: caption.tagger.model: "),
+        ):
+            write_params(model, ("tagger",))
+            own = environment(hub.address, tmp_path / "home") | {"PYTHONPATH": str(ROOT)}
+            done = subprocess.run([sys.executable, "-m", "stages.caption"], env=own, capture_output=True, text=True)
+            assert (done.returncode, "Traceback" in done.stderr) == (status, False) and told in done.stderr
+    assert set(read_drafts()) == {"a tag"}
 
 
 def test_a_tagger_with_open_sides_gets_the_usual_ones(drawn: list[tuple[str, str]]) -> None:

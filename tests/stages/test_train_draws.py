@@ -9,7 +9,7 @@ import torch
 from transformers import CLIPTokenizer
 
 from pseudoword.errors import UserError
-from pseudoword.plan import make_plan
+from pseudoword.plan import equal_parts, make_plan
 from pseudoword.prompts import Vocabulary
 from stages.train.samples import Drawing, draw_block, draw_sample
 from stages.train.texts import Texts, windows_needed
@@ -155,8 +155,8 @@ def test_windows_suffice_for_any_order_of_the_tags():
         (15, 1, "auto", "auto", (300, 15, 15)),
         (17, 1, "auto", "auto", (300, 9, 17)),
         (40, 1, "auto", "auto", (300, 14, 40)),
-        (15, 4, "auto", "auto", (300, 4, 15)),
-        (15, 99, "auto", "auto", (300, 1, 15)),
+        (15, 4, "auto", "auto", (300, 15, 15)),
+        (15, 99, "auto", "auto", (300, 16, 15)),
         (33, 1, 3, "auto", (300, 3, 33)),
         (33, 1, 3, 11, (300, 3, 33)),
         (17, 1, 1, "auto", (300, 1, 17)),
@@ -169,9 +169,17 @@ def test_auto_makes_an_update_see_each_picture_once(
     pictures: int, runs: int, batch: int | str, accumulation: int | str, expected: tuple[int, int, int]
 ):
     plan = make_plan(pictures, runs, "auto", batch, accumulation, "auto")
-    assert (plan.steps, plan.rows / runs, plan.samples) == expected
+    assert (plan.steps, plan.rows, plan.samples) == expected
     assert plan.saved[0] == 0
     assert plan.saved[-1] == plan.steps
+
+
+@pytest.mark.parametrize(
+    ("rows", "most", "expected"), [(48, 16, 16), (200, 16, 16), (17, 16, 9), (128, 3, 3), (5, 9, 5)]
+)
+def test_no_more_rows_at_once_than_fit_however_many_runs(rows: int, most: int, expected: int):
+    assert equal_parts(rows, most) == expected
+    assert make_plan(5, 200, "auto", "auto", "auto", "auto").rows <= 16
 
 
 def test_accumulation_without_batch_is_refused():

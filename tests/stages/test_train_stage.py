@@ -19,8 +19,9 @@ import yaml
 from PIL import Image
 
 from pseudoword.errors import UserError
-from pseudoword.formats.embedding import load_embedding
+from pseudoword.formats.embedding import Embedding, load_embedding
 from pseudoword.formats.reading import read_embedding
+from pseudoword.formats.writing import write_embedding
 from pseudoword.latents import Encoded, write_latents
 from stages.train import __main__ as stage
 from stages.train.__main__ import main
@@ -143,6 +144,35 @@ def test_a_later_training_leaves_nothing_of_an_earlier_one_behind(project: Path)
     assert len(list(Path(".scratch/train").iterdir())) == 1
 
 
+def test_a_stopped_training_goes_on_after_another_one_was_made(project: Path, capsys: pytest.CaptureFixture[str]):
+    main()
+    expected = outputs(Path("outputs/words"))
+    shutil.rmtree(".scratch")
+    run = start_stage()
+    wait_for_a_state(run)
+    run.send_signal(signal.SIGKILL)
+    run.communicate()
+    for seed in range(stage.STOPPED_KEPT):
+        Path(f".scratch/train/stopped{seed}").mkdir()
+        write_params({"train": {"steps": 2, "seed": seed}})
+        main()
+    assert len(list(Path(".scratch/train").iterdir())) == stage.STOPPED_KEPT + 1
+    shutil.rmtree(".scratch/train/stopped0")
+    capsys.readouterr()
+    write_params({"train": {"steps": 30}})
+    main()
+    assert outputs(Path("outputs/words")) == expected
+
+
+def test_a_training_that_broke_begins_anew_when_tried_again(project: Path, capsys: pytest.CaptureFixture[str]):
+    write_params({"train": {"steps": 6, "learn_rate": 1e38, "norm": "free"}})
+    for _ in range(2):
+        with pytest.raises(UserError, match="no longer finite"):
+            main()
+        assert "going on at" not in capsys.readouterr().out
+        assert list(Path("outputs/words/base/steps").iterdir())
+
+
 @pytest.mark.parametrize("settings", [{"batch": 16}, {"batch": 2, "accumulation": 1}, {"batch": 4}])
 def test_any_batch_goes_with_any_number_of_pictures(project: Path, settings: dict[str, object]):
     write_params({"train": {"steps": 3, **settings}})
@@ -164,23 +194,26 @@ KILLED: dict[str, dict[str, dict[str, object]]] = {
 }
 
 
+@pytest.mark.parametrize("kills", [2, pytest.param(25, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
 @pytest.mark.parametrize("changes", KILLED.values(), ids=KILLED)
-def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(project: Path, changes: dict[str, dict[str, object]]):
+def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
+    project: Path, changes: dict[str, dict[str, object]], kills: int
+):
     """SIGKILL at random moments, again and again, then to the end."""
-    write_params({"train": {"steps": 60, "save_every": 7}, **changes})
+    write_params({"train": {"steps": 30 * kills, "save_every": 7}, **changes})
     main()
     expected = outputs(Path("outputs/words"))
     moments = random.Random(0)
     shutil.rmtree("outputs/words")
     shutil.rmtree(".scratch")
     went_on = 0
-    for _ in range(2):
+    for _ in range(kills):
         run = start_stage()
         wait_for_a_state(run)
         time.sleep(moments.uniform(0, 0.3))
         run.send_signal(signal.SIGKILL)
         went_on += "going on at update" in run.communicate()[0]
-    assert went_on
+    assert went_on >= kills // 2
     main()
     assert outputs(Path("outputs/words")) == expected
 
@@ -442,15 +475,19 @@ def test_tensorboard_gets_scalars_and_previews(project: Path):
     assert [step for step, value in values if value.tag == "preview"] == [3, 6]
 
 
-def test_a_word_starts_from_a_file(project: Path):
-    main()
+@pytest.mark.parametrize("norm", ["rescale", "direction", "free"])
+def test_a_word_starts_from_a_file_and_keeps_the_norms_that_it_has_there(project: Path, norm: str):
+    old = torch.randn(3, 16, generator=torch.Generator().manual_seed(2)) * torch.tensor([[4.0], [0.0], [0.1]])
     Path("data/embeddings").mkdir(parents=True)
-    shutil.copy("outputs/words/base/steps/snorf-30.safetensors", "data/embeddings/old.safetensors")
-    write_params({"word": {"init_file": "old.safetensors"}, "train": {"steps": 2}})
+    write_embedding(Path("data/embeddings/old.safetensors"), Embedding("old", old, {}))
+    write_params({"word": {"init_file": "old.safetensors"}, "train": {"steps": 2, "norm": norm}})
     main()
     start, end = (load_embedding(Path(f"outputs/words/base/steps/snorf-{step}.safetensors")).vectors for step in (0, 2))
-    torch.testing.assert_close(start, load_embedding(Path("data/embeddings/old.safetensors")).vectors)
+    torch.testing.assert_close(start, old)
     assert not torch.equal(start, end)
+    if norm != "free":
+        torch.testing.assert_close(end.norm(dim=1)[[0, 2]], old.norm(dim=1)[[0, 2]])
+        assert 0 < end[1].norm() < 1
 
 
 def test_only_every_nth_update_and_the_last_are_logged(project: Path):

@@ -19,7 +19,8 @@ def stepped(
     """The vectors, one for each run, after these gradients."""
     widths = [vectors.shape[1] // len(norms)] * len(norms)
     steps = max(len(update.rates) for update in updates)
-    optimizer = Optimizer(updates, list(vectors.split(1)), widths, norms, steps, CPU, vectors.dtype)
+    held = [torch.tensor([norms])] * len(updates)
+    optimizer = Optimizer(updates, list(vectors.split(1)), widths, held, steps, CPU, vectors.dtype)
     state = State.at_start(optimizer.start(vectors.clone()), len(updates), 1.0, 1)
     for at, gradient in enumerate(gradients):
         optimizer.step(state, gradient, at)
@@ -85,8 +86,9 @@ def test_clipping_by_value_follows_its_own_schedule():
 def test_clipping_comes_after_unscaling():
     """The limit means the gradient itself, whatever the loss scale (B1 of the defects known elsewhere)."""
     optimizer = Optimizer(
-        [update([0.1], clip="value", clip_at=[0.5])], [torch.zeros(1, 2)], [2], [1.0], 1, CPU, torch.float32
-    )
+        [update([0.1], clip="value", clip_at=[0.5])], [torch.zeros(1, 2)], [2], [torch.ones(1, 1)], 1, CPU,
+        torch.float32,
+    )  # fmt: skip
     state = State.at_start(torch.zeros(1, 2), 1, 1024.0, 1)
     optimizer.step(state, torch.tensor([[0.4 * 1024, 3 * 1024]]), 0)
     torch.testing.assert_close(state.first * 10, torch.tensor([[0.4, 0.5]]))
@@ -105,7 +107,8 @@ def test_the_pull_brings_a_direction_back_to_where_it_started():
     """Without a gradient of its own a direction that was turned away goes home."""
     torch.manual_seed(1)
     own = update([0.02] * 400, norm="direction", pull=1.0)
-    optimizer = Optimizer([own], [torch.tensor([[1.0, 0.0, 0.0]])], [3], [1.0], 400, CPU, torch.float32)
+    start = torch.tensor([[1.0, 0.0, 0.0]])
+    optimizer = Optimizer([own], [start], [3], [torch.ones(1, 1)], 400, CPU, torch.float32)
     state = State.at_start(torch.tensor([[0.0, 1.0, 0.0]]), 1, 1.0, 1)
     for at in range(400):
         optimizer.step(state, torch.zeros(1, 3), at)

@@ -232,7 +232,7 @@ def test_a_base_model_that_is_not_there(folder: Path) -> None:
         ("snorf", None, ""),
         ("snorf-x1", None, ""),
         ("forest", "error", "knows already"),
-        ("red-forest", "warning", "red, forest"),
+        ("red-forest", "info", "red, forest"),
         ("forrest", "info", "'forest'"),
     ],
 )
