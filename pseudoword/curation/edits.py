@@ -1,4 +1,4 @@
-"""captions.yaml, where a person's edits live in git: by picture, each with the draft that it answers.
+"""captions.yaml, where a person's edits live in git: by picture, each with what it was made for.
 
 dog-1.jpg:
   caption: "in the snow"
@@ -6,6 +6,8 @@ dog-1.jpg:
   who: "Ada"
   when: 2026-11-21
   approved: true
+  picture: "1b74ced5fb8f"
+  text: "what dog-1.txt says"
 """
 
 from datetime import date
@@ -34,17 +36,19 @@ class BadEdits(UserError):
 
 
 class Edit(NamedTuple):
-    """An entry of captions.yaml. Without a `draft` it answers whichever there is; `when` is an ISO date."""
+    """An entry of captions.yaml; `when` is an ISO date.
+
+    It was made for a draft, a picture (its content id) and a person's own text file; None: whichever there is.
+    """
 
     caption: str
     draft: str | None = None
     who: str | None = None
     when: str | None = None
     approved: bool = False
+    picture: str | None = None
+    text: str | None = None
     line: int = 0
-
-    def answers(self, draft: str) -> bool:
-        return self.draft is None or self.draft == one_line(draft)
 
 
 def read_edits(path: Path) -> dict[str, Edit]:
@@ -89,8 +93,9 @@ def _field(path: Path, name: str, key: Any, value: Any, line: int) -> Any:
         return value
     if key == "when":
         return _day(path, name, value, line)
-    if key not in ("caption", "draft", "who"):
-        raise BadEdits(path, line, f"the key '{key}' for '{name}'; there are caption, draft, who, when and approved")
+    if key not in ("caption", "draft", "who", "picture", "text"):
+        there_are = "caption, draft, who, when, approved, picture and text"
+        raise BadEdits(path, line, f"the key '{key}' for '{name}'; there are {there_are}")
     if not isinstance(value, str):
         raise BadEdits(path, line, f"{_kind(value)} as {key} of '{name}'; put it in quotes")
     return one_line(value)

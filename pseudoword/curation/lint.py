@@ -175,15 +175,16 @@ def _few_backgrounds(rows: list[Row]) -> Iterator[Finding]:
 
 def _stale(merged: Merged) -> Iterator[Finding]:
     first = merged.first
-    for source, edit in merged.stale().items():
+    for source, what in merged.stale.items():
         yield _finding(
-            first[source], "stale edit", "warning", f"the edit answers the draft '{edit.draft}', which is now "
-            f"'{first[source].draft}'", "read it again and approve it",
-        )  # fmt: skip
+            first[source], "stale edit", "warning", f"the edit is used, but {what}", "read it again and approve it"
+        )
     for source in sorted(set(merged.edits) - set(first)):
         yield Finding(
             "", source, "no such picture", "warning", merged.edits[source].caption,
-            "the edit is of none of the pictures in use", "rename it, or leave it to wait for its picture",
+            "the edit is of none of the pictures in use",
+            f"rename it to '{now}', as its picture is called now" if (now := merged.renamed(source))
+            else "rename it, or leave it to wait for its picture",
         )  # fmt: skip
 
 

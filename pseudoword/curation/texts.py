@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from pseudoword.errors import UserError
 
@@ -10,6 +11,13 @@ from pseudoword.errors import UserError
 class NotUtf8(UserError):
     def __init__(self, path: Path, byte: int) -> None:
         super().__init__(f"{path} is not UTF-8 text: byte {byte} does not fit. Save it again as UTF-8.")
+
+
+class Text(NamedTuple):
+    """A person's own text file beside a picture, and what it says as one line."""
+
+    path: Path
+    said: str
 
 
 def one_line(text: str) -> str:

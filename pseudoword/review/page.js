@@ -2,8 +2,8 @@
 // Everything from the project is set as text, never as HTML.
 
 const $ = (id) => document.getElementById(id);
-const STATES = { approved: "approved", edited: "saved, not approved", stale: "answers an older draft", own: "your own file", draft: "draft" };
-const SHORT = { ...STATES, edited: "saved", stale: "older draft", own: "your file" };
+const STATES = { approved: "approved", edited: "saved, not approved", stale: "something has changed since", own: "your own file", draft: "draft" };
+const SHORT = { ...STATES, edited: "saved", stale: "read again", own: "your file" };
 const DONE = new Set(["approved", "own"]);
 const WAIT = 200; // ms between the last key and the check of what was typed
 
@@ -142,7 +142,7 @@ function show(source, focus = true) {
   }));
   $("draft").textContent = one.draft;
   $("use-draft").hidden = one.suggested === text();
-  $("stale").textContent = `This text answers the draft “${one.answered}”. The draft has changed since: read it again and approve it.`;
+  $("stale").textContent = `This text is used, but ${one.changed}. Read it again and approve it.`;
   $("stale").hidden = one.state !== "stale";
   if (moved) $("status").textContent = "";
   $("conflict").hidden = !conflicts.has(here);

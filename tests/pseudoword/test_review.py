@@ -130,12 +130,37 @@ def test_a_save_on_an_older_draft_is_refused(client: TestClient) -> None:
     assert EDITS.read_text() == COMMENTED
 
 
-def test_a_stale_edit_says_which_draft_it_answers(client: TestClient) -> None:
+def test_a_stale_edit_says_what_has_changed(client: TestClient) -> None:
     EDITS.write_text('b.png: {caption: "x", draft: "a tiger", approved: true}\n')
     card = cards(client)["b.png"]
-    assert (card["state"], card["answered"]) == ("stale", "a tiger")
+    assert card["state"] == "stale"
+    assert card["changed"] == "it answers the draft 'a tiger' and the draft is now 'a cat'"
     save(client, "b.png", "x")
     assert cards(client)["b.png"]["state"] == "approved"
+
+
+def test_a_save_keeps_the_picture_and_the_text_that_it_was_made_for(client: TestClient) -> None:
+    (FOLDER / "b.txt").write_text("my own text\n")
+    save(client, "b.png", "x")
+    save(client, "a dog.jpg", "y")
+    edits = read_edits(EDITS)
+    assert (edits["b.png"].picture, edits["b.png"].text) == ("0e1", "my own text")
+    assert (edits["a dog.jpg"].picture, edits["a dog.jpg"].text) == ("0e0", None)
+    seen = cards(client)["a dog.jpg"]["seen"]
+    (FOLDER / "b.txt").write_text("my newer text")
+    pictures = pd.read_csv("outputs/pictures.csv", dtype=str).replace({"id": {"0e0": "0e5", "0e0-h": "0e5-h"}})
+    pictures.to_csv("outputs/pictures.csv", index=False)
+    drafts = [draft.replace("0e0", "0e5") for draft in Path("outputs/drafts.csv").read_text().splitlines()]
+    Path("outputs/drafts.csv").write_text("\n".join(drafts))
+    shown = cards(client)
+    assert (
+        shown["b.png"]["changed"] == "it answers the text 'my own text' and data/thing/b.txt now says 'my newer text'"
+    )
+    assert (shown["a dog.jpg"]["state"], shown["a dog.jpg"]["changed"]) == ("stale", "its picture has changed since")
+    assert save(client, "a dog.jpg", "y", seen=seen).status_code == 409
+    save(client, "b.png", "x")
+    save(client, "a dog.jpg", "y")
+    assert {card["state"] for source, card in cards(client).items() if "sub" not in source} == {"approved"}
 
 
 def test_what_the_judge_said_is_shown_while_the_caption_is_the_same(client: TestClient) -> None:
@@ -435,7 +460,7 @@ def test_a_person_types_saves_and_approves_by_keyboard(served: str, browser: Bro
     browser.press("Enter", modifiers=2)
     browser.until(f"{source} === 'b.png'")
     assert read_edits(EDITS)["a dog.jpg"] == Edit(
-        "in deep snow", "a dog in the snow", "Grace", time.strftime("%Y-%m-%d"), True, line=4
+        "in deep snow", "a dog in the snow", "Grace", time.strftime("%Y-%m-%d"), True, "0e0", line=4
     )
     assert EDITS.read_text().startswith(COMMENTED)
     assert browser.evaluate("document.getElementById('count').textContent") == "1 of 3 approved"

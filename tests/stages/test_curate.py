@@ -78,7 +78,7 @@ def test_an_edit_wins_over_a_file_and_a_file_over_the_draft(project: Path, capsy
     (FOLDER / "a.txt").write_text("a file")
     (FOLDER / "b.txt").write_text("a dog in the file")
     assert captions() == [("my star in a box", "edit"), ("a dog in the file", "file"), ("sitting on a bench", "draft")]
-    assert capsys.readouterr().out.splitlines()[0] == "3 captions: 1 edited, 1 from files, 1 drafts"
+    assert "3 captions: 1 edited, 1 from files, 1 drafts" in capsys.readouterr().out.splitlines()
 
 
 def test_the_text_of_the_whole_name_wins_over_that_of_the_stem(project: Path) -> None:
@@ -140,6 +140,45 @@ def test_an_edit_of_an_older_draft_is_used_and_told(project: Path, capsys: pytes
     (warning,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning")]
     assert warning.startswith("warning: data/thing/captions.yaml, line 2: the edit of 'a.jpg' is used, but it answers")
     assert "'an older draft'" in warning and "'a red star in the snow'" in warning
+
+
+def test_an_approval_ends_with_the_picture_that_it_was_given_for(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    edits = (
+        f'"{name}": {{caption: x, approved: true, picture: "{99 - at}e{at:09d}"}}' for at, name in enumerate(DRAFTS)
+    )
+    EDITS.write_text("\n".join(edits))
+    assert len(run(require_review=True)) == 3
+    assert "warning" not in capsys.readouterr().out
+    EDITS.write_text(EDITS.read_text().replace("98e", "97f"))
+    with pytest.raises(UserError, match=r"1 drafts are not approved: b.png\."):
+        run(require_review=True)
+    assert "line 2: the edit of 'b.png' is used, but its picture has changed since" in capsys.readouterr().out
+    assert run().loc["b.png", "caption"] == "x" and "b.png: stale edit" in findings()
+
+
+def test_a_picture_that_was_renamed_is_told_by_its_new_name(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    EDITS.write_text('old.jpg: {caption: x, picture: "99e000000000"}\n')
+    captions()
+    told = "line 1: 'old.jpg' is none of the pictures in use; its picture is now called 'a.jpg', so rename the entry"
+    assert told in capsys.readouterr().out
+    assert findings()["old.jpg: no such picture"] == "rename it to 'a.jpg', as its picture is called now"
+
+
+def test_a_text_that_changed_under_an_edit_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    EDITS.write_text('a.jpg: {caption: x, approved: true, text: "in a box"}\nb.png: {caption: y}\n')
+    (FOLDER / "a.txt").write_text("in a box\n")
+    captions()
+    assert "warning" not in capsys.readouterr().out and "a.jpg: stale edit" not in findings()
+    (FOLDER / "a.txt").write_text("in a crate")
+    (FOLDER / "b.txt").write_text("on a bench")
+    assert captions()[0] == ("x", "edit") and "a.jpg: stale edit" in findings()
+    out = capsys.readouterr().out
+    assert "is used, but it answers the text 'in a box' and data/thing/a.txt now says 'in a crate'" in out
+    assert "line 2: the edit of 'b.png' is used and data/thing/b.txt is not; it says 'on a bench'" in out
+    with pytest.raises(UserError, match=r"not approved: a.jpg, b.png"):
+        run(require_review=True)
 
 
 def test_an_edit_or_text_without_a_picture_is_told_and_stays(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
