@@ -76,11 +76,12 @@ def main() -> None:
     if settings.curate.similarity:
         found += doubted_by_judge(merged, settings.evaluate.judge, settings.base.model, settings.base.revision)
     report(merged, found)
+    # Before the stop: the page on which a person then approves shows it.
+    write_table(LINT, lint_table(found))
     if settings.curate.require_review and (unapproved := merged.unapproved()):
         raise NotReviewed(unapproved)
     table = pd.DataFrame(merged.rows, columns=list(Row._fields))
     write_table(CAPTIONS, table[["id", "caption", "origin", "draft"]])
-    write_table(LINT, lint_table(found))
 
 
 def report(merged: Merged, found: list[Finding]) -> None:

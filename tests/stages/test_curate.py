@@ -347,6 +347,7 @@ def test_review_is_required_where_it_is_asked_for(project: Path) -> None:
         "Approve them with `make review`, then run `dvc repro` again."
     )
     assert not Path("outputs/captions.csv").exists()
+    assert "b.png: empty" in findings()  # for the page on which they are approved
     (FOLDER / "b.txt").write_text("a text of one's own is no draft")
     EDITS.write_text(EDITS.read_text() + '"null": {caption: x, approved: true}\n')
     assert len(run(require_review=True)) == 3
