@@ -34,7 +34,7 @@ class Finding(NamedTuple):
 def lint(merged: Merged, name: str, init_texts: Sequence[str], length: PromptLength | None = None) -> list[Finding]:
     """All findings, by source and picture, those about the whole set first. `length` None: tokens are not counted."""
     # A mirrored copy repeats its picture's caption, and so would each finding.
-    rows = list({(row.source, row.caption): row for row in reversed(merged.rows)}.values())[::-1]
+    rows = list({row.once: row for row in reversed(merged.rows)}.values())[::-1]
     start = common_start([row.caption for row in rows])
     taught = {word for text in init_texts for word in content_words(text)}
     checks: list[Callable[[Row], Iterator[Finding]]] = [

@@ -12,6 +12,7 @@ from pseudoword.curation.edits import Edit, read_edits
 from pseudoword.curation.subject import drop_subject
 from pseudoword.curation.texts import Text, find_text, list_texts, one_line, read_text
 from pseudoword.errors import UserError
+from pseudoword.mirroring import said_of
 from pseudoword.pictures import read_pictures_table
 
 DRAFTS = Path("outputs/drafts.csv")
@@ -35,6 +36,11 @@ class Row(NamedTuple):
     def picture(self) -> str:
         """The content id of the source."""
         return self.id.partition("-")[0]
+
+    @property
+    def once(self) -> tuple[str, str]:
+        """The same for a picture and for a mirrored copy of which the same is said."""
+        return self.source, said_of(self.id, self.caption)
 
 
 @dataclass(frozen=True)
@@ -108,20 +114,23 @@ def merge(folder: Path, existing: str, subject: str) -> Merged:
     }
     rows = []
     for name, source, draft in zip(ids, sources, read_drafts(ids), strict=True):
+        edit, text = edits.get(source), own.get(source)
+        edited = said_of(name, edit.caption) if edit else None
+        written = said_of(name, text.said) if text else None
         rest = drop_subject(draft) if subject == "drop" else draft
-        rows.append(Row(name, source, *_choose(edits.get(source), own.get(source), rest, existing), draft))
+        rows.append(Row(name, source, *_choose(edited, written, rest, existing), draft))
     return Merged(rows, edits, edits_file, sorted(set(texts.values()) - set(files.values())), own)
 
 
-def _choose(edit: Edit | None, own: Text | None, draft: str, existing: str) -> tuple[str, str]:
+def _choose(edited: str | None, own: str | None, draft: str, existing: str) -> tuple[str, str]:
     """The caption of one picture and its origin."""
-    if edit is not None:
-        return edit.caption, "edit"
+    if edited is not None:
+        return edited, "edit"
     if own is None:
         return draft, "draft"
     if existing == "copy":
-        return own.said, "file"
-    parts = (own.said, draft) if existing == "prepend" else (draft, own.said)
+        return own, "file"
+    parts = (own, draft) if existing == "prepend" else (draft, own)
     return " ".join(part for part in parts if part), "file and draft"
 
 

@@ -19,6 +19,7 @@ from pseudoword.curation.saving import save_edit
 from pseudoword.curation.subject import drop_subject
 from pseudoword.curation.texts import Text, one_line
 from pseudoword.errors import UserError
+from pseudoword.mirroring import said_of
 
 
 class NoSuchPicture(UserError):
@@ -81,7 +82,7 @@ class Desk:
         """What the findings and prompts would be if the picture had this caption. Raises NoSuchPicture."""
         merged, caption = self._merge(), one_line(caption)
         _present(merged, source)
-        rows = [row._replace(caption=caption) if row.source == source else row for row in merged.rows]
+        rows = [row._replace(caption=said_of(row.id, caption)) if row.source == source else row for row in merged.rows]
         found = self._findings(replace(merged, rows=rows))
         return {"findings": _of(found, source), "prompts": self._prompts(caption)}
 

@@ -14,17 +14,17 @@ import pandas as pd
 
 from pseudoword.base.placement import resolve_device, resolve_precision
 from pseudoword.files import write_table
+from pseudoword.mirroring import said_of
 from pseudoword.pictures import read_pictures_table
 from pseudoword.settings import load_settings
 from stages._runtime import alone_on, run_stage
 from stages.caption.captioner import Captioner, choose_model
-from stages.caption.filename import mirror_words, read_name
+from stages.caption.filename import read_name
 from stages.caption.reuse import draft_all
 from stages.caption.tagger import Tagger
 from stages.caption.tags import Writing
 
 OUT = Path("outputs/drafts.csv")
-MIRRORED = ("-h", "-hv")  # ends of the ids of copies that are mirrored left to right
 
 
 def joined(texts: Iterable[str]) -> str:
@@ -51,7 +51,7 @@ def main() -> None:
 
     def name() -> list[str]:
         texts = [read_name(source, naming.strip, naming.words, naming.join) for source in sources]
-        return [mirror_words(text) if of.endswith(MIRRORED) else text for of, text in zip(ids, texts, strict=True)]
+        return [said_of(of, text) for of, text in zip(ids, texts, strict=True)]
 
     drafters = {"captioner": caption, "tagger": tag, "filename": name}
     said = [drafters[who]() for who in options.drafters if (who, options.model) != ("captioner", "none")]

@@ -91,6 +91,9 @@ def report(merged: Merged, found: list[Finding]) -> None:
         f"{len(merged.rows)} captions: {origins['edit']} edited, {origins['file']} from files, "
         f"{origins['draft']} drafts{both}"
     )
+    swapped = sum(row.origin != "draft" and row.once[1] != row.caption for row in merged.rows)
+    if swapped:
+        print(f"left and right changed places in your texts for {swapped} mirrored copies")
     if found:
         kinds = Counter(finding.kind for finding in found)
         print(f"lint, in {LINT}: {', '.join(f'{kind} ({count})' for kind, count in sorted(kinds.items()))}")

@@ -190,3 +190,13 @@ def test_a_caption_that_its_picture_does_not_show_is_found(said: list[str], want
     found = differing(rows, pictures, EmbeddedJudge())  # type: ignore[arg-type]
     assert [one.source for one in found] == wanted
     assert all("'in red' is nearer" in one.detail for one in found)
+
+
+def test_a_mirrored_copy_that_differs_is_told_with_its_picture() -> None:
+    colours = [(255, 9, 9), (9, 255, 9), (9, 9, 255), (99, 99, 99), (250, 20, 9), (250, 20, 9)]
+    pictures = [Image.new("RGB", (4, 4), colour) for colour in colours]
+    said = ["in red", "in green", "in blue", "in grey", "in blue", "in blue"]
+    ids = ["0", "1", "2", "3", "4", "4-h"]
+    rows = [Row(name, f"{name[0]}.jpg", caption, "draft", "") for name, caption in zip(ids, said, strict=True)]
+    (found,) = differing(rows, pictures, EmbeddedJudge())  # type: ignore[arg-type]
+    assert found.id == "4"

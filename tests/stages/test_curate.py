@@ -277,6 +277,25 @@ def test_a_persons_text_goes_to_every_picture_made_of_the_file(project: Path) ->
     assert findings() == {}
 
 
+def test_a_persons_text_holds_for_a_mirrored_copy_too(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ids, sources = ["0e0", "0e0-h", "0e0-v", "0e1", "0e1-hv", "0e2-t0-h"], ["a.jpg"] * 3 + ["b.png"] * 2 + ["c.png"]
+    pd.DataFrame({"id": ids, "source": sources, "state": "used"}).to_csv("outputs/pictures.csv", index=False)
+    drafts = ["a dog left of a hat", "a dog right of a hat", "a dog", "a cat", "a cat", "a bird on the left"]
+    pd.DataFrame({"id": ids, "draft": drafts}).to_csv("outputs/drafts.csv", index=False)
+    EDITS.write_text('a.jpg: {caption: "Left side, left hand, LEFTMOST of a cleft with a cleft, upright"}\n')
+    (FOLDER / "b.txt").write_text("on the left-hand side, rightly")
+    run("keep")
+    table = pd.read_csv("outputs/captions.csv", dtype=str).set_index("id")["caption"].to_dict()
+    left = "Left side, left hand, LEFTMOST of a cleft with a cleft, upright"
+    assert table["0e0"] == table["0e0-v"] == left
+    assert table["0e0-h"] == "Right side, right hand, RIGHTMOST of a cleft with a cleft, upright"
+    assert (table["0e1"], table["0e1-hv"]) == ("on the left-hand side, rightly", "on the right-hand side, rightly")
+    assert table["0e2-t0-h"] == "a bird on the left"  # drafted from the mirrored picture itself
+    assert "left and right changed places in your texts for 2 mirrored copies" in capsys.readouterr().out
+    lint = pd.read_csv("outputs/lint.csv", dtype=str, keep_default_na=False)
+    assert list(lint.loc[lint["finding"].str.startswith("repeats"), "id"]) == ["0e0"]
+
+
 def test_stale_edits_and_edits_without_a_picture_are_in_the_table(project: Path) -> None:
     EDITS.write_text('a.jpg: {caption: in mine, draft: "an older draft"}\ngone.jpg: {caption: mine}\n')
     captions()
