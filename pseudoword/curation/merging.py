@@ -6,21 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
-
 from pseudoword.curation.edits import Edit, read_edits
 from pseudoword.curation.subject import drop_subject
 from pseudoword.curation.texts import Text, find_text, list_texts, one_line, read_text
-from pseudoword.errors import UserError
+from pseudoword.drafts import Draft, joined, read_drafts
 from pseudoword.mirroring import said_of
 from pseudoword.pictures import read_pictures_table
-
-DRAFTS = Path("outputs/drafts.csv")
-
-
-class BadDrafts(UserError):
-    def __init__(self, found: str) -> None:
-        super().__init__(f"{DRAFTS} {found}. Run `dvc repro caption` to make it again.")
 
 
 class Row(NamedTuple):
@@ -31,6 +22,7 @@ class Row(NamedTuple):
     caption: str
     origin: str  # edit, file, draft, or file and draft
     draft: str
+    suggested: str = ""  # what is taken from the draft
 
     @property
     def picture(self) -> str:
@@ -91,17 +83,6 @@ class Merged:
         return sorted(source for source in self.first if not self.approved(source))
 
 
-def read_drafts(ids: list[str]) -> list[str]:
-    """The draft of each picture, in the order of `ids`. Raises BadDrafts."""
-    try:
-        table = pd.read_csv(DRAFTS, dtype=str, keep_default_na=False).set_index("id")["draft"]
-        return [str(table[name]) for name in ids]
-    except (OSError, ValueError) as error:
-        raise BadDrafts(f"cannot be read ({error})") from None
-    except KeyError as error:
-        raise BadDrafts(f"has no {error.args[0]}") from None
-
-
 def merge(folder: Path, existing: str, subject: str) -> Merged:
     """Read pictures, drafts, edits and files; `existing` and `subject` as in section curate. Raises UserError."""
     pictures = read_pictures_table()
@@ -117,9 +98,14 @@ def merge(folder: Path, existing: str, subject: str) -> Merged:
         edit, text = edits.get(source), own.get(source)
         edited = said_of(name, edit.caption) if edit else None
         written = said_of(name, text.said) if text else None
-        rest = drop_subject(draft) if subject == "drop" else draft
-        rows.append(Row(name, source, *_choose(edited, written, rest, existing), draft))
+        rest = _without_subject(draft) if subject == "drop" else draft.text
+        rows.append(Row(name, source, *_choose(edited, written, rest, existing), draft.text, rest))
     return Merged(rows, edits, edits_file, sorted(set(texts.values()) - set(files.values())), own)
+
+
+def _without_subject(draft: Draft) -> str:
+    """A captioner's sentence begins with the subject. Tags name it anywhere, and a file's name a person wrote."""
+    return joined(drop_subject(text) if who == "captioner" else text for who, text in draft.said.items())
 
 
 def _choose(edited: str | None, own: str | None, draft: str, existing: str) -> tuple[str, str]:

@@ -16,7 +16,6 @@ from pseudoword.curation.lint import LINT, SEVERITIES, Finding, lint
 from pseudoword.curation.merging import Merged, Row, merge
 from pseudoword.curation.prompt_length import PromptLength
 from pseudoword.curation.saving import save_edit
-from pseudoword.curation.subject import drop_subject
 from pseudoword.curation.texts import Text, one_line
 from pseudoword.errors import UserError
 from pseudoword.mirroring import said_of
@@ -119,7 +118,7 @@ class Desk:
             source=source,
             pictures=[{"id": one.id, "draft": one.draft} for one in merged.rows if one.source == source],
             draft=row.draft,
-            suggested=drop_subject(row.draft) if self.subject == "drop" else row.draft,
+            suggested=row.suggested,
             caption=row.caption,
             origin=row.origin,
             state=_state(merged, source),

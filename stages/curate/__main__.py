@@ -30,11 +30,14 @@ from stages._runtime import run_stage
 SHOWN = 5  # names in a message, findings in the log
 
 
+def shown(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+
+
 class NotReviewed(UserError):
     def __init__(self, unapproved: list[str]) -> None:
-        names = ", ".join(unapproved[:SHOWN]) + (", ..." if len(unapproved) > SHOWN else "")
         super().__init__(
-            f"curate.require_review is true and {len(unapproved)} drafts are not approved: {names}. "
+            f"curate.require_review is true and {len(unapproved)} drafts are not approved: {shown(unapproved)}. "
             "Approve them with `make review`, then run `dvc repro` again."
         )
 
@@ -91,6 +94,8 @@ def report(merged: Merged, found: list[Finding]) -> None:
         f"{len(merged.rows)} captions: {origins['edit']} edited, {origins['file']} from files, "
         f"{origins['draft']} drafts{both}"
     )
+    if bare := [row.source for row in merged.rows if row.origin == "draft" and row.draft and not row.caption]:
+        print(f"{len(bare)} drafts say no more than their subject, so these captions are empty: {shown(bare)}")
     swapped = sum(row.origin != "draft" and row.once[1] != row.caption for row in merged.rows)
     if swapped:
         print(f"left and right changed places in your texts for {swapped} mirrored copies")

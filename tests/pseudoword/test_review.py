@@ -47,7 +47,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     FOLDER.mkdir(parents=True)
     Path("outputs/pictures").mkdir(parents=True)
     pd.DataFrame({"id": list(DRAFTS), "source": SOURCES, "state": "used"}).to_csv("outputs/pictures.csv", index=False)
-    pd.DataFrame({"id": list(DRAFTS), "draft": list(DRAFTS.values())}).to_csv("outputs/drafts.csv", index=False)
+    pd.DataFrame({"id": list(DRAFTS), "draft": list(DRAFTS.values()), "captioner": list(DRAFTS.values())}).to_csv(
+        "outputs/drafts.csv", index=False
+    )
     for at, name in enumerate(DRAFTS):
         Image.new("RGB", (64, 64), (60 * at, 120, 200)).save(f"outputs/pictures/{name}.png")
     EDITS.write_text(COMMENTED)
@@ -125,7 +127,9 @@ def test_a_save_over_a_newer_text_is_refused(client: TestClient) -> None:
 def test_a_save_on_an_older_draft_is_refused(client: TestClient) -> None:
     seen = cards(client)["a dog.jpg"]["seen"]
     drafts = DRAFTS | {"0e0": "a wolf in the snow"}
-    pd.DataFrame({"id": list(drafts), "draft": list(drafts.values())}).to_csv("outputs/drafts.csv", index=False)
+    pd.DataFrame({"id": list(drafts), "draft": list(drafts.values()), "captioner": list(drafts.values())}).to_csv(
+        "outputs/drafts.csv", index=False
+    )
     assert save(client, "a dog.jpg", "in the snow", seen=seen).status_code == 409
     assert EDITS.read_text() == COMMENTED
 

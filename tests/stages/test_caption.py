@@ -100,7 +100,7 @@ def run(model: Path | str, base_model: str = "nothing", **caption: Any) -> list[
     Path("params.yaml").write_text(yaml.safe_dump(content))
     main()
     table = pd.read_csv("outputs/drafts.csv", dtype=str, keep_default_na=False)
-    assert list(table) == ["id", "draft"] and list(table["id"]) == IDS
+    assert list(table)[:2] == ["id", "draft"] and list(table["id"]) == IDS
     return list(table["draft"])
 
 
@@ -311,6 +311,9 @@ def test_mirrored_copies_are_drafted_by_what_they_show(
     table = pd.read_csv("outputs/drafts.csv", dtype=str, keep_default_na=False)
     assert list(table["id"]) == ids
     sides = ["right" if "h" in name else "left" for name in ids]
+    assert list(table) == ["id", "draft", "filename", "captioner"]
+    parts = zip(table["filename"], table["captioner"].str.strip(" ,"), strict=True)
+    assert list(table["draft"]) == [", ".join(filter(None, both)) for both in parts]
     names, said = zip(*(draft.split(" hat", 1) for draft in table["draft"]), strict=True)
     assert list(names) == [f"a dog {side} of a rightly lit" for side in sides]
     assert len(set(said)) > 3
