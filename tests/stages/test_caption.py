@@ -188,6 +188,11 @@ def test_a_model_of_another_kind_is_an_error_and_so_is_a_damaged_one(project: Pa
         ("  a  dog\n", "", "a dog"),
         ("in snow", "a photo of", "a photo of in snow"),
         ("it ' s an arger dog", "It's an Ärger", "it ' s an arger dog"),
+        ("a dog", "фото собаки", "фото собаки a dog"),
+        ("a dog", "写真", "写真 a dog"),
+        ("写真 a dog", "写真", "写真 a dog"),
+        ("ФОТО ЖЁЛТОЙ", "фото жёлтой", "ФОТО ЖЁЛТОЙ"),
+        ("a dog", "***", "*** a dog"),
     ],
 )
 def test_a_draft_is_tidied(draft: str, prefix: str, wanted: str) -> None:
