@@ -51,7 +51,7 @@ def save_edit(path: Path, name: str, edit: Edit) -> None:
     if _without_lines(found) != _without_lines(wanted):
         raise CannotSplice(path, name)
     marked = path.exists() and path.read_bytes().startswith(MARK.encode())
-    write_text(path, MARK * marked + new)
+    write_text(path.resolve(), MARK * marked + new)  # what a link leads to, not the link
 
 
 def _without_lines(edits: dict[str, Edit]) -> dict[str, Edit]:

@@ -250,6 +250,18 @@ def test_too_much_is_refused(client: TestClient) -> None:
     assert EDITS.read_text() == COMMENTED
 
 
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [("check", "source"), ("check", "caption"), ("save", "source"), ("save", "caption"), ("save", "seen")],
+)
+def test_half_a_character_is_refused(client: TestClient, path: str, field: str) -> None:
+    body = {"source": "b.png", "caption": "x", "approved": True, "seen": ""}
+    content = json.dumps(body | {field: "\ud800"})
+    answer = client.post(f"/api/{path}", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422 and f"{field}: " in answer.json()["message"]
+    assert EDITS.read_text() == COMMENTED
+
+
 def test_the_page_may_load_nothing_from_elsewhere(client: TestClient) -> None:
     for path in ("/", "/page.js", "/page.css", "/api/cards", "/nowhere"):
         headers = client.get(path).headers

@@ -99,6 +99,14 @@ def test_what_cannot_be_changed_alone_is_refused_and_stays(path: Path, before: s
         pytest.fail("saved")
 
 
+def test_an_edit_goes_through_a_link(path: Path) -> None:
+    kept = path.with_name("kept.yaml")
+    kept.write_text("b.png: {caption: x}\n")
+    path.symlink_to("kept.yaml")
+    save_edit(path, "a.jpg", EDIT)
+    assert path.is_symlink() and read_edits(kept).keys() == {"b.png", "a.jpg"}
+
+
 def test_a_malformed_file_is_never_written_over(path: Path) -> None:
     path.write_text("a.jpg: [")
     with pytest.raises(UserError, match="line 1: found"):
