@@ -10,9 +10,10 @@ dog-1.jpg:
   text: "what dog-1.txt says"
 """
 
+from collections.abc import Iterable
 from datetime import date
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
@@ -24,6 +25,7 @@ from pseudoword.errors import UserError
 
 EXAMPLE = 'dog-1.jpg: {caption: "in the snow", draft: "a dog in the snow"}'
 # What ruamel.yaml says of a wrong number, date or tag comes in many kinds; all mean that the file is malformed.
+NAMES = ("captions.yaml", "captions.yml")
 ODD_YAML = (YAMLError, ValueError, TypeError, AttributeError, LookupError, AssertionError, NotImplementedError)
 
 
@@ -33,6 +35,19 @@ class BadEdits(UserError):
             f"{path}, line {line}: found {found}. Wanted is one line for each picture by its file name, "
             f"where the draft that the edit answers may be left out:\n  {EXAMPLE}"
         )
+
+
+class EditsElsewhere(UserError):
+    def __init__(self, wanted: Path, found: list[Path]) -> None:
+        lines = []
+        for path in found:
+            place = path.parent.relative_to(wanted.parent).as_posix()
+            lines.append(
+                f"{path}: was {wanted.name} meant? Rename it."
+                if path.parent == wanted.parent
+                else f"{path}: move its entries there, with names such as '{place}/dog-1.jpg', and delete it."
+            )
+        super().__init__("\n  ".join([f"Edits are read from {wanted} alone.", *lines]))
 
 
 class Edit(NamedTuple):
@@ -54,6 +69,15 @@ class Edit(NamedTuple):
 def read_edits(path: Path) -> dict[str, Edit]:
     """The edits of a captions.yaml by picture file name; none when there is no such file. Raises BadEdits, NotUtf8."""
     return parse_edits(read_text(path), path) if path.exists() else {}
+
+
+def check_places(folder: Path, sources: Iterable[str]) -> None:
+    """Raise EditsElsewhere for files beside the sources that are meant to hold edits and are not read."""
+    wanted = folder / "captions.yaml"
+    places = {folder / parent for source in sources for parent in PurePosixPath(source).parents}
+    paths = (path for place in sorted(places) if place.is_dir() for path in sorted(place.iterdir()))
+    if found := [path for path in paths if path.name.lower() in NAMES and path != wanted]:
+        raise EditsElsewhere(wanted, found)
 
 
 @lru_cache(maxsize=4)  # a thousand edits take a second, and the review page reads them for every picture

@@ -6,9 +6,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from pseudoword.curation.edits import Edit, read_edits
+from pseudoword.curation.edits import Edit, check_places, read_edits
 from pseudoword.curation.subject import drop_subject
-from pseudoword.curation.texts import Text, find_text, list_texts, one_line, read_text
+from pseudoword.curation.texts import Text, find_text, list_texts, one_line, read_texts
 from pseudoword.drafts import Draft, joined, read_drafts
 from pseudoword.mirroring import said_of
 from pseudoword.pictures import read_pictures_table
@@ -44,6 +44,7 @@ class Merged:
     edits_file: Path
     spare: list[Path]  # caption files without a picture
     texts: dict[str, Text] = field(default_factory=dict)  # a person's own, by source
+    ignored: int = 0  # caption files that are left out, as curate.existing says
 
     @cached_property
     def first(self) -> dict[str, Row]:
@@ -89,10 +90,9 @@ def merge(folder: Path, existing: str, subject: str) -> Merged:
     ids, sources = list(pictures["id"]), list(pictures["source"])
     edits_file = folder / "captions.yaml"
     edits, texts = read_edits(edits_file), list_texts(folder, sources)
-    files = {source: find_text(source, texts) for source in sources}
-    own = {
-        source: Text(path, one_line(read_text(path))) for source, path in files.items() if path and existing != "ignore"
-    }
+    check_places(folder, sources)
+    files = {source: path for source in sources if (path := find_text(source, texts))}
+    own = read_texts(files) if existing != "ignore" else {}
     rows = []
     for name, source, draft in zip(ids, sources, read_drafts(ids), strict=True):
         edit, text = edits.get(source), own.get(source)
@@ -100,7 +100,14 @@ def merge(folder: Path, existing: str, subject: str) -> Merged:
         written = said_of(name, text.said) if text else None
         rest = _without_subject(draft) if subject == "drop" else draft.text
         rows.append(Row(name, source, *_choose(edited, written, rest, existing), draft.text, rest))
-    return Merged(rows, edits, edits_file, sorted(set(texts.values()) - set(files.values())), own)
+    return Merged(
+        rows,
+        edits,
+        edits_file,
+        sorted(set(texts.values()) - set(files.values())),
+        own,
+        len(set(files.values())) if existing == "ignore" else 0,
+    )
 
 
 def _without_subject(draft: Draft) -> str:
@@ -130,6 +137,12 @@ def warnings(merged: Merged) -> Iterator[str]:
             yield f"{place}: the edit of '{name}' is used, but {merged.stale[name]}"
         elif text and edit.text is None and text.said != edit.caption:
             yield f"{place}: the edit of '{name}' is used and {text.path} is not; it says '{text.said}'"
+    served: dict[Path, list[str]] = {}
+    for source, text in sorted(merged.texts.items()):
+        served.setdefault(text.path, []).append(source)
+    for path, names in served.items():
+        if len(names) > 1:
+            yield f"{path} is the caption of {' and '.join(names)}; {names[0]}.txt would be that of {names[0]} alone"
     for path in merged.spare:
         yield f"{path} is the caption of none of the pictures in use"
 

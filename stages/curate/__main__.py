@@ -94,6 +94,8 @@ def report(merged: Merged, found: list[Finding]) -> None:
         f"{len(merged.rows)} captions: {origins['edit']} edited, {origins['file']} from files, "
         f"{origins['draft']} drafts{both}"
     )
+    if merged.ignored:
+        print(f"{merged.ignored} caption files are left out, as curate.existing is ignore")
     if bare := [row.source for row in merged.rows if row.origin == "draft" and row.draft and not row.caption]:
         print(f"{len(bare)} drafts say no more than their subject, so these captions are empty: {shown(bare)}")
     swapped = sum(row.origin != "draft" and row.once[1] != row.caption for row in merged.rows)

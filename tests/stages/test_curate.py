@@ -252,6 +252,43 @@ def test_text_that_is_not_utf_8_is_an_error_that_names_the_file(project: Path) -
         captions()
 
 
+def test_all_texts_that_are_not_utf_8_are_named_at_once(project: Path) -> None:
+    (FOLDER / "a.txt").write_bytes("größe".encode("latin-1"))
+    (FOLDER / "b.txt").write_bytes("größe".encode("utf-16"))
+    with pytest.raises(UserError, match=r"(?s)thing/a.txt is not UTF-8 text: byte 2 .*thing/b.txt is not .*byte 0 "):
+        captions()
+
+
+def test_a_text_that_serves_two_pictures_or_none_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_drafts({"both.jpg": "a dog on grass", "both.png": "a cat on sand"})
+    (FOLDER / "both.txt").write_text("mine")
+    assert set(run()["caption"]) == {"mine"}
+    told = (
+        "warning: data/thing/both.txt is the caption of both.jpg and both.png; both.jpg.txt would be that of both.jpg"
+    )
+    assert told in capsys.readouterr().out
+    run(existing="ignore")
+    out = capsys.readouterr().out
+    assert "warning" not in out and "1 caption files are left out, as curate.existing is ignore" in out
+
+
+def test_edits_in_a_file_that_is_not_read_are_an_error(project: Path) -> None:
+    write_drafts({"a/x.jpg": "a dog on grass", "a/b/y.jpg": "a cat on sand", "z.jpg": "a hat"})
+    (FOLDER / "a" / "b").mkdir(parents=True)
+    EDITS.write_text("a/x.jpg: {caption: read}\n")
+    assert run().loc["a/x.jpg", "caption"] == "read"
+    for name in ("captions.yml", "a/captions.yaml", "a/b/Captions.YML"):
+        (FOLDER / name).write_text("x.jpg: {caption: not read}\n")
+    with pytest.raises(UserError) as error:
+        run()
+    assert str(error.value).splitlines() == [
+        "Edits are read from data/thing/captions.yaml alone.",
+        "  data/thing/captions.yml: was captions.yaml meant? Rename it.",
+        "  data/thing/a/captions.yaml: move its entries there, with names such as 'a/dog-1.jpg', and delete it.",
+        "  data/thing/a/b/Captions.YML: move its entries there, with names such as 'a/b/dog-1.jpg', and delete it.",
+    ]
+
+
 def test_a_text_that_links_out_of_the_folder_is_not_read(project: Path) -> None:
     Path("secret.txt").write_text("secret")
     (FOLDER / "a.txt").symlink_to(Path("../../secret.txt"))
