@@ -11,7 +11,7 @@ import pandas as pd
 from pseudoword.curation.merging import Merged, Row
 from pseudoword.curation.prompt_length import PromptLength
 from pseudoword.curation.subject import drop_subject
-from pseudoword.curation.words import content_words, start_of, without_start
+from pseudoword.curation.words import content_words, place_words, start_of, without_start
 
 LINT = Path("outputs/lint.csv")
 SEVERITIES = ("error", "warning", "note")  # training stops on an error
@@ -161,14 +161,14 @@ def _starts_apart(rows: list[Row], start: str | None) -> Iterator[Finding]:
 
 
 def _few_backgrounds(rows: list[Row]) -> Iterator[Finding]:
-    """Of what the captions say besides the subject, a word that most of them say."""
-    rests = [rest for row in rows if (rest := without_start(row.caption))]
-    often = Counter(word for rest in rests for word in set(content_words(rest)))
-    most = sorted((word for word, count in often.items() if count > len(rests) / 2), key=lambda w: (-often[w], w))
-    if len(rests) >= FEW and most:
+    """Of what the captions say of their places, a word that most of them say."""
+    places = [words for row in rows if (words := place_words(row.caption))]
+    often = Counter(word for words in places for word in words)
+    most = sorted((word for word, count in often.items() if count > len(places) / 2), key=lambda w: (-often[w], w))
+    if len(places) >= FEW and most:
         yield Finding(
             "", "", "few backgrounds", "warning", "",
-            f"'{most[0]}' is in {often[most[0]]} of {len(rests)} captions that say more than the subject",
+            f"'{most[0]}' is in {often[most[0]]} of {len(places)} captions that name a place",
             "add pictures of other places, or the word will bring this along",
         )  # fmt: skip
 
