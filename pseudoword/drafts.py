@@ -44,10 +44,10 @@ def _said(row: Mapping[Hashable, str]) -> dict[str, str]:
 def read_drafts(ids: Sequence[str]) -> list[Draft]:
     """The draft of each picture, in the order of `ids`. Raises BadDrafts."""
     try:
-        rows = pd.read_csv(DRAFTS, dtype=str, keep_default_na=False).set_index("id").to_dict("index")
+        rows = pd.read_csv(DRAFTS, dtype=str, keep_default_na=False).fillna("").set_index("id").to_dict("index")
         drafts = [Draft(rows[name]["draft"], _said(rows[name])) for name in ids]
     except (OSError, ValueError) as error:
-        raise BadDrafts(f"cannot be read ({error})") from None
+        raise BadDrafts(f"cannot be read ({' '.join(str(error).split())})") from None
     except KeyError as error:
         raise BadDrafts(f"has no {error.args[0]}") from None
     if odd := next((draft.text for draft in drafts if draft.text != joined(draft.said.values())), None):

@@ -436,6 +436,12 @@ def test_drafts_that_do_not_fit_are_an_error_with_the_way_out(project: Path) -> 
     pd.read_csv(drafts, dtype=str).drop(columns="captioner").to_csv(drafts, index=False)
     with pytest.raises(UserError, match=r"does not say which drafter wrote 'a .*dvc repro caption"):
         captions()
+    drafts.write_text(drafts.read_text() + "one,two,three,four\n")
+    with pytest.raises(UserError, match=r"outputs/drafts.csv cannot be read .*dvc repro caption"):
+        captions()
+    drafts.write_text("id,draft,captioner\n" + "".join(f"{99 - at}e{at:09d},a dog\n" for at in range(3)))
+    with pytest.raises(UserError, match=r"does not say which drafter wrote 'a dog'"):
+        captions()
     drafts.unlink()
     with pytest.raises(UserError, match=r"outputs/drafts.csv cannot be read .*dvc repro caption"):
         captions()
