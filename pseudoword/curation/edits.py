@@ -1,4 +1,4 @@
-"""captions.yaml, where a person's edits live in git: by picture, each with the draft that it answers.
+"""captions.yaml, where a person's edits live in git: by picture, each with what it was made for.
 
 dog-1.jpg:
   caption: "in the snow"
@@ -6,11 +6,14 @@ dog-1.jpg:
   who: "Ada"
   when: 2026-11-21
   approved: true
+  picture: "1b74ced5fb8f"
+  text: "what dog-1.txt says"
 """
 
+from collections.abc import Iterable
 from datetime import date
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
@@ -22,6 +25,7 @@ from pseudoword.errors import UserError
 
 EXAMPLE = 'dog-1.jpg: {caption: "in the snow", draft: "a dog in the snow"}'
 # What ruamel.yaml says of a wrong number, date or tag comes in many kinds; all mean that the file is malformed.
+NAMES = ("captions.yaml", "captions.yml")
 ODD_YAML = (YAMLError, ValueError, TypeError, AttributeError, LookupError, AssertionError, NotImplementedError)
 
 
@@ -33,23 +37,47 @@ class BadEdits(UserError):
         )
 
 
+class EditsElsewhere(UserError):
+    def __init__(self, wanted: Path, found: list[Path]) -> None:
+        lines = []
+        for path in found:
+            place = path.parent.relative_to(wanted.parent).as_posix()
+            lines.append(
+                f"{path}: was {wanted.name} meant? Rename it."
+                if path.parent == wanted.parent
+                else f"{path}: move its entries there, with names such as '{place}/dog-1.jpg', and delete it."
+            )
+        super().__init__("\n  ".join([f"Edits are read from {wanted} alone.", *lines]))
+
+
 class Edit(NamedTuple):
-    """An entry of captions.yaml. Without a `draft` it answers whichever there is; `when` is an ISO date."""
+    """An entry of captions.yaml; `when` is an ISO date.
+
+    It was made for a draft, a picture (its content id) and a person's own text file; None: whichever there is.
+    """
 
     caption: str
     draft: str | None = None
     who: str | None = None
     when: str | None = None
     approved: bool = False
+    picture: str | None = None
+    text: str | None = None
     line: int = 0
-
-    def answers(self, draft: str) -> bool:
-        return self.draft is None or self.draft == one_line(draft)
 
 
 def read_edits(path: Path) -> dict[str, Edit]:
     """The edits of a captions.yaml by picture file name; none when there is no such file. Raises BadEdits, NotUtf8."""
     return parse_edits(read_text(path), path) if path.exists() else {}
+
+
+def check_places(folder: Path, sources: Iterable[str]) -> None:
+    """Raise EditsElsewhere for files beside the sources that are meant to hold edits and are not read."""
+    wanted = folder / "captions.yaml"
+    places = {folder / parent for source in sources for parent in PurePosixPath(source).parents}
+    paths = (path for place in sorted(places) if place.is_dir() for path in sorted(place.iterdir()))
+    if found := [path for path in paths if path.name.lower() in NAMES and path != wanted]:
+        raise EditsElsewhere(wanted, found)
 
 
 @lru_cache(maxsize=4)  # a thousand edits take a second, and the review page reads them for every picture
@@ -89,8 +117,9 @@ def _field(path: Path, name: str, key: Any, value: Any, line: int) -> Any:
         return value
     if key == "when":
         return _day(path, name, value, line)
-    if key not in ("caption", "draft", "who"):
-        raise BadEdits(path, line, f"the key '{key}' for '{name}'; there are caption, draft, who, when and approved")
+    if key not in ("caption", "draft", "who", "picture", "text"):
+        there_are = "caption, draft, who, when, approved, picture and text"
+        raise BadEdits(path, line, f"the key '{key}' for '{name}'; there are {there_are}")
     if not isinstance(value, str):
         raise BadEdits(path, line, f"{_kind(value)} as {key} of '{name}'; put it in quotes")
     return one_line(value)

@@ -11,7 +11,7 @@ import pandas as pd
 from pseudoword.curation.merging import Merged, Row
 from pseudoword.curation.prompt_length import PromptLength
 from pseudoword.curation.subject import drop_subject
-from pseudoword.curation.words import content_words, start_of, without_start
+from pseudoword.curation.words import content_words, place_words, start_of, without_start
 
 LINT = Path("outputs/lint.csv")
 SEVERITIES = ("error", "warning", "note")  # training stops on an error
@@ -34,7 +34,7 @@ class Finding(NamedTuple):
 def lint(merged: Merged, name: str, init_texts: Sequence[str], length: PromptLength | None = None) -> list[Finding]:
     """All findings, by source and picture, those about the whole set first. `length` None: tokens are not counted."""
     # A mirrored copy repeats its picture's caption, and so would each finding.
-    rows = list({(row.source, row.caption): row for row in reversed(merged.rows)}.values())[::-1]
+    rows = list({row.once: row for row in reversed(merged.rows)}.values())[::-1]
     start = common_start([row.caption for row in rows])
     taught = {word for text in init_texts for word in content_words(text)}
     checks: list[Callable[[Row], Iterator[Finding]]] = [
@@ -161,29 +161,30 @@ def _starts_apart(rows: list[Row], start: str | None) -> Iterator[Finding]:
 
 
 def _few_backgrounds(rows: list[Row]) -> Iterator[Finding]:
-    """Of what the captions say besides the subject, a word that most of them say."""
-    rests = [rest for row in rows if (rest := without_start(row.caption))]
-    often = Counter(word for rest in rests for word in set(content_words(rest)))
-    most = sorted((word for word, count in often.items() if count > len(rests) / 2), key=lambda w: (-often[w], w))
-    if len(rests) >= FEW and most:
+    """Of what the captions say of their places, a word that most of them say."""
+    places = [words for row in rows if (words := place_words(row.caption))]
+    often = Counter(word for words in places for word in words)
+    most = sorted((word for word, count in often.items() if count > len(places) / 2), key=lambda w: (-often[w], w))
+    if len(places) >= FEW and most:
         yield Finding(
             "", "", "few backgrounds", "warning", "",
-            f"'{most[0]}' is in {often[most[0]]} of {len(rests)} captions that say more than the subject",
+            f"'{most[0]}' is in {often[most[0]]} of {len(places)} captions that name a place",
             "add pictures of other places, or the word will bring this along",
         )  # fmt: skip
 
 
 def _stale(merged: Merged) -> Iterator[Finding]:
     first = merged.first
-    for source, edit in merged.stale().items():
+    for source, what in merged.stale.items():
         yield _finding(
-            first[source], "stale edit", "warning", f"the edit answers the draft '{edit.draft}', which is now "
-            f"'{first[source].draft}'", "read it again and approve it",
-        )  # fmt: skip
+            first[source], "stale edit", "warning", f"the edit is used, but {what}", "read it again and approve it"
+        )
     for source in sorted(set(merged.edits) - set(first)):
         yield Finding(
             "", source, "no such picture", "warning", merged.edits[source].caption,
-            "the edit is of none of the pictures in use", "rename it, or leave it to wait for its picture",
+            "the edit is of none of the pictures in use",
+            f"rename it to '{now}', as its picture is called now" if (now := merged.renamed(source))
+            else "rename it, or leave it to wait for its picture",
         )  # fmt: skip
 
 

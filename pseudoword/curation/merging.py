@@ -1,25 +1,17 @@
 """The merge: a person's edits and files over the captioner's drafts."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
-
-from pseudoword.curation.edits import Edit, read_edits
+from pseudoword.curation.edits import Edit, check_places, read_edits
 from pseudoword.curation.subject import drop_subject
-from pseudoword.curation.texts import find_text, list_texts, one_line, read_text
-from pseudoword.errors import UserError
+from pseudoword.curation.texts import Text, find_text, list_texts, one_line, read_texts
+from pseudoword.drafts import Draft, joined, read_drafts
+from pseudoword.mirroring import said_of
 from pseudoword.pictures import read_pictures_table
-
-DRAFTS = Path("outputs/drafts.csv")
-
-
-class BadDrafts(UserError):
-    def __init__(self, found: str) -> None:
-        super().__init__(f"{DRAFTS} {found}. Run `dvc repro caption` to make it again.")
 
 
 class Row(NamedTuple):
@@ -30,6 +22,17 @@ class Row(NamedTuple):
     caption: str
     origin: str  # edit, file, draft, or file and draft
     draft: str
+    suggested: str = ""  # what is taken from the draft
+
+    @property
+    def picture(self) -> str:
+        """The content id of the source."""
+        return self.id.partition("-")[0]
+
+    @property
+    def once(self) -> tuple[str, str]:
+        """The same for a picture and for a mirrored copy of which the same is said."""
+        return self.source, said_of(self.id, self.caption)
 
 
 @dataclass(frozen=True)
@@ -40,39 +43,45 @@ class Merged:
     edits: dict[str, Edit]  # by source, or by a name that has no picture
     edits_file: Path
     spare: list[Path]  # caption files without a picture
+    texts: dict[str, Text] = field(default_factory=dict)  # a person's own, by source
+    ignored: int = 0  # caption files that are left out, as curate.existing says
 
     @cached_property
     def first(self) -> dict[str, Row]:
         """By source, its first picture: the one whose draft an edit of the source answers."""
         return {row.source: row for row in reversed(self.rows)}
 
-    def stale(self) -> dict[str, Edit]:
-        """The edits that answer another than the present draft, by source."""
+    @cached_property
+    def stale(self) -> dict[str, str]:
+        """By source, what has changed since its edit was made."""
         first = self.first
-        return {
-            name: edit for name, edit in self.edits.items() if name in first and not edit.answers(first[name].draft)
-        }
+        changed = {name: self._changed(first[name], edit) for name, edit in self.edits.items() if name in first}
+        return {name: what for name, what in changed.items() if what}
+
+    def _changed(self, row: Row, edit: Edit) -> str:
+        what, text = [], self.texts.get(row.source)
+        if edit.picture not in (None, row.picture):
+            what.append("its picture has changed since")
+        if edit.draft not in (None, one_line(row.draft)):
+            what.append(f"it answers the draft '{edit.draft}' and the draft is now '{row.draft}'")
+        if text and edit.text not in (None, text.said):
+            what.append(f"it answers the text '{edit.text}' and {text.path} now says '{text.said}'")
+        return ", and ".join(what)
 
     def approved(self, source: str) -> bool:
-        """Whether a person has approved the caption: an approved edit of the present draft, or a text all of theirs."""
-        row, edit = self.first[source], self.edits.get(source)
+        """Whether a person has approved the caption: an approved edit that still fits, or a text all of theirs."""
+        edit = self.edits.get(source)
         if edit is None:
-            return row.origin == "file"
-        return edit.approved and edit.answers(row.draft)
+            return self.first[source].origin == "file"
+        return edit.approved and source not in self.stale
+
+    def renamed(self, name: str) -> str | None:
+        """What the picture of an edit without one is called now, if it is known."""
+        names = {row.picture: source for source, row in self.first.items() if source not in self.edits}
+        return names.get(self.edits[name].picture or "")
 
     def unapproved(self) -> list[str]:
         return sorted(source for source in self.first if not self.approved(source))
-
-
-def read_drafts(ids: list[str]) -> list[str]:
-    """The draft of each picture, in the order of `ids`. Raises BadDrafts."""
-    try:
-        table = pd.read_csv(DRAFTS, dtype=str, keep_default_na=False).set_index("id")["draft"]
-        return [str(table[name]) for name in ids]
-    except (OSError, ValueError) as error:
-        raise BadDrafts(f"cannot be read ({error})") from None
-    except KeyError as error:
-        raise BadDrafts(f"has no {error.args[0]}") from None
 
 
 def merge(folder: Path, existing: str, subject: str) -> Merged:
@@ -81,19 +90,35 @@ def merge(folder: Path, existing: str, subject: str) -> Merged:
     ids, sources = list(pictures["id"]), list(pictures["source"])
     edits_file = folder / "captions.yaml"
     edits, texts = read_edits(edits_file), list_texts(folder, sources)
-    files = {source: find_text(source, texts) for source in sources}
-    own = {source: one_line(read_text(path)) for source, path in files.items() if path and existing != "ignore"}
+    check_places(folder, sources)
+    files = {source: path for source in sources if (path := find_text(source, texts))}
+    own = read_texts(files) if existing != "ignore" else {}
     rows = []
     for name, source, draft in zip(ids, sources, read_drafts(ids), strict=True):
-        rest = drop_subject(draft) if subject == "drop" else draft
-        rows.append(Row(name, source, *_choose(edits.get(source), own.get(source), rest, existing), draft))
-    return Merged(rows, edits, edits_file, sorted(set(texts.values()) - set(files.values())))
+        edit, text = edits.get(source), own.get(source)
+        edited = said_of(name, edit.caption) if edit else None
+        written = said_of(name, text.said) if text else None
+        rest = _without_subject(draft) if subject == "drop" else draft.text
+        rows.append(Row(name, source, *_choose(edited, written, rest, existing), draft.text, rest))
+    return Merged(
+        rows,
+        edits,
+        edits_file,
+        sorted(set(texts.values()) - set(files.values())),
+        own,
+        len(set(files.values())) if existing == "ignore" else 0,
+    )
 
 
-def _choose(edit: Edit | None, own: str | None, draft: str, existing: str) -> tuple[str, str]:
+def _without_subject(draft: Draft) -> str:
+    """A captioner's sentence begins with the subject. Tags name it anywhere, and a file's name a person wrote."""
+    return joined(drop_subject(text) if who == "captioner" else text for who, text in draft.said.items())
+
+
+def _choose(edited: str | None, own: str | None, draft: str, existing: str) -> tuple[str, str]:
     """The caption of one picture and its origin."""
-    if edit is not None:
-        return edit.caption, "edit"
+    if edited is not None:
+        return edited, "edit"
     if own is None:
         return draft, "draft"
     if existing == "copy":
@@ -104,15 +129,24 @@ def _choose(edit: Edit | None, own: str | None, draft: str, existing: str) -> tu
 
 def warnings(merged: Merged) -> Iterator[str]:
     """What a person wrote and what no longer fits: a line for each."""
-    drafts, stale = {source: row.draft for source, row in merged.first.items()}, merged.stale()
     for name, edit in merged.edits.items():
-        place = f"{merged.edits_file}, line {edit.line}"
-        if name not in drafts:
-            yield f"{place}: '{name}' is none of the pictures in use; the edit waits for it"
-        elif name in stale:
-            yield (
-                f"{place}: the edit of '{name}' is used, but it answers the draft '{edit.draft}' "
-                f"and the draft is now '{drafts[name]}'"
-            )
+        place, text = f"{merged.edits_file}, line {edit.line}", merged.texts.get(name)
+        if name not in merged.first:
+            yield f"{place}: '{name}' is none of the pictures in use; {_way_out(merged, name)}"
+        elif name in merged.stale:
+            yield f"{place}: the edit of '{name}' is used, but {merged.stale[name]}"
+        elif text and edit.text is None and text.said != edit.caption:
+            yield f"{place}: the edit of '{name}' is used and {text.path} is not; it says '{text.said}'"
+    served: dict[Path, list[str]] = {}
+    for source, text in sorted(merged.texts.items()):
+        served.setdefault(text.path, []).append(source)
+    for path, names in served.items():
+        if len(names) > 1:
+            yield f"{path} is the caption of {' and '.join(names)}; {names[0]}.txt would be that of {names[0]} alone"
     for path in merged.spare:
         yield f"{path} is the caption of none of the pictures in use"
+
+
+def _way_out(merged: Merged, name: str) -> str:
+    now = merged.renamed(name)
+    return f"its picture is now called '{now}', so rename the entry" if now else "the edit waits for it"

@@ -38,6 +38,8 @@ def save_edit(path: Path, name: str, edit: Edit) -> None:
         draft=old.draft if edit.draft is None else one_line(edit.draft),
         who=old.who if edit.who is None else one_line(edit.who),
         when=edit.when or old.when,
+        picture=old.picture if edit.picture is None else one_line(edit.picture),
+        text=old.text if edit.text is None else one_line(edit.text),
     )
     wanted = {**before, name: edit}
     text = read_text(path) if path.exists() else HEAD
@@ -49,7 +51,7 @@ def save_edit(path: Path, name: str, edit: Edit) -> None:
     if _without_lines(found) != _without_lines(wanted):
         raise CannotSplice(path, name)
     marked = path.exists() and path.read_bytes().startswith(MARK.encode())
-    write_text(path, MARK * marked + new)
+    write_text(path.resolve(), MARK * marked + new)  # what a link leads to, not the link
 
 
 def _without_lines(edits: dict[str, Edit]) -> dict[str, Edit]:
@@ -58,9 +60,10 @@ def _without_lines(edits: dict[str, Edit]) -> dict[str, Edit]:
 
 def _values(edit: Edit) -> dict[str, str]:
     """The fields that are set, as YAML."""
-    texts = {"caption": edit.caption, "draft": edit.draft, "who": edit.who}
-    values = {key: _quoted(text) for key, text in texts.items() if text is not None}
-    return {**values, **({"when": edit.when} if edit.when else {}), "approved": str(edit.approved).lower()}
+    quoted = {"caption", "draft", "who", "picture", "text"}
+    texts = {key: _quoted(text) for key, text in edit._asdict().items() if key in quoted and text is not None}
+    values = texts | ({"when": edit.when} if edit.when else {}) | {"approved": str(edit.approved).lower()}
+    return {key: values[key] for key in Edit._fields if key in values}
 
 
 def _quoted(text: str) -> str:

@@ -26,7 +26,10 @@ def differing(rows: Sequence[Row], pictures: Sequence[Image.Image], judge: Judge
     own = torch.tensor([captions.index(row.caption) for row, _ in said])
     fits, best = fit(similarity, own), similarity.argmax(1)
     doubted = (fits < POOR * fits.median().clamp(min=0)) & (best != own)
-    return [_finding(said[at][0], captions[int(best[at])]) for at in doubted.nonzero().flatten().tolist()]
+    found = {at: said[at][0] for at in doubted.nonzero().flatten().tolist()}
+    # A mirrored copy is doubted as its picture is.
+    first = {row.once: at for at, row in reversed(found.items())}
+    return [_finding(row, captions[int(best[at])]) for at, row in found.items() if first[row.once] == at]
 
 
 def fit(similarity: Tensor, own: Tensor) -> Tensor:

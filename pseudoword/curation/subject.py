@@ -10,17 +10,19 @@ PLACE = (
 DOING = (
     "sitting|seated|standing|lying|laying|resting|sleeping|leaning|hanging|perched|floating|flying|swimming|walking|"
     "running|jumping|climbing|playing|posing|looking|facing|eating|drinking|holding|carrying|wearing|riding|driving|"
-    "travelling|traveling|placed|parked|mounted|displayed|seen|shown|surrounded|covered|wrapped"
+    "travelling|traveling|placed|parked|mounted|displayed|seen|shown|surrounded|covered|wrapped|filled|decorated|"
+    "smiling|laughing|reading|talking|dancing|kneeling|crouching"
 )
 ITSELF = r"it|its|them|their|him|his|her|the\s(?:front|back|side|top)(?!\sof)"
-# "with" does not end the noun phrase: an eye, a hat or patches belong to the thing. Only a background does not. Nor
-# does a place on the thing itself ("patches on it"), or an adjective ("a standing lamp").
+PART = r"its?\b|their\b|[^,]*?\bon\s+(?:it|them|the\s(?:front|back|side|top)(?!\sof))\b"
+# What is on the thing itself ("with patches on it", "with its lights on") is a part of it, and so is an adjective ("a
+# standing lamp").
 INCIDENTAL = re.compile(
     rf"""
       ,
     | \b(?:{PLACE})\s+(?!(?:{ITSELF})\b)(?=\w)
     | (?<!\ba\s)(?<!\ban\s)(?<!\bthe\s)\b(?:{DOING})\b
-    | \bwith\s+(?:(?!(?:{PLACE})\b)[\w'-]+\s+)*(?:in\s+the\s+)?(?:background|backdrop)\b
+    | \bwith\s+(?!{PART})(?=\w)
     """,
     re.VERBOSE | re.IGNORECASE,
 )
@@ -29,7 +31,7 @@ INCIDENTAL = re.compile(
 def drop_subject(draft: str) -> str:
     """What follows the leading noun phrase, empty when nothing does.
 
-    "a red striped star with an eye in the snow, outlined" -> "in the snow, outlined"
+    "a woman with long hair in the snow, smiling" -> "with long hair in the snow, smiling"
     """
     found = INCIDENTAL.search(draft)
     return draft[found.start() :].strip(" ,.") if found else ""

@@ -3,13 +3,26 @@
 import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from pseudoword.errors import UserError
 
 
 class NotUtf8(UserError):
-    def __init__(self, path: Path, byte: int) -> None:
-        super().__init__(f"{path} is not UTF-8 text: byte {byte} does not fit. Save it again as UTF-8.")
+    def __init__(self, first: dict[Path, int]) -> None:
+        """`first` are the places of the first bytes that do not fit, by file."""
+        found = "\n".join(
+            f"{path} is not UTF-8 text: byte {byte} does not fit." for path, byte in sorted(first.items())
+        )
+        super().__init__(f"{found} Save it again as UTF-8." if len(first) == 1 else f"{found}\nSave them as UTF-8.")
+        self.first = first
+
+
+class Text(NamedTuple):
+    """A person's own text file beside a picture, and what it says as one line."""
+
+    path: Path
+    said: str
 
 
 def one_line(text: str) -> str:
@@ -23,7 +36,21 @@ def read_text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise NotUtf8(path, error.start) from None
+        raise NotUtf8({path: error.start}) from None
+
+
+def read_texts(files: dict[str, Path]) -> dict[str, Text]:
+    """What each of the files says. Raises NotUtf8, of all that are not."""
+    texts: dict[str, Text] = {}
+    odd: dict[Path, int] = {}
+    for source, path in files.items():
+        try:
+            texts[source] = Text(path, one_line(read_text(path)))
+        except NotUtf8 as error:
+            odd |= error.first
+    if odd:
+        raise NotUtf8(odd)
+    return texts
 
 
 def find_text(source: str, texts: dict[str, Path]) -> Path | None:

@@ -2,7 +2,7 @@
 
 import re
 
-from pseudoword.curation.subject import INCIDENTAL
+from pseudoword.curation.subject import DOING, INCIDENTAL, ITSELF, PLACE
 
 
 def _words(text: str) -> frozenset[str]:
@@ -17,19 +17,48 @@ SMALL = _words(
 COLOURS = _words(
     "black white grey gray red green blue yellow orange purple violet pink brown beige golden silver dark light bright"
 )
-IRREGULAR = {"men": "man", "women": "woman", "children": "child", "people": "person", "feet": "foot", "teeth": "tooth",
-             "leaves": "leaf", "mice": "mouse", "geese": "goose", "knives": "knife", "shelves": "shelf"}  # fmt: skip
+IRREGULAR = {
+    "men": "man", "women": "woman", "children": "child", "people": "person", "feet": "foot", "teeth": "tooth",
+    "mice": "mouse", "geese": "goose", "oxen": "ox", "quizzes": "quiz",
+    **{f"{word[:-1]}ves": word for word in ("calf", "elf", "half", "hoof", "leaf", "loaf", "scarf", "self", "shelf",
+                                            "dwarf", "thief", "wharf", "wolf")},
+    **{f"{word[:-2]}ves": word for word in ("knife", "life", "wife")},
+}  # fmt: skip
+# Their plurals end like those of other words: movies as ponies, shoes as potatoes, moustaches as beaches.
+REGULAR = _words(
+    "beanie birdie bootie brownie budgie calorie collie cookie doggie genie goalie hippie hoodie lie magpie movie "
+    "onesie pie pixie prairie rookie selfie smoothie tie veggie zombie canoe doe foe hoe horseshoe oboe shoe "
+    "snowshoe tiptoe toe ache avalanche cache headache moustache mustache niche quiche axe bikini emu gnu guru kiwi "
+    "menu safari ski taxi tutu yeti zucchini fuse muse cause clause house blouse spouse"
+)
+# They end in s or men themselves.
+SINGULAR = _words("alias atlas bias canvas christmas cosmos gas iris lens tennis abdomen ramen regimen specimen stamen")
 WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
+# The noun phrase after a preposition of place, or before "in the background".
+WHERE = re.compile(
+    rf"""
+      \b(?:{PLACE}|before|in\sfront\sof)\s+(?!(?:{ITSELF})\b)
+      ((?:(?!,|\b(?:{PLACE}|before|with|while|and|{DOING})\b).)+)
+    | \bwith\s+((?:(?!,|\b(?:{PLACE}|with)\b).)+)\s+(?:in\s+the\s+)?(?:background|backdrop)\b
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
 WITH = re.compile(r"\bwith\b", re.IGNORECASE)
 
 
 def singular(word: str) -> str:
-    """'bushes' -> 'bush'. A guess for English that only has to be the same for both forms."""
+    """'bushes' -> 'bush', 'vases' -> 'vase'. A guess for English, the same for both forms of a noun."""
     if word in IRREGULAR:
         return IRREGULAR[word]
+    if word.removesuffix("s") in REGULAR:
+        return word.removesuffix("s")
+    if word in SINGULAR or word.removesuffix("es") in SINGULAR:
+        return word.removesuffix("es")
+    if len(word) > 5 and word.endswith("men"):
+        return f"{word[:-3]}man"
     if len(word) > 4 and word.endswith("ies"):
         return f"{word[:-3]}y"
-    if re.search(r"(?:s|x|z|ch|sh)es$", word):
+    if re.search(r"(?:ss|us|x|zz|tz|ch|sh|o)es$", word):
         return word[:-2]
     return word[:-1] if len(word) > 3 and re.search(r"[^sui]s$", word) else word
 
@@ -38,6 +67,22 @@ def content_words(text: str, colours: bool = True) -> list[str]:
     """The words of a text in their order, lower case and singular, without small words (and colours, if you like)."""
     words = (singular(word.removesuffix("'s")) for word in WORD.findall(text.lower()) if word not in SMALL)
     return [word for word in words if colours or word not in COLOURS]
+
+
+# After "in" these are worn, after "at" they are looked at.
+NOT_PLACES = frozenset(map(singular, _words(
+    "hat cap coat jacket dress skirt shirt t-shirt blouse sweater hoodie suit uniform outfit costume clothes pants "
+    "jeans shorts shoes boots glasses sunglasses scarf tie helmet camera viewer hand head face air style pose"
+)))  # fmt: skip
+
+
+def place_words(caption: str) -> set[str]:
+    """What a caption says of where the picture was taken: the content words after in, on, by, in front of, ...
+
+    "a woman wearing a hat, in a park near tall trees" -> park, tall, tree
+    """
+    phrases = (content_words(place[1] or place[2]) for place in WHERE.finditer(caption))
+    return {word for words in phrases if words and words[-1] not in NOT_PLACES for word in words}
 
 
 def start_of(caption: str) -> str:

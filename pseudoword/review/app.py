@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
+from pseudoword.curation.texts import one_line
 from pseudoword.errors import UserError
 from pseudoword.pictures import PICTURES, used_ids
 from pseudoword.review.desk import Desk, Outdated
@@ -33,18 +35,28 @@ HEADERS = {
     "Cache-Control": "no-store",
 }  # fmt: skip
 
-Caption = Annotated[str, Field(max_length=4000)]
 Next = Callable[[Request], Awaitable[Response]]
 
 
+def whole(text: str) -> str:
+    """Raise ValueError for half a character (a lone surrogate), which JSON can hold and UTF-8 cannot."""
+    if text.encode(errors="ignore").decode() != text:
+        raise ValueError("holds half a character")
+    return text
+
+
+Line = Annotated[str, AfterValidator(whole)]
+Caption = Annotated[Line, Field(max_length=4000)]
+
+
 class Check(BaseModel):
-    source: str
+    source: Line
     caption: Caption
 
 
 class Save(Check):
     approved: bool
-    seen: str
+    seen: Line
 
 
 def is_loopback(host: str) -> bool:
@@ -70,6 +82,12 @@ def make_app(desk: Desk, host: str = "127.0.0.1") -> FastAPI:
     async def explain(_: Request, error: Exception) -> Response:
         card = error.card._asdict() if isinstance(error, Outdated) else None
         return JSONResponse({"message": str(error), "card": card}, 409 if card else 400)
+
+    @app.exception_handler(RequestValidationError)
+    async def refuse(_: Request, error: RequestValidationError) -> Response:
+        # FastAPI's own answer repeats what was sent, which may be half a character that no answer can hold.
+        found = (f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
+        return JSONResponse({"message": f"Nothing was saved: {one_line('; '.join(found))}."}, 422)
 
     @app.get("/")
     @app.get("/page.css")

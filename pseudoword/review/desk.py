@@ -4,7 +4,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,12 +13,12 @@ import pandas as pd
 
 from pseudoword.curation.edits import Edit
 from pseudoword.curation.lint import LINT, SEVERITIES, Finding, lint
-from pseudoword.curation.merging import Merged, merge
+from pseudoword.curation.merging import Merged, Row, merge
 from pseudoword.curation.prompt_length import PromptLength
 from pseudoword.curation.saving import save_edit
-from pseudoword.curation.subject import drop_subject
-from pseudoword.curation.texts import one_line
+from pseudoword.curation.texts import Text, one_line
 from pseudoword.errors import UserError
+from pseudoword.mirroring import said_of
 
 
 class NoSuchPicture(UserError):
@@ -46,7 +46,7 @@ class Card(NamedTuple):
     state: str  # approved, edited, stale, own (a file of the person's), draft
     who: str
     when: str
-    answered: str  # the draft that a stale edit answers
+    changed: str  # what has changed since a stale edit was made
     findings: list[dict[str, str]]
     prompts: list[tuple[str, int]]
     seen: str  # changes with whatever a save could overwrite
@@ -81,8 +81,8 @@ class Desk:
         """What the findings and prompts would be if the picture had this caption. Raises NoSuchPicture."""
         merged, caption = self._merge(), one_line(caption)
         _present(merged, source)
-        rows = [row._replace(caption=caption) if row.source == source else row for row in merged.rows]
-        found = self._findings(Merged(rows, merged.edits, merged.edits_file, merged.spare))
+        rows = [row._replace(caption=said_of(row.id, caption)) if row.source == source else row for row in merged.rows]
+        found = self._findings(replace(merged, rows=rows))
         return {"findings": _of(found, source), "prompts": self._prompts(caption)}
 
     def save(self, source: str, caption: str, approved: bool, seen: str) -> None:
@@ -93,8 +93,12 @@ class Desk:
             card = self._card(merged, self._findings(merged), source)
             if card.seen != seen:
                 raise Outdated(source, card)
-            today = date.today().isoformat()
-            save_edit(merged.edits_file, source, Edit(one_line(caption), card.draft, self.who, today, approved))
+            row, text = merged.first[source], merged.texts.get(source)
+            edit = Edit(
+                one_line(caption), card.draft, self.who, date.today().isoformat(), approved,
+                row.picture, text.said if text else None,
+            )  # fmt: skip
+            save_edit(merged.edits_file, source, edit)
 
     def _merge(self) -> Merged:
         return merge(self.folder, self.existing, self.subject)
@@ -109,21 +113,21 @@ class Desk:
 
     def _card(self, merged: Merged, found: list[Finding], source: str) -> Card:
         row, edit = merged.first[source], merged.edits.get(source)
-        fresh = edit is None or edit.answers(row.draft)
+        text = merged.texts.get(source)
         return Card(
             source=source,
             pictures=[{"id": one.id, "draft": one.draft} for one in merged.rows if one.source == source],
             draft=row.draft,
-            suggested=drop_subject(row.draft) if self.subject == "drop" else row.draft,
+            suggested=row.suggested,
             caption=row.caption,
             origin=row.origin,
-            state=_state(edit, fresh, row.origin),
+            state=_state(merged, source),
             who=(edit.who if edit else None) or "",
             when=(edit.when if edit else None) or "",
-            answered="" if edit is None or fresh else edit.draft or "",
+            changed=merged.stale.get(source, ""),
             findings=_of(found, source),
             prompts=self._prompts(row.caption),
-            seen=_digest(row.draft, row.caption, edit),
+            seen=_digest(row, text, edit),
         )
 
 
@@ -132,16 +136,17 @@ def _present(merged: Merged, source: str) -> None:
         raise NoSuchPicture(source)
 
 
-def _state(edit: Edit | None, fresh: bool, origin: str) -> str:
+def _state(merged: Merged, source: str) -> str:
+    edit = merged.edits.get(source)
     if edit is None:
-        return "own" if origin == "file" else "draft"
-    if not fresh:
+        return "own" if merged.first[source].origin == "file" else "draft"
+    if source in merged.stale:
         return "stale"
     return "approved" if edit.approved else "edited"
 
 
-def _digest(draft: str, caption: str, edit: Edit | None) -> str:
-    content = [draft, caption, edit and [edit.caption, edit.draft, edit.who, edit.when, edit.approved]]
+def _digest(row: Row, text: Text | None, edit: Edit | None) -> str:
+    content = [row.picture, row.draft, row.caption, text and text.said, edit and edit._replace(line=0)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 

@@ -2,8 +2,8 @@
 // Everything from the project is set as text, never as HTML.
 
 const $ = (id) => document.getElementById(id);
-const STATES = { approved: "approved", edited: "saved, not approved", stale: "answers an older draft", own: "your own file", draft: "draft" };
-const SHORT = { ...STATES, edited: "saved", stale: "older draft", own: "your file" };
+const STATES = { approved: "approved", edited: "saved, not approved", stale: "something has changed since", own: "your own file", draft: "draft" };
+const SHORT = { ...STATES, edited: "saved", stale: "read again", own: "your file" };
 const DONE = new Set(["approved", "own"]);
 const WAIT = 200; // ms between the last key and the check of what was typed
 
@@ -15,6 +15,7 @@ let timer = 0;
 let busy = false;
 const unsaved = new Map(); // source -> text that was typed and not saved
 const based = new Map(); // source -> `seen` of the card that the unsaved text was typed on
+const conflicts = new Map(); // source -> why its last save was refused
 
 const make = (tag, text = "", name = "") => Object.assign(document.createElement(tag), { textContent: text, className: name });
 const card = () => cards.find((one) => one.source === here);
@@ -78,8 +79,9 @@ function showCheck(findings, prompts) {
   $("tokens").textContent = "tokens are not counted";
   if (prompts.length === 0) return;
   const [longest, tokens] = prompts[0];
-  $("tokens").textContent = `${tokens} of ${window.limit} tokens`;
-  $("tokens").classList.toggle("over", tokens > window.limit);
+  // No limit where longer prompts are read in windows.
+  $("tokens").textContent = window.limit === null ? `${tokens} tokens` : `${tokens} of ${window.limit} tokens`;
+  $("tokens").classList.toggle("over", window.limit !== null && tokens > window.limit);
   $("prompt").replaceChildren(...withWord(longest));
   $("more").textContent = `all ${prompts.length} prompts of the template`;
   $("all-prompts").replaceChildren(...prompts.map(([prompt, count]) => {
@@ -125,6 +127,7 @@ function showState() {
 function show(source, focus = true) {
   const moved = source !== here;
   here = source;
+  checks += 1; // what is still being checked was typed on the card before
   const one = card();
   $("card").hidden = !one;
   showList();
@@ -139,12 +142,11 @@ function show(source, focus = true) {
   }));
   $("draft").textContent = one.draft;
   $("use-draft").hidden = one.suggested === text();
-  $("stale").textContent = `This text answers the draft “${one.answered}”. The draft has changed since: read it again and approve it.`;
+  $("stale").textContent = `This text is used, but ${one.changed}. Read it again and approve it.`;
   $("stale").hidden = one.state !== "stale";
-  if (moved) {
-    $("conflict").hidden = true;
-    $("status").textContent = "";
-  }
+  if (moved) $("status").textContent = "";
+  $("conflict").hidden = !conflicts.has(here);
+  $("theirs").textContent = conflicts.get(here) ?? "";
   if ($("caption").value !== text()) $("caption").value = text();
   showState();
   showCheck(one.findings, one.prompts);
@@ -190,21 +192,22 @@ async function save(approved) {
   busy = true;
   const source = here;
   const sent = text();
+  const seen = based.get(source) ?? card().seen;
   try {
-    const overview = await ask("api/save", { source, caption: sent, approved, seen: based.get(source) ?? card().seen });
+    const overview = await ask("api/save", { source, caption: sent, approved, seen });
     clearTimeout(timer);
     checks += 1;
     if (unsaved.get(source) === sent) unsaved.delete(source); // typed on meanwhile: that stays to be saved
     based.delete(source);
+    conflicts.delete(source);
     take(overview);
     if (unsaved.has(source)) based.set(source, cards.find((one) => one.source === source).seen);
     tell("");
-    $("conflict").hidden = true;
     show(here, false);
     $("status").textContent = `${source}: ${approved ? "approved" : "saved"}`;
     return true;
   } catch (error) {
-    if (error.card) conflict(error);
+    if (error.card) conflict(error, source, sent, seen);
     else tell(error.message);
     return false;
   } finally {
@@ -212,21 +215,24 @@ async function save(approved) {
   }
 }
 
-function conflict(error) {
-  const mine = text();
-  cards = cards.map((one) => (one.source === error.card.source ? error.card : one));
-  unsaved.set(here, mine);
+// The person may be on another card by now: all of this is about `source`.
+function conflict(error, source, sent, seen) {
+  cards = cards.map((one) => (one.source === source ? error.card : one));
+  if (!unsaved.has(source)) unsaved.set(source, sent);
+  based.set(source, seen);
+  conflicts.set(source, `${error.message} It reads now: “${error.card.caption}”`);
   show(here, false);
-  $("theirs").textContent = `${error.message} It reads now: “${error.card.caption}”`;
-  $("conflict").hidden = false;
-  $("take-theirs").onclick = () => settle(() => unsaved.delete(here));
-  $("keep-mine").onclick = () => settle(() => based.set(here, card().seen));
+  $("status").textContent = `${source}: not saved`;
 }
 
-function settle(how) {
-  how();
-  if (!unsaved.has(here)) based.delete(here);
-  $("conflict").hidden = true;
+function settle(mine) {
+  conflicts.delete(here);
+  if (mine) {
+    based.set(here, card().seen);
+  } else {
+    unsaved.delete(here);
+    based.delete(here);
+  }
   show(here);
 }
 
@@ -239,10 +245,11 @@ function step(by, focus = true) {
 async function approve() {
   const before = shown();
   const at = before.findIndex((one) => one.source === here);
+  const source = here;
   const focus = document.activeElement === $("caption");
-  if (!await save(true)) return;
+  if (!await save(true) || here !== source) return;
   const open = [...before.slice(at + 1), ...before.slice(0, at)].map((one) => one.source)
-    .find((source) => !DONE.has(cards.find((one) => one.source === source)?.state));
+    .find((name) => !DONE.has(cards.find((one) => one.source === name)?.state));
   if (open) show(open, focus);
   else $("status").textContent = filter === "found" ? "All of these are approved." : "All captions are approved. Run dvc repro to go on.";
 }
@@ -266,6 +273,8 @@ $("approve").addEventListener("click", approve);
 $("save").addEventListener("click", () => save(false));
 $("previous").addEventListener("click", () => step(-1));
 $("next").addEventListener("click", () => step(1));
+$("take-theirs").addEventListener("click", () => settle(false));
+$("keep-mine").addEventListener("click", () => settle(true));
 $("use-draft").addEventListener("click", () => write(card().suggested));
 $("picture").addEventListener("load", () => $("picture").classList.toggle("pixelated", $("picture").naturalWidth < 200));
 document.querySelectorAll("[name=filter]").forEach((input) => input.addEventListener("change", () => {

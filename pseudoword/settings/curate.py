@@ -12,8 +12,9 @@ Switch = Annotated[bool, Field(strict=True)]
 class Curate(Section):
     subject: Literal["drop", "keep"] = Field(
         "drop",
-        description="drop: cut the leading noun phrase from a draft ('a red dog in the snow' -> 'in the snow'), so "
-        "that the caption tells what is incidental and the word learns the rest. A person's own text is never cut.",
+        description="drop: cut the leading noun phrase from a captioner's sentence ('a red dog in the snow' -> 'in the "
+        "snow'), so that the caption tells what is incidental and the word learns the rest. Tags, file names and a "
+        "person's own text are never cut.",
     )
     existing: Literal["ignore", "copy", "prepend", "append"] = Field(
         "copy",

@@ -1,34 +1,23 @@
 """caption: drafts of what is in each picture, for `curate` to put a person's own text over.
 
 reads   outputs/pictures/<id>.png, outputs/pictures.csv, the captioner, the tagger
-writes  outputs/drafts.csv    id, draft; sorted by id
+writes  outputs/drafts.csv    id, draft, and what each drafter said; sorted by id
 
 A draft is what the drafters of caption.drafters say, in their order, joined by a comma: a captioner a sentence, a
 tagger its tags, the file's name a text. Drafts made before are taken from .scratch/caption/.
 """
 
-from collections.abc import Iterable
-from pathlib import Path
-
-import pandas as pd
-
 from pseudoword.base.placement import resolve_device, resolve_precision
-from pseudoword.files import write_table
+from pseudoword.drafts import write_drafts
+from pseudoword.mirroring import said_of
 from pseudoword.pictures import read_pictures_table
 from pseudoword.settings import load_settings
 from stages._runtime import alone_on, run_stage
 from stages.caption.captioner import Captioner, choose_model
-from stages.caption.filename import mirror_words, read_name
+from stages.caption.filename import read_name
 from stages.caption.reuse import draft_all
 from stages.caption.tagger import Tagger
 from stages.caption.tags import Writing
-
-OUT = Path("outputs/drafts.csv")
-MIRRORED = ("-h", "-hv")  # ends of the ids of copies that are mirrored left to right
-
-
-def joined(texts: Iterable[str]) -> str:
-    return ", ".join(text for text in (text.strip(" ,") for text in texts) if text)
 
 
 def main() -> None:
@@ -51,12 +40,13 @@ def main() -> None:
 
     def name() -> list[str]:
         texts = [read_name(source, naming.strip, naming.words, naming.join) for source in sources]
-        return [mirror_words(text) if of.endswith(MIRRORED) else text for of, text in zip(ids, texts, strict=True)]
+        return [said_of(of, text) for of, text in zip(ids, texts, strict=True)]
 
     drafters = {"captioner": caption, "tagger": tag, "filename": name}
-    said = [drafters[who]() for who in options.drafters if (who, options.model) != ("captioner", "none")]
-    drafts = [joined(texts[at] for texts in said) for at in range(len(ids))]
-    write_table(OUT, pd.DataFrame({"id": ids, "draft": drafts}))
+    said: dict[str, list[str]] = {
+        who: drafters[who]() for who in options.drafters if (who, options.model) != ("captioner", "none")
+    }
+    drafts = write_drafts(ids, said)
     print(f"{len(drafts)} drafts, {len(set(drafts))} different; the first: {drafts[0]}")
 
 

@@ -153,8 +153,10 @@ def tidy(draft: str, prefix: str) -> str:
     if prefix and draft.lower().startswith(f"{prefix} {prefix}".lower()):
         draft = draft[len(prefix) :].lstrip()
     # Some models do not repeat what they were told to start with. Tokenizers change case, accents and spaces.
-    return draft if _letters(draft).startswith(_letters(prefix)) else f"{prefix} {draft}"
+    letters = _letters(prefix)
+    said = draft.startswith(prefix) or (letters and _letters(draft).startswith(letters))
+    return draft if said else f"{prefix} {draft}"
 
 
 def _letters(text: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", unicodedata.normalize("NFKD", text).lower())
+    return "".join(sign for sign in unicodedata.normalize("NFKD", text.casefold()) if sign.isalnum())

@@ -3,8 +3,6 @@
 import re
 from pathlib import PurePosixPath
 
-OTHER_SIDE = {"left": "right", "right": "left"}
-
 
 def read_name(source: str, strip: str, words: str, join: str) -> str:
     """The name of the file `source` without ending, cut by the regular expression `strip` at its start.
@@ -17,8 +15,3 @@ def read_name(source: str, strip: str, words: str, join: str) -> str:
     if words:
         text = join.join(re.findall(words, text))
     return " ".join(re.sub(r"[\x00-\x1f\x7f-\x9f]", " ", text).split())
-
-
-def mirror_words(text: str) -> str:
-    """What a text says of a picture, for its copy mirrored left to right."""
-    return re.sub(r"\b(left|right)\b", lambda found: OTHER_SIDE[found[0]], text)

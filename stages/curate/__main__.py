@@ -30,11 +30,14 @@ from stages._runtime import run_stage
 SHOWN = 5  # names in a message, findings in the log
 
 
+def shown(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+
+
 class NotReviewed(UserError):
     def __init__(self, unapproved: list[str]) -> None:
-        names = ", ".join(unapproved[:SHOWN]) + (", ..." if len(unapproved) > SHOWN else "")
         super().__init__(
-            f"curate.require_review is true and {len(unapproved)} drafts are not approved: {names}. "
+            f"curate.require_review is true and {len(unapproved)} drafts are not approved: {shown(unapproved)}. "
             "Approve them with `make review`, then run `dvc repro` again."
         )
 
@@ -76,11 +79,12 @@ def main() -> None:
     if settings.curate.similarity:
         found += doubted_by_judge(merged, settings.evaluate.judge, settings.base.model, settings.base.revision)
     report(merged, found)
+    # Before the stop: the page on which a person then approves shows it.
+    write_table(LINT, lint_table(found))
     if settings.curate.require_review and (unapproved := merged.unapproved()):
         raise NotReviewed(unapproved)
     table = pd.DataFrame(merged.rows, columns=list(Row._fields))
     write_table(CAPTIONS, table[["id", "caption", "origin", "draft"]])
-    write_table(LINT, lint_table(found))
 
 
 def report(merged: Merged, found: list[Finding]) -> None:
@@ -90,6 +94,13 @@ def report(merged: Merged, found: list[Finding]) -> None:
         f"{len(merged.rows)} captions: {origins['edit']} edited, {origins['file']} from files, "
         f"{origins['draft']} drafts{both}"
     )
+    if merged.ignored:
+        print(f"{merged.ignored} caption files are left out, as curate.existing is ignore")
+    if bare := [row.source for row in merged.rows if row.origin == "draft" and row.draft and not row.caption]:
+        print(f"{len(bare)} drafts say no more than their subject, so these captions are empty: {shown(bare)}")
+    swapped = sum(row.origin != "draft" and row.once[1] != row.caption for row in merged.rows)
+    if swapped:
+        print(f"left and right changed places in your texts for {swapped} mirrored copies")
     if found:
         kinds = Counter(finding.kind for finding in found)
         print(f"lint, in {LINT}: {', '.join(f'{kind} ({count})' for kind, count in sorted(kinds.items()))}")

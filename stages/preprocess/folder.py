@@ -85,7 +85,9 @@ def _walk(folder: Path, recursive: bool) -> Iterator[Path]:
 
 
 def _is_no_picture(name: str) -> bool:
-    return name.startswith(".") or name == "captions.yaml" or name.lower().endswith(".txt")
+    name = name.lower()
+    # `curate` says which captions.yaml it does not read.
+    return name.startswith(".") or name in ("captions.yaml", "captions.yml") or name.endswith(".txt")
 
 
 def _mask_names(path: Path) -> tuple[Path, Path]:

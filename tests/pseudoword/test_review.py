@@ -1,21 +1,24 @@
-"""The review page, driven over HTTP as its own script does, and once by a real browser."""
+"""The review page, driven over HTTP as its own script does, and by a real browser where there is one."""
 
 import base64
 import itertools
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 from PIL import Image
 from transformers import CLIPTokenizer
@@ -44,17 +47,19 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     FOLDER.mkdir(parents=True)
     Path("outputs/pictures").mkdir(parents=True)
     pd.DataFrame({"id": list(DRAFTS), "source": SOURCES, "state": "used"}).to_csv("outputs/pictures.csv", index=False)
-    pd.DataFrame({"id": list(DRAFTS), "draft": list(DRAFTS.values())}).to_csv("outputs/drafts.csv", index=False)
+    pd.DataFrame({"id": list(DRAFTS), "draft": list(DRAFTS.values()), "captioner": list(DRAFTS.values())}).to_csv(
+        "outputs/drafts.csv", index=False
+    )
     for at, name in enumerate(DRAFTS):
         Image.new("RGB", (64, 64), (60 * at, 120, 200)).save(f"outputs/pictures/{name}.png")
     EDITS.write_text(COMMENTED)
     return tmp_path
 
 
-def make_desk(who: str = "Ada") -> Desk:
+def make_desk(windowed: bool = False) -> Desk:
     tokenizer = CLIPTokenizer.from_pretrained(ROOT / "models" / "toyworld" / "tokenizer")
-    length = PromptLength(tokenizer, ["a [name]", "a photo of a [name] [filewords]"], "snorf", vectors=5)
-    return Desk(FOLDER, "copy", "drop", "snorf", ["a flower"], length, who)
+    length = PromptLength(tokenizer, ["a [name]", "a photo of a [name] [filewords]"], "snorf", 5, windowed)
+    return Desk(FOLDER, "copy", "drop", "snorf", ["a flower"], length, "Ada")
 
 
 @pytest.fixture
@@ -122,17 +127,44 @@ def test_a_save_over_a_newer_text_is_refused(client: TestClient) -> None:
 def test_a_save_on_an_older_draft_is_refused(client: TestClient) -> None:
     seen = cards(client)["a dog.jpg"]["seen"]
     drafts = DRAFTS | {"0e0": "a wolf in the snow"}
-    pd.DataFrame({"id": list(drafts), "draft": list(drafts.values())}).to_csv("outputs/drafts.csv", index=False)
+    pd.DataFrame({"id": list(drafts), "draft": list(drafts.values()), "captioner": list(drafts.values())}).to_csv(
+        "outputs/drafts.csv", index=False
+    )
     assert save(client, "a dog.jpg", "in the snow", seen=seen).status_code == 409
     assert EDITS.read_text() == COMMENTED
 
 
-def test_a_stale_edit_says_which_draft_it_answers(client: TestClient) -> None:
+def test_a_stale_edit_says_what_has_changed(client: TestClient) -> None:
     EDITS.write_text('b.png: {caption: "x", draft: "a tiger", approved: true}\n')
     card = cards(client)["b.png"]
-    assert (card["state"], card["answered"]) == ("stale", "a tiger")
+    assert card["state"] == "stale"
+    assert card["changed"] == "it answers the draft 'a tiger' and the draft is now 'a cat'"
     save(client, "b.png", "x")
     assert cards(client)["b.png"]["state"] == "approved"
+
+
+def test_a_save_keeps_the_picture_and_the_text_that_it_was_made_for(client: TestClient) -> None:
+    (FOLDER / "b.txt").write_text("my own text\n")
+    save(client, "b.png", "x")
+    save(client, "a dog.jpg", "y")
+    edits = read_edits(EDITS)
+    assert (edits["b.png"].picture, edits["b.png"].text) == ("0e1", "my own text")
+    assert (edits["a dog.jpg"].picture, edits["a dog.jpg"].text) == ("0e0", None)
+    seen = cards(client)["a dog.jpg"]["seen"]
+    (FOLDER / "b.txt").write_text("my newer text")
+    pictures = pd.read_csv("outputs/pictures.csv", dtype=str).replace({"id": {"0e0": "0e5", "0e0-h": "0e5-h"}})
+    pictures.to_csv("outputs/pictures.csv", index=False)
+    drafts = [draft.replace("0e0", "0e5") for draft in Path("outputs/drafts.csv").read_text().splitlines()]
+    Path("outputs/drafts.csv").write_text("\n".join(drafts))
+    shown = cards(client)
+    assert (
+        shown["b.png"]["changed"] == "it answers the text 'my own text' and data/thing/b.txt now says 'my newer text'"
+    )
+    assert (shown["a dog.jpg"]["state"], shown["a dog.jpg"]["changed"]) == ("stale", "its picture has changed since")
+    assert save(client, "a dog.jpg", "y", seen=seen).status_code == 409
+    save(client, "b.png", "x")
+    save(client, "a dog.jpg", "y")
+    assert {card["state"] for source, card in cards(client).items() if "sub" not in source} == {"approved"}
 
 
 def test_what_the_judge_said_is_shown_while_the_caption_is_the_same(client: TestClient) -> None:
@@ -218,6 +250,18 @@ def test_too_much_is_refused(client: TestClient) -> None:
     assert EDITS.read_text() == COMMENTED
 
 
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [("check", "source"), ("check", "caption"), ("save", "source"), ("save", "caption"), ("save", "seen")],
+)
+def test_half_a_character_is_refused(client: TestClient, path: str, field: str) -> None:
+    body = {"source": "b.png", "caption": "x", "approved": True, "seen": ""}
+    content = json.dumps(body | {field: "\ud800"})
+    answer = client.post(f"/api/{path}", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422 and f"{field}: " in answer.json()["message"]
+    assert EDITS.read_text() == COMMENTED
+
+
 def test_the_page_may_load_nothing_from_elsewhere(client: TestClient) -> None:
     for path in ("/", "/page.js", "/page.css", "/api/cards", "/nowhere"):
         headers = client.get(path).headers
@@ -254,6 +298,19 @@ def served(project: Path) -> Iterator[str]:
         assert line.startswith("3 pictures to review at http://127.0.0.1:")
         yield line.split()[5]
         server.terminate()
+
+
+@pytest.fixture
+def served_here(project: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of the page served by a thread; the parameter says whether long prompts are read in windows."""
+    app = make_app(make_desk(windowed=getattr(request, "param", False)))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        thread = threading.Thread(target=server.run, args=[[listener]])
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        server.should_exit = True
+        thread.join()
 
 
 class Browser:
@@ -298,12 +355,13 @@ class Browser:
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
 
 
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a running browser's DevTools."""
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("no Chromium here")
-    profile = tmp_path / "profile"
+    profile = tmp_path_factory.mktemp("profile")
     quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
     command = [program, "--headless", "--no-sandbox", "--disable-gpu", *quiet, f"--user-data-dir={profile}",
                "--remote-debugging-port=0", "--window-size=1400,900", "about:blank"]  # fmt: skip
@@ -314,20 +372,97 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
         while not (active.is_file() and len(active.read_text().splitlines()) == 2):
             assert time.monotonic() < end, "Chromium does not start"
             time.sleep(0.1)
-        port = active.read_text().splitlines()[0]
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list") as answer:
-            page = next(one for one in json.load(answer) if one["type"] == "page")
-        with connect(page["webSocketDebuggerUrl"], max_size=None) as socket:
-            yield Browser(socket)
+        yield f"http://127.0.0.1:{active.read_text().splitlines()[0]}"
     finally:
         process.terminate()
         process.wait(timeout=20)
 
 
-@pytest.mark.slow
+@pytest.fixture
+def browser(chromium: str) -> Iterator[Browser]:
+    """A new tab."""
+    with urllib.request.urlopen(urllib.request.Request(f"{chromium}/json/new", method="PUT")) as answer:
+        tab = json.load(answer)
+    with connect(tab["webSocketDebuggerUrl"], max_size=None) as socket:
+        yield Browser(socket)
+    with urllib.request.urlopen(f"{chromium}/json/close/{tab['id']}"):
+        pass
+
+
+SOURCE = "document.getElementById('source').textContent"
+VALUE = "document.getElementById('caption').value"
+STATUS = "document.getElementById('status').textContent"
+CONFLICT = "!document.getElementById('conflict').hidden"
+# Answers to a save arrive once `release()` was called.
+HOLD = """
+  const before = window.fetch;
+  window.fetch = async (...request) => {
+    const answer = await before(...request);
+    if (request[0] === "api/save") await new Promise((go) => { window.release = go; });
+    return answer;
+  };
+"""
+
+
+def save_held(browser: Browser, press: Callable[[], None]) -> None:
+    """Save with a key; the answer is on its way when this returns."""
+    browser.evaluate("delete window.release")
+    press()
+    browser.until("typeof window.release === 'function'")
+
+
+def test_a_refused_save_is_settled_on_its_own_picture(served_here: str, browser: Browser) -> None:
+    browser.open(served_here)
+    browser.evaluate(HOLD)
+    browser.press("ArrowDown", modifiers=1)
+    browser.until(f"{SOURCE} === 'b.png'")
+    browser.write("mine of b")
+    EDITS.write_text(COMMENTED.replace('"old"', '"of another tab"'))
+    save_held(browser, lambda: browser.press("s", modifiers=2))
+    browser.press("ArrowDown", modifiers=1)
+    browser.write("mine of c")
+    browser.evaluate("window.release()")
+    browser.until(f"{STATUS} === 'b.png: not saved'")
+    assert browser.evaluate(SOURCE) == "sub/<i>c</i>.png" and browser.evaluate(VALUE) == "mine of c"
+    assert not browser.evaluate(CONFLICT)
+
+    browser.press("ArrowUp", modifiers=1)
+    browser.until(CONFLICT)
+    assert browser.evaluate(VALUE) == "mine of b"
+    save_held(browser, lambda: browser.press("s", modifiers=2))  # nothing was settled yet
+    browser.evaluate("window.release()")
+    browser.until(f"{STATUS} === 'b.png: not saved'")
+    assert read_edits(EDITS)["b.png"].caption == "of another tab"
+    browser.evaluate("document.getElementById('take-theirs').click()")
+    assert browser.evaluate(VALUE) == "of another tab" and not browser.evaluate(CONFLICT)
+    browser.press("ArrowDown", modifiers=1)
+    assert browser.evaluate(VALUE) == "mine of c"
+
+
+def test_who_moves_on_while_an_approval_is_saved_stays_there(served_here: str, browser: Browser) -> None:
+    browser.open(served_here)
+    browser.evaluate(HOLD)
+    save_held(browser, lambda: browser.press("Enter", modifiers=2))
+    browser.press("ArrowDown", modifiers=1)
+    browser.press("ArrowDown", modifiers=1)
+    assert browser.evaluate(SOURCE) == "sub/<i>c</i>.png"
+    browser.evaluate("window.release()")
+    browser.until(f"{STATUS} === 'a dog.jpg: approved'")
+    assert browser.evaluate(SOURCE) == "sub/<i>c</i>.png"
+
+
+@pytest.mark.parametrize(
+    ("served_here", "wanted"), [(False, r"\d+ of 75 tokens"), (True, r"\d+ tokens")], indirect=["served_here"]
+)
+def test_tokens_are_shown_with_a_limit_where_there_is_one(served_here: str, browser: Browser, wanted: str) -> None:
+    browser.open(served_here)
+    tokens = "document.getElementById('tokens')"
+    assert re.fullmatch(wanted, browser.evaluate(f"{tokens}.textContent"))
+    assert not browser.evaluate(f"{tokens}.classList.contains('over')")
+
+
 def test_a_person_types_saves_and_approves_by_keyboard(served: str, browser: Browser) -> None:
-    source = "document.getElementById('source').textContent"
-    value = "document.getElementById('caption').value"
+    source, value = SOURCE, VALUE
     browser.open(served)
     assert browser.evaluate(source) == "a dog.jpg" and browser.evaluate(value) == "in the snow"
     assert browser.evaluate("document.activeElement.id") == "caption"
@@ -341,7 +476,7 @@ def test_a_person_types_saves_and_approves_by_keyboard(served: str, browser: Bro
     browser.press("Enter", modifiers=2)
     browser.until(f"{source} === 'b.png'")
     assert read_edits(EDITS)["a dog.jpg"] == Edit(
-        "in deep snow", "a dog in the snow", "Grace", time.strftime("%Y-%m-%d"), True, line=4
+        "in deep snow", "a dog in the snow", "Grace", time.strftime("%Y-%m-%d"), True, "0e0", line=4
     )
     assert EDITS.read_text().startswith(COMMENTED)
     assert browser.evaluate("document.getElementById('count').textContent") == "1 of 3 approved"

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pseudoword.curation.edits import Edit, read_edits
 from pseudoword.curation.saving import save_edit
+from pseudoword.curation.texts import one_line
 from pseudoword.errors import UserError
 
 STARTS = ["# nothing yet\n", "", "%YAML 1.2\n---\n", "--- # mine\n"]  # files without an entry
@@ -99,6 +100,14 @@ def test_what_cannot_be_changed_alone_is_refused_and_stays(path: Path, before: s
         pytest.fail("saved")
 
 
+def test_an_edit_goes_through_a_link(path: Path) -> None:
+    kept = path.with_name("kept.yaml")
+    kept.write_text("b.png: {caption: x}\n")
+    path.symlink_to("kept.yaml")
+    save_edit(path, "a.jpg", EDIT)
+    assert path.is_symlink() and read_edits(kept).keys() == {"b.png", "a.jpg"}
+
+
 def test_a_malformed_file_is_never_written_over(path: Path) -> None:
     path.write_text("a.jpg: [")
     with pytest.raises(UserError, match="line 1: found"):
@@ -111,16 +120,21 @@ SLOW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCh
 
 
 @SLOW
-@given(name=TEXT, caption=TEXT, draft=st.none() | TEXT, who=st.none() | TEXT, others=st.dictionaries(TEXT, TEXT))
+@given(
+    name=TEXT, caption=TEXT, draft=st.none() | TEXT, who=st.none() | TEXT, text=st.none() | TEXT,
+    others=st.dictionaries(TEXT, TEXT),
+)  # fmt: skip
 def test_any_text_comes_back_and_nothing_else_changes(
-    path: Path, name: str, caption: str, draft: str | None, who: str | None, others: dict[str, str]
+    path: Path, name: str, caption: str, draft: str | None, who: str | None, text: str | None, others: dict[str, str]
 ) -> None:
     path.unlink(missing_ok=True)
     for other, text in others.items():
         save_edit(path, other, Edit(text))
     before, text_before = read_edits(path), path.read_text() if path.exists() else ""
-    save_edit(path, name, Edit(caption, draft, who))
+    save_edit(path, name, Edit(caption, draft, who, picture="1b74ced5fb8f", text=text))
     after = read_edits(path)
+    assert after[name].picture == "1b74ced5fb8f"
+    assert after[name].text == (None if text is None else one_line(text))
     assert after[name].caption.split() == Edit(caption).caption.translate(NO_CONTROLS).split()
     assert {key: edit.caption for key, edit in after.items() if key != name} == {
         key: edit.caption for key, edit in before.items() if key != name

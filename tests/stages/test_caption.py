@@ -100,7 +100,7 @@ def run(model: Path | str, base_model: str = "nothing", **caption: Any) -> list[
     Path("params.yaml").write_text(yaml.safe_dump(content))
     main()
     table = pd.read_csv("outputs/drafts.csv", dtype=str, keep_default_na=False)
-    assert list(table) == ["id", "draft"] and list(table["id"]) == IDS
+    assert list(table)[:2] == ["id", "draft"] and list(table["id"]) == IDS
     return list(table["draft"])
 
 
@@ -188,6 +188,11 @@ def test_a_model_of_another_kind_is_an_error_and_so_is_a_damaged_one(project: Pa
         ("  a  dog\n", "", "a dog"),
         ("in snow", "a photo of", "a photo of in snow"),
         ("it ' s an arger dog", "It's an Ärger", "it ' s an arger dog"),
+        ("a dog", "фото собаки", "фото собаки a dog"),
+        ("a dog", "写真", "写真 a dog"),
+        ("写真 a dog", "写真", "写真 a dog"),
+        ("ФОТО ЖЁЛТОЙ", "фото жёлтой", "ФОТО ЖЁЛТОЙ"),
+        ("a dog", "***", "*** a dog"),
     ],
 )
 def test_a_draft_is_tidied(draft: str, prefix: str, wanted: str) -> None:
@@ -311,6 +316,9 @@ def test_mirrored_copies_are_drafted_by_what_they_show(
     table = pd.read_csv("outputs/drafts.csv", dtype=str, keep_default_na=False)
     assert list(table["id"]) == ids
     sides = ["right" if "h" in name else "left" for name in ids]
+    assert list(table) == ["id", "draft", "filename", "captioner"]
+    parts = zip(table["filename"], table["captioner"].str.strip(" ,"), strict=True)
+    assert list(table["draft"]) == [", ".join(filter(None, both)) for both in parts]
     names, said = zip(*(draft.split(" hat", 1) for draft in table["draft"]), strict=True)
     assert list(names) == [f"a dog {side} of a rightly lit" for side in sides]
     assert len(set(said)) > 3

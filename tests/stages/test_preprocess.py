@@ -258,7 +258,8 @@ def test_of_broken_files_with_the_same_bytes_each_is_told_why(project: Path) -> 
 
 
 def test_captions_and_hidden_files_are_no_pictures(project: Path) -> None:
-    fill({"a.png": GOOD, "a.txt": b"x", "B.TXT": b"x", "captions.yaml": b"", ".gitignore": b"", ".a.png": GOOD})
+    fill({"a.png": GOOD, "a.txt": b"x", "B.TXT": b"x", ".gitignore": b"", ".a.png": GOOD})
+    fill({"captions.yaml": b"", "captions.yml": b""})
     assert list(run().index) == ["a.png"]
 
 
