@@ -7,8 +7,9 @@ from typing import NamedTuple
 import matplotlib
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
-from stages.preprocess.shapes import Px
-from stages.preprocess.views import View
+from pseudoword.sources.reading import Opened
+from pseudoword.sources.shapes import Px
+from pseudoword.sources.views import View
 
 ROOM = 100  # cells; of more files the first ones are shown
 WIDTH = 1920  # px of the sheet
@@ -26,8 +27,9 @@ class Cell(NamedTuple):
     lines: list[str]
 
 
-def draw_source(name: str, image: Image.Image, views: list[View], weight: Image.Image | None, debug: bool) -> Cell:
+def draw_source(opened: Opened, debug: bool) -> Cell:
     """The upright source with what is cut off dimmed and what does not count tinted. debug: also what focal found."""
+    image, weight, views = opened.image, opened.weight, opened.views
     side = LARGE if debug else SMALL
     scale = side / max(image.size)
     px = _scaled(image.size, scale)
@@ -44,7 +46,7 @@ def draw_source(name: str, image: Image.Image, views: list[View], weight: Image.
         pen.rectangle((left, top, max(right - 1, left), max(bottom - 1, top)), outline=colour, width=2)
     if debug:
         _draw_focus(pen, views[0], px)
-    return Cell(dimmed, [name, _what_becomes(image.size, views)])
+    return Cell(dimmed, [opened.source.name, _what_becomes(image.size, views)])
 
 
 def draw_skipped(name: str, reason: str) -> Cell:

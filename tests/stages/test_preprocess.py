@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pseudoword.errors import UserError
+from pseudoword.sources.opening import is_large
 from stages.preprocess.__main__ import main
-from stages.preprocess.opening import is_large
 from tests.preprocessing import FOLDER, ROOT, encoded, fill, pixels, run, start, write_model, write_params
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
