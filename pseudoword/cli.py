@@ -128,11 +128,12 @@ def _add_review(parser: argparse.ArgumentParser) -> None:
 
 def _add_doctor(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Check the pictures of data.folder in params.yaml, and the captions as far as there are any. The exit status "
+        "Check the pictures of data.folder in params.yaml as they are now, and outputs/captions.csv if it is of them. "
+        "The exit status "
         "is 1 where the stage doctor would stop the pipeline."
     )
     parser.set_defaults(command=doctor)
-    parser.add_argument("--data", type=Path, metavar="DIR", help="another folder, with nothing that was made of it")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="another folder")
 
 
 def _vectors(text: str) -> int:
@@ -327,7 +328,8 @@ def doctor(options: argparse.Namespace) -> None:
     if options.data is not None:
         intent = replace(intent, folder=options.data)
     machine, own = this_machine(resolve_device(settings.base.device)), settings.doctor
-    report = examine(intent, machine, own.same_background, own.ignore, raw_only=options.data is not None)
+    print(printable(f"reads {intent.folder}, with each picture as preprocess would make it"))
+    report = examine(intent, machine, own.same_background, own.ignore, written=False)
     for line in summary(report).splitlines():
         print(printable(line))
     if bad := report.at_least(own.fail_on):

@@ -7,6 +7,7 @@ Several files at a time; what comes out is in the order of their names and the s
 """
 
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -28,6 +29,7 @@ T = TypeVar("T")
 
 # Decoders, filters and encoders let go of the interpreter's lock, so threads do, and need no memory of their own.
 WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+SAME = "same as"  # begins the reason of a copy
 NOTHING_COUNTS = "nothing counts in the part that it would show: its mask is black there, or it is transparent"
 
 
@@ -94,7 +96,8 @@ def read_folder(
     sources, orphans = list_folder(folder, framing.wanted.recursive)
     read, done = _Reader(folder, framing, use), dict[str, Outcome[T]]()
     outcomes = []
-    with ThreadPoolExecutor(WORKERS) as pool:
+    # Pillow warns of odd metadata, and of pictures above half the size at which it refuses them: neither matters.
+    with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(WORKERS) as pool:
         names = list(pool.map(read.identify, sources))
         first = {name: at for at, (name, _) in reversed(list(enumerate(names)))}
 
@@ -105,7 +108,7 @@ def read_folder(
             return read(sources[at], name, at) if first[name] == at else None
 
         results = pool.map(outcome, range(len(sources)))
-        for at, result in enumerate(tqdm(results, label, len(sources), unit="file", mininterval=1)):
+        for at, result in enumerate(tqdm(results, label, len(sources), unit="file", mininterval=1, delay=1)):
             name = names[at][0]
             if result is None:
                 reason = done[name].reason or _same(sources[at], sources[first[name]])
@@ -119,8 +122,8 @@ def read_folder(
 
 def _same(source: Source, kept: Source) -> str:
     if source.mask is None or source.mask == kept.mask:
-        return f"same as {kept.name}"
-    return f"same as {kept.name}, so its mask {source.mask.name} is not used"
+        return f"{SAME} {kept.name}"
+    return f"{SAME} {kept.name}, so its mask {source.mask.name} is not used"
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def main() -> None:
     machine = this_machine(resolve_device(settings.base.device))
     options = settings.doctor
     PASSED.unlink(missing_ok=True)
-    report = examine(intent, machine, options.same_background, options.ignore)
+    report = examine(intent, machine, options.same_background, options.ignore, written=True)
     print(summary(report))
     write_report(report, REPORT)
     counts = {severity: report.count(severity) for severity in SEVERITIES}

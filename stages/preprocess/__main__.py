@@ -10,7 +10,6 @@ A file that cannot be used is skipped and named with its reason; only when none 
 """
 
 import shutil
-import warnings
 from functools import partial
 from pathlib import Path
 
@@ -37,9 +36,7 @@ def main() -> None:
     # As dvc does before a stage: no picture of an earlier run stays behind.
     shutil.rmtree(PICTURES, ignore_errors=True)
 
-    # Pillow warns of odd metadata, and of pictures above half the size at which it refuses them: neither matters.
-    with warnings.catch_warnings(action="ignore"):
-        sources, outcomes = read_folder(folder, framing, partial(_write, framing), "preprocess")
+    sources, outcomes = read_folder(folder, framing, partial(_write, framing), "preprocess")
     rows = sorted((row for outcome in outcomes for row in outcome.rows), key=lambda row: row.source)
     skips = [(row.source, row.reason) for row in rows if row.state == "skipped"]
     for source, reason in skips:
