@@ -29,7 +29,7 @@ from pseudoword.sources.faces import FaceFinder
 from pseudoword.sources.shapes import STEP
 from pseudoword.sources.views import Framing, framing_for
 
-USUAL_SIDE = 512  # px, where neither the settings nor a model that can be read says more
+USUAL = 512, 512  # px, where neither the settings nor a model that can be read says more
 
 
 class Check(NamedTuple):
@@ -93,8 +93,7 @@ def _framing(intent: Intent, model: Model | str) -> Framing:
     wanted = intent.preprocess
     if not isinstance(model, str):
         return framing_for(wanted, intent.model, intent.revision, intent.config)
-    side = USUAL_SIDE if wanted.resolution == "auto" else wanted.resolution
-    return Framing(wanted, side, STEP, FaceFinder(wanted.focal.face_model))
+    return Framing(wanted, wanted.px or USUAL, STEP, FaceFinder(wanted.focal.face_model))
 
 
 def _captions(path: Path = CAPTIONS) -> dict[str, str] | None:

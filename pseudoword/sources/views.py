@@ -56,59 +56,68 @@ class WrongSteps(UserError):
 class Framing:
     """What each picture shows, by the settings. May be called from several threads.
 
-    side      px of squares and tiles, whose area buckets have about
-    multiple  px, of which the sides of other shapes are multiples
+    target    px of preprocess.resolution
+    multiple  px, of which the sides of other shapes than `square` are multiples
     """
 
     wanted: Preprocess
-    side: int
+    target: Px
     multiple: int
     find_faces: FaceFinder
 
     def __call__(self, image: Image.Image) -> list[View]:
         """The views of an upright picture, at least one. Raises NotUsable."""
-        wanted, square = self.wanted, (self.side, self.side)
-        offsets = tile_offsets(image.size, square, wanted.split.threshold, wanted.split.overlap)
-        if len(offsets) > MOST_TILES:
-            raise NotUsable(f"{image.width}x{image.height} px would be split into {len(offsets)} tiles; crop it")
-        if offsets:
-            boxes = [tile_box(image.size, square, offset) for offset in offsets]
-            return [View(f"t{at}", box, square, MIDDLE) for at, box in enumerate(boxes)]
-        px = _target(image.size, wanted, self.side, self.multiple)
+        wanted = self.wanted
+        if tiles := self._tiles(image.size):
+            return tiles
+        px = self._px(image.size)
         focus = find_focus(image, px, wanted.focal, self.find_faces) if wanted.crop == "focal" else MIDDLE
         if wanted.shape == "keep":
             left, top, *_ = whole(_kept(image.size, px, focus.centre), image.size)
             return [View("", (left, top, left + px[0], top + px[1]), px, focus)]
         return [View("", cover_box(image.size, px, focus.centre), px, focus)]
 
+    def _tiles(self, source: Px) -> list[View]:
+        split = self.wanted.split
+        if min(source) > split.threshold * max(source) and self.target[0] == self.target[1]:
+            return []
+        # What a picture of the resolution's own shape becomes, so that tiles have the px of other pictures.
+        tile = self._px(self.target)
+        offsets = tile_offsets(source, tile, split.threshold, split.overlap)
+        if len(offsets) > MOST_TILES:
+            raise NotUsable(f"{source[0]}x{source[1]} px would be split into {len(offsets)} tiles; crop it")
+        boxes = [tile_box(source, tile, offset) for offset in offsets]
+        return [View(f"t{at}", box, tile, MIDDLE) for at, box in enumerate(boxes)]
+
+    def _px(self, source: Px) -> Px:
+        """What a picture of `source` px becomes. Raises NotUsable."""
+        wanted = self.wanted
+        if wanted.shape == "buckets":
+            return nearest_bucket(source, buckets(self.target[0], self.multiple))
+        if wanted.shape == "keep":
+            if px := cut_down(source, self.multiple):
+                return px
+            raise NotUsable(
+                f"{source[0]}x{source[1]} px; preprocess.shape 'keep' needs {self.multiple} px on each side"
+            )
+        if wanted.shape == "autosize":
+            if px := autosized(source, wanted.autosize):
+                return px
+            raise NotUsable(
+                f"{source[0]}x{source[1]} px: no shape of preprocess.autosize is near its aspect ratio; crop it, or "
+                "raise preprocess.autosize.max_error"
+            )
+        return self.target
+
 
 def framing_for(wanted: Preprocess, model: str, revision: str | None, config: str | None) -> Framing:
     """With what the base model asks for. Raises UserError."""
-    side = wanted.resolution
-    if side == "auto":
-        side = native_resolution(model, revision, config)
-    # A square is taken as it is; only for the other shapes does one have to know the model.
+    target = wanted.px or (native_resolution(model, revision, config),) * 2
+    # What is given in px is taken as it is; only for the other shapes does one have to know the model.
     multiple = 1 if wanted.shape == "square" else side_multiple(model, revision, config)
     if wanted.shape == "autosize" and STEP % multiple:
         raise WrongSteps(multiple)
-    return Framing(wanted, side, multiple, FaceFinder(wanted.focal.face_model))
-
-
-def _target(source: Px, wanted: Preprocess, side: int, multiple: int) -> Px:
-    if wanted.shape == "buckets":
-        return nearest_bucket(source, buckets(side, multiple))
-    if wanted.shape == "keep":
-        if px := cut_down(source, multiple):
-            return px
-        raise NotUsable(f"{source[0]}x{source[1]} px; preprocess.shape 'keep' needs {multiple} px on each side")
-    if wanted.shape == "autosize":
-        if px := autosized(source, wanted.autosize):
-            return px
-        raise NotUsable(
-            f"{source[0]}x{source[1]} px: no shape of preprocess.autosize is near its aspect ratio; crop it, or raise "
-            "preprocess.autosize.max_error"
-        )
-    return side, side
+    return Framing(wanted, target, multiple, FaceFinder(wanted.focal.face_model))
 
 
 def _kept(source: Px, px: Px, centre: tuple[float, float]) -> Box:

@@ -1,7 +1,7 @@
 """preprocess: a person's pictures -> PNGs that the base model can learn from, and a table of them.
 
 reads   data.folder                     every file in it that is no caption; sub-folders with preprocess.recursive
-writes  outputs/pictures/<id>.png       RGB; square of preprocess.resolution, or what preprocess.shape says
+writes  outputs/pictures/<id>.png       RGB; of preprocess.resolution, or what preprocess.shape says
         outputs/pictures/<id>.mask.png  L, the loss weight by place, where the picture has one
         outputs/pictures.csv            one row per picture made and per file skipped, sorted by the file's name
         outputs/preprocess.png          contact sheet: each file with its crop box
