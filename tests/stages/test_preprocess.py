@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from matplotlib.cbook import get_sample_data
 from PIL import Image
 
 from pseudoword.errors import UserError
@@ -283,6 +284,15 @@ def test_metadata_of_the_source_never_reaches_the_output(project: Path) -> None:
     assert one == other
 
 
+def test_nothing_of_an_earlier_run_stays_where_this_one_fails(project: Path) -> None:
+    fill({"a.png": GOOD})
+    run()
+    fill({"a.png": b""})
+    with pytest.raises(UserError, match="holds no picture"):
+        main()
+    assert [path for path in Path("outputs").rglob("*") if path.is_file()] == []
+
+
 def test_pictures_of_an_earlier_run_do_not_stay(project: Path) -> None:
     fill({"a.png": GOOD})
     first = run().loc["a.png", "id"]
@@ -325,9 +335,26 @@ def test_the_command_prints_the_error_without_a_traceback(project: Path) -> None
     assert "Traceback" not in done.stderr
 
 
-SEEDS = [
-    encoded(UPRIGHT, kind) for kind in ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "ICO", "PPM", "TGA", "JPEG2000")
+def photograph() -> Image.Image:
+    """A real one, of a person, as a camera's program saved it; scaled down."""
+    with get_sample_data("grace_hopper.jpg") as file, Image.open(file) as portrait:
+        return portrait.resize((128, 150))
+
+
+DRAWN = ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "ICO", "PPM", "TGA", "JPEG2000")
+CAMERA = Image.Exif()
+CAMERA.update({0x0110: "a camera", 0x0112: 6, 0x0132: "2026:11:21 10:00:00"})
+SEEDS = [encoded(UPRIGHT, kind) for kind in DRAWN] + [
+    encoded(photograph(), "JPEG", exif=CAMERA, quality=90),
+    encoded(photograph(), "JPEG", progressive=True),
+    encoded(photograph(), "PNG", exif=CAMERA),
+    encoded(photograph(), "WEBP", exif=CAMERA),
 ]
+
+
+def test_what_is_damaged_below_is_whole_before(project: Path) -> None:
+    fill({f"{at:02}": content for at, content in enumerate(SEEDS)})
+    assert list(run()["state"]) == ["used"] * len(SEEDS)
 
 
 @st.composite
