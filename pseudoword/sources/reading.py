@@ -166,7 +166,8 @@ def _rows(
     source: str, name: str, image: Image.Image, weight: Image.Image | None, view: View, copies: tuple[str, ...]
 ) -> list[Row]:
     if weight is not None and show(weight, view, "").getextrema()[1] == 0:
-        return [Row("", source, "skipped", NOTHING_COUNTS, *image.size, "", "", "")]
+        reason = f"tile {view.tile}: {NOTHING_COUNTS}" if view.tile else NOTHING_COUNTS
+        return [Row("", source, "skipped", reason, *image.size, "", "", "")]
     crop = ",".join(str(edge) for edge in whole(view.box, image.size))
     weighted = "" if weight is None else "yes"
     own = {mirrored: "-".join(part for part in (name, view.tile, mirrored) if part) for mirrored in copies}

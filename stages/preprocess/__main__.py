@@ -33,8 +33,10 @@ def main() -> None:
     settings = load_settings()
     folder, wanted, base = settings.data.folder, settings.preprocess, settings.base
     framing = framing_for(wanted, base.model, base.revision, base.config)
-    # As dvc does before a stage: no picture of an earlier run stays behind.
+    # As dvc does before a stage: nothing of an earlier run stays behind, also where this one fails.
     shutil.rmtree(PICTURES, ignore_errors=True)
+    for path in (TABLE, SHEET):
+        path.unlink(missing_ok=True)
 
     sources, outcomes = read_folder(folder, framing, partial(_write, framing), "preprocess")
     rows = sorted((row for outcome in outcomes for row in outcome.rows), key=lambda row: row.source)

@@ -11,6 +11,7 @@ from PIL import Image
 from pseudoword.errors import UserError
 from pseudoword.pictures import open_masks, open_pictures
 from stages.preprocess.__main__ import main
+from stages.preprocess.sheet import compose, draw_skipped
 from tests.preprocessing import FOLDER, encoded, fill, pixels, run, start, write_model, write_params
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -235,6 +236,26 @@ def test_what_focal_found_is_drawn_on_request(project: Path) -> None:
     run()
     sheet = sheet_px().reshape(-1, 3).tolist()
     assert [70, 140, 255] in sheet and [255, 225, 0] in sheet
+
+
+def test_a_split_picture_has_no_focus_to_draw(project: Path) -> None:
+    fill({"wide.png": encoded(Image.new("RGB", (120, 40), "grey"))})
+    sheets = []
+    for debug in (True, False):
+        write_params(split={"threshold": 0.5, "overlap": 0.0}, focal={"debug": debug})
+        run()
+        sheets.append(sheet_px())
+    # The picture's middle is in the middle tile, whose outline is far from it.
+    middle = sheets[0][8 + 304 // 2 - 4 : 8 + 304 // 2 + 4, 8 + 304 // 2 - 4 : 8 + 304 // 2 + 4]
+    assert sheets[0].shape[0] > sheets[1].shape[0] and (np.abs(middle - 128) < 3).all()
+
+
+def test_of_a_long_reason_the_sheet_shows_the_beginning_and_of_a_long_name_both_ends() -> None:
+    name, reason = "n" * 80, "m" * 80
+    sheets = [np.asarray(compose([draw_skipped(*texts)], 1)) for texts in (
+        (name, reason), (name, reason[:-1] + "i"), (name[:-1] + "i", reason))]  # fmt: skip
+    assert np.array_equal(sheets[0], sheets[1]), "the end of the reason is not to be seen"
+    assert not np.array_equal(sheets[0], sheets[2])
 
 
 def test_all_settings_together_give_the_same_bytes_each_time(project: Path) -> None:
