@@ -296,13 +296,14 @@ def review(options: argparse.Namespace) -> None:
     from pseudoword.review.desk import Desk
     from pseudoword.review.server import reviewer, serve
     from pseudoword.settings import load_settings, runs
+    from pseudoword.word import unmirrored
 
     settings = load_settings()
     words = [run.word for run in runs(settings).values()]
     try:
         length = load_prompt_length(
             settings.base.model, settings.base.revision, settings.base.config, settings.train.template,
-            settings.word.name, [word.vectors for word in words], len(used_ids()),
+            settings.word.name, [word.vectors for word in words], unmirrored(used_ids()),
             windowed=settings.train.long_prompts == "window",
         )  # fmt: skip
     except (ModelNotFound, UnknownFamily) as error:

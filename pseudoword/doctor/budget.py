@@ -8,7 +8,7 @@ from pseudoword.doctor.case import Case
 from pseudoword.doctor.finding import Finding
 from pseudoword.doctor.model import Model
 from pseudoword.plan import AccumulationWithoutBatch, Plan, make_plan
-from pseudoword.word import vectors_for
+from pseudoword.word import unmirrored, vectors_for
 
 FEWEST, COMFORTABLE, MANY = 3, 5, 100  # pictures
 LARGEST_BATCH = 16  # in the table
@@ -34,7 +34,7 @@ def number(case: Case) -> list[Finding]:
         plan = _plan(case)
     except AccumulationWithoutBatch as error:
         return [Finding(check="number", severity="error", message=str(error), advice="Set train.batch to a number.")]
-    fitting = vectors_for(seen)
+    fitting = vectors_for(_unmirrored(case))
     vectors = fitting if intent.vectors == "auto" else int(intent.vectors)
     severity, remark, advice = _by_number(own)
     if vectors > 2 * fitting:
@@ -64,6 +64,10 @@ def number(case: Case) -> list[Finding]:
             },
         )
     ]
+
+
+def _unmirrored(case: Case) -> int:
+    return unmirrored(picture.id for picture in case.pictures)
 
 
 def _by_number(own: int) -> tuple[Literal["info", "warning"], str, str]:
@@ -180,8 +184,8 @@ def _minutes(case: Case, flops: float, plan: Plan, machine: str) -> float:
 
 def _disk(case: Case, model: Model, plan: Plan) -> float:
     """Bytes of pictures, latents (mean and spread) and the words of all runs, twice: the outputs and DVC's cache."""
-    pictures, vectors = len(case.pictures), case.intent.vectors
-    count = vectors_for(pictures) if vectors == "auto" else int(vectors)
+    vectors = case.intent.vectors
+    count = vectors_for(_unmirrored(case)) if vectors == "auto" else int(vectors)
     # A PNG of a photograph has about 2 bytes per px.
     shown = sum(2 * width * height for width, height in (one.px for one in case.pictures))
     latents = 2 * 4 * 4 * sum(_latent_px(case, model))

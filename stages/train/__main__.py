@@ -29,7 +29,7 @@ from pseudoword.fingerprint import fingerprint
 from pseudoword.latents import INDEX, LATENTS, Latents, read_latents
 from pseudoword.plan import Plan, equal_parts, make_plan
 from pseudoword.settings import Settings, load_settings, runs
-from pseudoword.word import EMBEDDINGS, check_name, to_embedding
+from pseudoword.word import EMBEDDINGS, check_name, to_embedding, unmirrored
 from stages._runtime import Interrupted, alone_on, run_stage, stop_requests
 from stages.train.board import Board
 from stages.train.compiling import compiles
@@ -159,7 +159,7 @@ def main() -> None:
         near = check_name(settings.word.name, base.tokenizers[0], settings.word.overwrite)
         if near:
             print(f"warning: word.name '{settings.word.name}' is close to words of the base model: {', '.join(near)}")
-        pack = make_pack(sweep, base, captions, plan.steps)
+        pack = make_pack(sweep, base, captions, unmirrored(latents.ids), plan.steps)
         plan = plan.ending(packed.run.steps for packed in pack)
         sha = digest(locate(settings.base.model, settings.base.revision), settings.base.vae)
         configs_sha = digest(configs(settings.base.model, settings.base.revision, settings.base.config))

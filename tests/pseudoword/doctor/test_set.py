@@ -238,6 +238,12 @@ def test_what_the_number_of_pictures_implies(number: int, changes: dict[str, obj
     assert finding.severity == severity and told in finding.message
 
 
+def test_mirrored_copies_are_seen_by_each_update_and_bring_no_vectors() -> None:
+    preprocessed([scenery(at, 64, 64) for at in range(7)], mirrored=True)
+    (finding,) = diagnose("number", resolution=64)
+    assert "7 pictures, 14 with copies and tiles: 2 vectors, 300 updates of 14 samples" in finding.message
+
+
 def test_batch_and_accumulation_come_as_a_table() -> None:
     save([scenery(at, 64, 64) for at in range(12)])
     (finding,) = diagnose("number", resolution=64)
