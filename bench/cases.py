@@ -60,7 +60,7 @@ class Ours:
     def __init__(self, base: Base, resolution: int, number: int, batch: int, steps: int) -> None:
         captions = ["with a red hat, by the sea", "in a cave at night"] * (PICTURES // 2)
         sweep = runs(_settings(number, batch))
-        pack = [packed.run for packed in make_pack(sweep, base, captions, NO_END)]
+        pack = [packed.run for packed in make_pack(sweep, base, captions, PICTURES, NO_END)]
         plan = make_plan(PICTURES, number, NO_END, batch, 1, NO_END)
         self.training = Training(base, pack, _latents(base, resolution), plan, stops_at=[steps])
 

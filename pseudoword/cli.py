@@ -138,11 +138,12 @@ def _add_review(parser: argparse.ArgumentParser) -> None:
 
 def _add_doctor(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Check the pictures of data.folder in params.yaml, and the captions as far as there are any. The exit status "
+        "Check the pictures of data.folder in params.yaml as they are now, and outputs/captions.csv if it is of them. "
+        "The exit status "
         "is 1 where the stage doctor would stop the pipeline."
     )
     parser.set_defaults(command=doctor)
-    parser.add_argument("--data", type=Path, metavar="DIR", help="another folder, with nothing that was made of it")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="another folder")
 
 
 def _add_base(parser: argparse.ArgumentParser, more: str, required: bool = False) -> None:
@@ -370,13 +371,14 @@ def review(options: argparse.Namespace) -> None:
     from pseudoword.review.desk import Desk
     from pseudoword.review.server import reviewer, serve
     from pseudoword.settings import load_settings, runs
+    from pseudoword.word import unmirrored
 
     settings = load_settings()
     words = [run.word for run in runs(settings).values()]
     try:
         length = load_prompt_length(
             settings.base.model, settings.base.revision, settings.base.config, settings.train.template,
-            settings.word.name, [word.vectors for word in words], len(used_ids()),
+            settings.word.name, [word.vectors for word in words], unmirrored(used_ids()),
             windowed=settings.train.long_prompts == "window",
         )  # fmt: skip
     except (ModelNotFound, UnknownFamily) as error:
@@ -404,7 +406,8 @@ def doctor(options: argparse.Namespace) -> None:
         intent = replace(intent, folder=options.data)
     read_templates(settings.evaluate.prompts)
     machine, own = this_machine(resolve_device(settings.base.device)), settings.doctor
-    report = examine(intent, machine, own.same_background, own.ignore, raw_only=options.data is not None)
+    print(printable(f"reads {intent.folder}, with each picture as preprocess would make it"))
+    report = examine(intent, machine, own.same_background, own.ignore, written=False)
     for line in summary(report).splitlines():
         print(printable(line))
     if bad := report.at_least(own.fail_on):

@@ -38,10 +38,20 @@ def to_image(tensor: Tensor) -> Image.Image:
 
 def read_pictures_table(path: Path = TABLE) -> pd.DataFrame:
     """The rows of used pictures, sorted by id, all columns text. Raises PicturesUnreadable."""
+    return _rows("used", path).sort_values("id", ignore_index=True)
+
+
+def read_skipped(path: Path = TABLE) -> list[tuple[str, str]]:
+    """(source, reason) of each row that is no picture. Raises PicturesUnreadable."""
+    table = _rows("skipped", path)
+    return [(str(source), str(reason)) for source, reason in zip(table["source"], table["reason"], strict=True)]
+
+
+def _rows(state: str, path: Path) -> pd.DataFrame:
     try:
         # As text: a file may be called 'null.png' and an id may look like the number 12345678e901.
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        return table[table["state"] == "used"].sort_values("id", ignore_index=True)
+        return table[table["state"] == state]
     except (OSError, ValueError, KeyError) as error:
         raise PicturesUnreadable(path, str(error)) from None
 

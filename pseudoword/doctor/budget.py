@@ -1,13 +1,14 @@
 """What the number of pictures implies, and what the training will take: memory, disk and time, estimated."""
 
 import math
+from statistics import fmean
 from typing import Literal
 
 from pseudoword.doctor.case import Case
 from pseudoword.doctor.finding import Finding
 from pseudoword.doctor.model import Model
 from pseudoword.plan import AccumulationWithoutBatch, Plan, make_plan
-from pseudoword.word import vectors_for
+from pseudoword.word import unmirrored, vectors_for
 
 FEWEST, COMFORTABLE, MANY = 3, 5, 100  # pictures
 LARGEST_BATCH = 16  # in the table
@@ -33,7 +34,7 @@ def number(case: Case) -> list[Finding]:
         plan = _plan(case)
     except AccumulationWithoutBatch as error:
         return [Finding(check="number", severity="error", message=str(error), advice="Set train.batch to a number.")]
-    fitting = vectors_for(seen)
+    fitting = vectors_for(_unmirrored(case))
     vectors = fitting if intent.vectors == "auto" else int(intent.vectors)
     severity, remark, advice = _by_number(own)
     if vectors > 2 * fitting:
@@ -63,6 +64,10 @@ def number(case: Case) -> list[Finding]:
             },
         )
     ]
+
+
+def _unmirrored(case: Case) -> int:
+    return unmirrored(picture.id for picture in case.pictures)
 
 
 def _by_number(own: int) -> tuple[Literal["info", "warning"], str, str]:
@@ -151,9 +156,9 @@ def budget(case: Case) -> list[Finding]:
     return findings
 
 
-def _latent_px(case: Case, model: Model) -> int:
-    """Of one picture, by its shorter side."""
-    return max((picture.side // model.shrink) ** 2 for picture in case.pictures)
+def _latent_px(case: Case, model: Model) -> list[int]:
+    """Of each picture."""
+    return [(width // model.shrink) * (height // model.shrink) for width, height in (one.px for one in case.pictures)]
 
 
 def _layout(model: Model) -> tuple[float, float]:
@@ -162,12 +167,12 @@ def _layout(model: Model) -> tuple[float, float]:
 
 def _memory(case: Case, model: Model) -> tuple[float, float]:
     """Bytes on a GPU in half precision: weights and overhead, and what one sample keeps for the backward pass."""
-    kept = _layout(model)[1] * math.sqrt(model.unet) * _latent_px(case, model)
+    kept = _layout(model)[1] * math.sqrt(model.unet) * max(_latent_px(case, model))
     return 2.0 * (model.unet + model.encoders + model.vae) + OVERHEAD, 2 * kept
 
 
 def _flops(case: Case, model: Model, plan: Plan) -> float:
-    forward: float = _layout(model)[0] * model.unet * _latent_px(case, model)
+    forward: float = _layout(model)[0] * model.unet * fmean(_latent_px(case, model))
     return PASS_AND_BACK * forward * plan.steps * plan.samples * case.intent.runs
 
 
@@ -179,10 +184,11 @@ def _minutes(case: Case, flops: float, plan: Plan, machine: str) -> float:
 
 def _disk(case: Case, model: Model, plan: Plan) -> float:
     """Bytes of pictures, latents (mean and spread) and the words of all runs, twice: the outputs and DVC's cache."""
-    pictures, vectors = len(case.pictures), case.intent.vectors
-    count = vectors_for(pictures) if vectors == "auto" else int(vectors)
-    shown = sum(2 * picture.side**2 for picture in case.pictures)  # a PNG of a photograph has about 2 bytes per px
-    latents = pictures * 2 * 4 * 4 * _latent_px(case, model)
+    vectors = case.intent.vectors
+    count = vectors_for(_unmirrored(case)) if vectors == "auto" else int(vectors)
+    # A PNG of a photograph has about 2 bytes per px.
+    shown = sum(2 * width * height for width, height in (one.px for one in case.pictures))
+    latents = 2 * 4 * 4 * sum(_latent_px(case, model))
     words = case.intent.runs * (len(plan.saved) * (count * model.width * 4 + 1000) + 100 * plan.steps)
     return 2.0 * (shown + latents + words)
 

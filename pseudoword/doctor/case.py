@@ -9,13 +9,15 @@ from pseudoword.doctor.intent import Intent
 from pseudoword.doctor.machine import Machine
 from pseudoword.doctor.model import Model
 from pseudoword.doctor.pictures import Picture
+from pseudoword.sources.shapes import Px
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """`captions` by picture id, None before `curate` ran; `model` is the base model or why it cannot be read."""
+    """`captions` by picture id, None where there are none of these pictures; `model`: or why it cannot be read."""
 
     pictures: list[Picture]
+    skipped: list[tuple[str, str]]  # source and reason of each file that gives no picture
     captions: dict[str, str] | None
     intent: Intent
     model: Model | str
@@ -42,3 +44,8 @@ def sources(pictures: Iterable[Picture]) -> list[str]:
 
 def percent(share: float) -> str:
     return f"{share:.0%}".replace("%", " %")
+
+
+def shape(px: Px) -> str:
+    """'512' for a square, else '512 x 768'."""
+    return str(px[0]) if px[0] == px[1] else f"{px[0]} x {px[1]}"

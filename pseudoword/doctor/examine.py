@@ -1,6 +1,6 @@
 """All checks on one data set, cheapest first, as a report.
 
-report = examine(intent, machine, same_background=0.6, ignore=[])
+report = examine(intent, machine, same_background=0.6, ignore=[], written=False)
 """
 
 from collections.abc import Callable, Collection
@@ -20,12 +20,16 @@ from pseudoword.doctor.lettering import marks, mirrored
 from pseudoword.doctor.machine import Machine
 from pseudoword.doctor.model import Model, read_model
 from pseudoword.doctor.outlier import outlier
-from pseudoword.doctor.pictures import Picture, has_preprocessed, preprocessed, raw
-from pseudoword.doctor.quality import bad_crop, blurred, borders, too_small
+from pseudoword.doctor.pictures import as_preprocess_would, preprocessed
+from pseudoword.doctor.quality import bad_crop, blurred, borders, nearly_black, too_small
+from pseudoword.doctor.skipped import skipped_files
 from pseudoword.doctor.texts import caption_count, common_words
 from pseudoword.doctor.variety import background, black_and_white, look
+from pseudoword.sources.faces import FaceFinder
+from pseudoword.sources.shapes import STEP
+from pseudoword.sources.views import Framing, framing_for
 
-USUAL_SIDE = 512  # px, where neither the settings nor a model that can be read says more
+USUAL = 512, 512  # px, where neither the settings nor a model that can be read says more
 
 
 class Check(NamedTuple):
@@ -35,11 +39,13 @@ class Check(NamedTuple):
 
 
 CHECKS = {
+    "skipped": Check(skipped_files),
     "number": Check(number),
     "captions": Check(caption_count, captions=True),
     "alike": Check(near_duplicates),
     "small": Check(too_small),
     "blurred": Check(blurred),
+    "dark": Check(nearly_black),
     "crop": Check(bad_crop),
     "background": Check(background),
     "look": Check(look),
@@ -55,40 +61,39 @@ CHECKS = {
 }
 
 
-def examine(
-    intent: Intent, machine: Machine, same_background: float, ignore: Collection[str], raw_only: bool = False
-) -> Report:
+def examine(intent: Intent, machine: Machine, same_background: float, ignore: Collection[str], written: bool) -> Report:
     """Make every check that can be made on what is there; the worst findings come first.
 
-    Before `preprocess` ran, the person's own pictures are looked at; before `curate` ran, captions are left out.
-    `raw_only` looks at the person's own in any case.
+    written  look at what `preprocess` and `curate` wrote, as the stage does; else at what they would make of the
+             person's folder as it is now, with captions only if those that were written are of these very pictures
     """
     model = read_model(intent.model, intent.revision, intent.config)
-    pictures, unread = _pictures(intent, model, raw_only)
-    case = Case(pictures, _captions() if pictures[0].id else None, intent, model, machine, same_background)
+    pictures, skipped = (
+        preprocessed(intent.folder) if written else as_preprocess_would(intent.folder, _framing(intent, model))
+    )
+    captions = _captions()
+    if not written and captions is not None and set(captions) != {picture.id for picture in pictures}:
+        captions = None
+    case = Case(pictures, skipped, captions, intent, model, machine, same_background)
     findings, left_out = [], {}
-    for check, (make, captions, needs_model) in CHECKS.items():
+    for check, (make, needs_captions, needs_model) in CHECKS.items():
         if check in ignore:
             left_out[check] = "doctor.ignore names it"
-        elif captions and case.captions is None:
-            left_out[check] = "there are no captions yet; `dvc repro doctor` makes them"
+        elif needs_captions and captions is None:
+            left_out[check] = "there are no captions of these pictures yet; `dvc repro doctor` makes them"
         elif needs_model and isinstance(model, str):
             left_out[check] = "the base model cannot be read"
         else:
             findings += make(case)
-    if unread:
-        left_out["files"] = f"{len(unread)} files do not open as pictures, {unread[0]} first; preprocess says why"
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     return Report(pictures=len(pictures), findings=findings, left_out=left_out)
 
 
-def _pictures(intent: Intent, model: Model | str, raw_only: bool) -> tuple[list[Picture], list[str]]:
-    if has_preprocessed() and not raw_only:
-        return preprocessed(intent.folder), []
-    side = intent.resolution
-    if side == "auto":
-        side = USUAL_SIDE if isinstance(model, str) else model.resolution
-    return raw(intent.folder, int(side))
+def _framing(intent: Intent, model: Model | str) -> Framing:
+    wanted = intent.preprocess
+    if not isinstance(model, str):
+        return framing_for(wanted, intent.model, intent.revision, intent.config)
+    return Framing(wanted, wanted.px or USUAL, STEP, FaceFinder(wanted.focal.face_model))
 
 
 def _captions(path: Path = CAPTIONS) -> dict[str, str] | None:

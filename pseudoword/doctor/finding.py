@@ -17,7 +17,7 @@ NAMED = 6  # pictures that a message names; the record holds all of them
 
 
 class Shown(Record):
-    """A picture that a finding is about: its id (empty before `preprocess` ran) and its file name in data.folder."""
+    """A picture that a finding is about: its id (empty for a file that gives none) and its file name in data.folder."""
 
     id: str
     source: str

@@ -1,40 +1,58 @@
 """Whether the settings fit the base model: the resolution, the word's name, the model itself."""
 
+import math
 import re
 from collections.abc import Iterator
 
 from transformers import CLIPTokenizer
 
-from pseudoword.doctor.case import Case
-from pseudoword.doctor.finding import Finding
+from pseudoword.doctor.case import Case, shape, shown, sources
+from pseudoword.doctor.finding import Finding, names
 from pseudoword.doctor.model import Model
 from pseudoword.word import NameTaken
 
+NEARLY, ABOUT = 0.1, 0.25  # share of the side; the second of buckets, whose steps are coarse in small models
 END = "</w>"
 PIECE = 3  # letters from which a part of a name is a word that people write
 NEAR = 4  # letters from which one letter more, less or another makes a name that is easily mistyped
 
 
 def resolution(case: Case) -> list[Finding]:
-    """The base model cannot be read, or the pictures are far from the px that it was trained on."""
+    """The base model cannot be read, or training sees pictures far from the px that it was trained on."""
     if isinstance(case.model, str):
         return [Finding(check="resolution", severity="error", message=case.model, advice="Set base.model.")]
-    native, chosen = case.model.resolution, case.intent.resolution
-    if chosen in ("auto", native):
+    native = case.model.resolution
+    # By area: a model takes other aspect ratios better than other sizes.
+    ratios = {one.source: math.sqrt(one.px[0] * one.px[1]) / native for one in case.own}
+    near = ABOUT if case.intent.preprocess.shape == "buckets" else NEARLY
+    found = [one for one in case.own if abs(ratios[one.source] - 1) > near]
+    if not found:
         return []
-    ratio = int(chosen) / native
-    smaller = ratio < 1
+    smaller = [one for one in found if ratios[one.source] < 1]
+    told = ["worse and cuts things off where they are smaller"] if smaller else []
+    told += ["things twice and needs more memory where they are larger"] if len(smaller) < len(found) else []
+    far = any(not 0.75 <= ratio <= 1.5 for ratio in ratios.values())
+    shapes = [f"{shape(px)} px" for px in dict.fromkeys(one.px for one in found)]
     return [
         Finding(
             check="resolution",
-            severity="warning" if not 0.75 <= ratio <= 1.5 else "info",
-            message=f"preprocess.resolution is {chosen} px, but the base model was trained on {native} px: it draws "
-            + ("worse and cuts things off" if smaller else "things twice and needs more memory")
-            + " there, and the word learns from what it makes of that.",
-            advice=f"Set preprocess.resolution to auto or {native}.",
-            figure={"resolution": int(chosen), "native": native},
+            severity="warning" if far else "info",
+            message=f"Training sees {len(found)} of {len(case.own)} pictures at {names(shapes)} "
+            f"({names(sources(found))}), but the base model was trained on {native} px: it draws {' and '.join(told)}, "
+            "and the word learns from what it makes of that.",
+            advice=_towards(native, case.intent.preprocess.shape),
+            pictures=shown(found),
+            figure={"native": native, "px": {one.source: list(one.px) for one in found}},
         )
     ]
+
+
+def _towards(native: int, shape_by: str) -> str:
+    if shape_by == "keep":
+        return "Set preprocess.shape to buckets, which keeps the aspect ratio, or to square."
+    if shape_by == "autosize":
+        return f"Set preprocess.autosize.max_area to about {native**2}, or preprocess.shape to buckets."
+    return f"Set preprocess.resolution to auto or {native}."
 
 
 def name(case: Case) -> list[Finding]:

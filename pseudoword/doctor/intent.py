@@ -13,13 +13,13 @@ from pseudoword.settings.word import Word
 
 @dataclass(frozen=True)
 class Intent:
-    """`resolution`, `vectors`, `steps`, `batch`, `accumulation` and `save_every` may be "auto"."""
+    """`vectors`, `steps`, `batch`, `accumulation` and `save_every` may be "auto"."""
 
     folder: Path
     model: str
     revision: str | None
     config: str | None
-    resolution: int | str
+    preprocess: Preprocess
     name: str
     init_text: str
     vectors: int | str
@@ -38,7 +38,7 @@ class Intent:
             model=base.model,
             revision=base.revision,
             config=base.config,
-            resolution=preprocess.resolution,
+            preprocess=preprocess,
             name=word.name,
             init_text=word.init_text,
             vectors=word.vectors,

@@ -1,48 +1,43 @@
-"""The pictures that the doctor looks at: what `preprocess` wrote, or the person's own where it has not run yet."""
+"""The pictures that the doctor looks at: what `preprocess` wrote, or what it would make of the person's folder."""
 
-import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from tqdm import tqdm
 
 from pseudoword.doctor.finding import Shown
 from pseudoword.doctor.measures import Box, bars, chroma, colours, frame, grey, salience_outside, sharpness
-from pseudoword.errors import UserError
-from pseudoword.pictures import PICTURES, TABLE, open_pictures, read_pictures_table
+from pseudoword.pictures import open_pictures, read_pictures_table, read_skipped
+from pseudoword.sources.folder import NothingUsable, NotUsable
+from pseudoword.sources.opening import open_upright
+from pseudoword.sources.reading import Opened, Row, read_folder
+from pseudoword.sources.shapes import Px
+from pseudoword.sources.views import Framing
 
 T = TypeVar("T")
 
-UNSAFE = {"EPS"}  # Pillow runs Ghostscript for it
 MEASURED_SIDE = 512  # px: more tells nothing that training would see
 WORTH_A_BAR = 200  # things to do
 WHOLE = 0.98  # of the area: a crop that keeps as much loses nothing
-
-
-class NothingToExamine(UserError):
-    def __init__(self, folder: Path) -> None:
-        super().__init__(
-            f"data.folder: '{folder}' holds no picture that can be opened. Put pictures into it, or set data.folder in "
-            "params.yaml to the folder that holds them."
-        )
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
     """One picture as training sees it, measured; about 90 KiB."""
 
-    id: str  # empty before `preprocess` ran
+    id: str
     source: str
     mirrored: str
     tile: bool
     width: int  # px, of the upright source
     height: int
     crop: Box  # px of the upright source
-    side: int  # px, the shorter side that training sees
+    px: Px  # width and height that training sees
     sharpness: float
     bars: tuple[float, float, float, float]
     lost: float  # share of what catches the eye that the crop cuts off
@@ -59,95 +54,59 @@ class Picture:
 
     @property
     def lost_area(self) -> float:
+        return 1 - _share(self.crop, self.width, self.height)
+
+    @property
+    def enlarged(self) -> float:
+        """How many times larger training sees it than the file has it."""
         left, top, right, bottom = self.crop
-        return 1 - (right - left) * (bottom - top) / (self.width * self.height)
+        return max(self.px[0] / (right - left), self.px[1] / (bottom - top))
 
 
-def preprocessed(folder: Path) -> list[Picture]:
-    """What `preprocess` wrote, sorted by source; crop boxes are read against the sources in `folder`."""
+class Examined(NamedTuple):
+    """All pictures, sorted by source, and (source, reason) of each file that gives none."""
+
+    pictures: list[Picture]
+    skipped: list[tuple[str, str]]
+
+
+def preprocessed(folder: Path) -> Examined:
+    """What `preprocess` wrote; crop boxes are read against the sources in `folder`."""
     table = read_pictures_table().sort_values(["source", "id"])
-    rows = table.to_dict("records")
-    return [
-        _read_row({str(key): str(value) for key, value in row.items()}, folder)
-        for row in progress(rows, "measure", "picture")
-    ]
-
-
-def has_preprocessed() -> bool:
-    return TABLE.is_file() and PICTURES.is_dir()
+    rows = [{str(key): str(value) for key, value in row.items()} for row in table.to_dict("records")]
+    return Examined([_read_row(row, folder) for row in progress(rows, "measure", "picture")], read_skipped())
 
 
 def _read_row(row: dict[str, str], folder: Path) -> Picture:
     (image,) = open_pictures([row["id"]])
-    width, height = int(row["width"]), int(row["height"])
-    crop = _box(row.get("crop", "")) or centre_box(width, height)
+    size = int(row["width"]), int(row["height"])
+    crop, tile = _box(row.get("crop", "")) or centre_box(*size), "-t" in row["id"]
     lost = 0.0
-    if _share(crop, width, height) < WHOLE:
-        source = _open_upright(folder / row["source"], 4 * MEASURED_SIDE)
-        # Gone since, or changed into something else: then nothing can be said.
-        lost = salience_outside(source[0], _scaled(crop, width, source[0].width)) if source else 0.0
-    suffix = row["id"][12:]
-    return _measure(
-        image, row["id"], row["source"], row.get("mirrored", ""), suffix.startswith("-t"), width, height, crop, lost
-    )
+    if not tile and not row.get("mirrored") and _share(crop, *size) < WHOLE:
+        with suppress(NotUsable):  # gone since, or changed into something else: then nothing can be said
+            lost = salience_outside(open_upright(folder / row["source"]).rgb, crop)
+    return _measure(image, row["id"], row["source"], row.get("mirrored", ""), tile, size, crop, lost)
 
 
-def raw(folder: Path, side: int) -> tuple[list[Picture], list[str]]:
-    """The pictures of a person's folder as `preprocess` would centre them at `side` px, and the files that do not open.
-
-    Raises NothingToExamine.
-    """
-    pictures, unread = [], []
-    for path in progress(_candidates(folder), "measure", "file"):
-        opened = _open_upright(path, 2 * side)
-        if opened is None:
-            unread.append(path.name)
-            continue
-        image, width, height = opened
-        crop = centre_box(width, height)
-        lost = salience_outside(image, _scaled(crop, width, image.width)) if _share(crop, width, height) < WHOLE else 0
-        fitted = ImageOps.fit(image, (side, side), Image.Resampling.LANCZOS)
-        pictures.append(_measure(fitted, "", path.name, "", False, width, height, crop, lost))
+def as_preprocess_would(folder: Path, framing: Framing) -> Examined:
+    """What `preprocess` would make of the person's folder. Raises UserError."""
+    _, outcomes = read_folder(folder, framing, lambda opened, _: _measure_all(opened), "doctor: measure")
+    pictures = [picture for outcome in outcomes for picture in outcome.made or []]
+    skipped = [(row.source, row.reason) for outcome in outcomes for row in outcome.rows if row.state == "skipped"]
     if not pictures:
-        raise NothingToExamine(folder)
-    return pictures, unread
+        raise NothingUsable(folder, skipped)
+    return Examined(pictures, skipped)
 
 
-def _candidates(folder: Path) -> list[Path]:
-    try:
-        files = sorted(folder.iterdir(), key=lambda path: path.name)
-    except OSError:
-        raise NothingToExamine(folder) from None
-    inside = folder.resolve()
-    return [
-        path
-        for path in files
-        if not path.name.startswith(".")
-        and not path.name.lower().endswith((".txt", ".mask.png", ".yaml"))
-        and path.is_file()
-        and path.resolve().is_relative_to(inside)
-    ]
+def _measure_all(opened: Opened) -> list[Picture]:
+    return [_measure_row(opened, row, bool(view.tile), shown) for row, view, shown, _ in opened.pictures()]
 
 
-def _open_upright(path: Path, enough: int) -> tuple[Image.Image, int, int] | None:
-    """An RGB picture the right way up, and the source's width and height in px; None if it does not open.
-
-    A JPEG that is far larger than `enough` px is decoded at a fraction of its size, which saves most of the time.
-    """
-    Image.init()
-    try:
-        with (
-            warnings.catch_warnings(action="ignore"),
-            Image.open(path, formats=[name for name in Image.ID if name not in UNSAFE]) as image,
-        ):
-            width, height = image.size
-            image.draft("RGB", (enough, enough))
-            upright = ImageOps.exif_transpose(image).convert("RGB")
-            if (upright.width > upright.height) != (width > height):
-                width, height = height, width
-            return upright, width, height
-    except Exception:  # whatever a decoder raises on garbage; `preprocess` names it with its reason
-        return None
+def _measure_row(opened: Opened, row: Row, tile: bool, shown: Image.Image) -> Picture:
+    crop, size = _box(row.crop) or centre_box(*opened.image.size), opened.image.size
+    compare = not tile and not row.mirrored and _share(crop, *size) < WHOLE
+    lost = salience_outside(opened.image, crop) if compare else 0.0
+    return _measure(shown, row.id, row.source, row.mirrored, tile, size, crop, lost)
 
 
 def centre_box(width: int, height: int) -> Box:
@@ -169,14 +128,8 @@ def _share(box: Box, width: int, height: int) -> float:
     return (box[2] - box[0]) * (box[3] - box[1]) / (width * height)
 
 
-def _scaled(box: Box, width: int, to_width: int) -> Box:
-    left, top, right, bottom = (round(value * to_width / width) for value in box)
-    return left, top, right, bottom
-
-
 def _measure(
-    image: Image.Image, name: str, source: str, mirrored: str, tile: bool, width: int, height: int, crop: Box,
-    lost: float,
+    image: Image.Image, name: str, source: str, mirrored: str, tile: bool, size: Px, crop: Box, lost: float
 ) -> Picture:  # fmt: skip
     if min(image.size) > MEASURED_SIDE:
         scale = MEASURED_SIDE / min(image.size)
@@ -189,10 +142,10 @@ def _measure(
         source=source,
         mirrored=mirrored,
         tile=tile,
-        width=width,
-        height=height,
+        width=size[0],
+        height=size[1],
         crop=crop,
-        side=min(image.size),
+        px=image.size,
         sharpness=sharpness(seen),
         bars=bars(seen),
         lost=lost,

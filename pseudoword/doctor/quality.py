@@ -5,13 +5,13 @@ from typing import Literal
 
 import numpy as np
 
-from pseudoword.doctor.case import Case, percent, shown, sources
+from pseudoword.doctor.case import Case, percent, shape, shown, sources
 from pseudoword.doctor.finding import Finding, names
-from pseudoword.doctor.pictures import Picture
 
 SEVERITIES: tuple[Literal["warning"], Literal["info"]] = ("warning", "info")
 ENLARGED = 1.25  # factor from which detail is missing that training would take for the thing's own look
 SOFT = 1.3  # sharpness below which a picture looks blurred at the size of training
+BLACK = 40  # of 255: brightness that 99 % of a picture stay below. 12 bits in a file of 16 reach 16
 UNLIKE = 0.5  # of the pictures' median sharpness
 CUT = 0.25  # what a crop loses above its share of the area, as a share of what catches the eye
 NEARLY_ALL = 0.8
@@ -19,7 +19,7 @@ NEARLY_ALL = 0.8
 
 def too_small(case: Case) -> list[Finding]:
     """Pictures that are enlarged for training; a slight enlargement is only told."""
-    factors = {picture.source: (picture, _enlarged(picture)) for picture in case.own}
+    factors = {picture.source: (picture, picture.enlarged) for picture in case.own}
     findings = []
     for severity in SEVERITIES:
         low, high = (ENLARGED, float("inf")) if severity == "warning" else (1.02, ENLARGED)
@@ -31,7 +31,7 @@ def too_small(case: Case) -> list[Finding]:
                 Finding(
                     check="small",
                     severity=severity,
-                    message=f"{names(list(found))} {_is(found)} enlarged to {picture.side} px, "
+                    message=f"{names(list(found))} {_is(found)} enlarged to {shape(picture.px)} px, "
                     f"{f'{worst} ' if len(found) > 1 else ''}{found[worst]:.1f} times "
                     f"({picture.width} x {picture.height} px): the word learns the softness.",
                     advice="Find a larger original, or take it out; a lower preprocess.resolution helps where the "
@@ -43,14 +43,9 @@ def too_small(case: Case) -> list[Finding]:
     return findings
 
 
-def _enlarged(picture: Picture) -> float:
-    left, top, right, bottom = picture.crop
-    return picture.side / max(1, min(right - left, bottom - top))
-
-
 def blurred(case: Case) -> list[Finding]:
     """Pictures that are much softer than the others; if most are soft, only that."""
-    pictures = [picture for picture in case.own if _enlarged(picture) < ENLARGED]
+    pictures = [picture for picture in case.own if picture.enlarged < ENLARGED]
     if not pictures:
         return []
     soft = [picture for picture in pictures if picture.sharpness < SOFT]
@@ -83,8 +78,31 @@ def blurred(case: Case) -> list[Finding]:
     ]
 
 
+def nearly_black(case: Case) -> list[Finding]:
+    """Pictures in which next to nothing is brighter than black."""
+    brightest = {one.source: (one, float(np.percentile(one.grey, 99))) for one in case.own}
+    found = {source: level for source, (_, level) in brightest.items() if level < BLACK}
+    if not found:
+        return []
+    return [
+        Finding(
+            check="dark",
+            severity="warning",
+            message=f"{names(list(found))} {_is(found)} nearly black, at most {max(found.values()):.0f} of 255 bright: "
+            "there is next to nothing to learn in it.",
+            advice="Brighten it or take it out. Cameras and scanners store 10 or 12 bits in files of 16, which "
+            "are that dark until their levels are stretched.",
+            pictures=shown(brightest[source][0] for source in found),
+            figure={"brightest": {source: round(level) for source, level in found.items()}},
+        )
+    ]
+
+
 def bad_crop(case: Case) -> list[Finding]:
     """Pictures whose crop cuts off most of what catches the eye."""
+    by_hand = "rop it by hand so that the subject is in the middle."
+    focal = case.intent.preprocess.crop == "focal"
+    advice = f"C{by_hand}" if focal else f"Set preprocess.crop to focal, or c{by_hand}"
     cut = [one for one in case.pictures if not one.mirrored and not one.tile and one.lost >= one.lost_area + CUT]
     findings = []
     for severity in SEVERITIES:
@@ -97,7 +115,7 @@ def bad_crop(case: Case) -> list[Finding]:
                     severity=severity,
                     message=f"The crop of {names(sources(found))} may miss the subject: {percent(worst.lost)} of what "
                     f"catches the eye in {worst.source} lies outside it, with {percent(worst.lost_area)} of the area.",
-                    advice="Set preprocess.crop to focal, or crop it by hand so that the subject is in the middle.",
+                    advice=advice,
                     pictures=shown(found),
                     figure={"lost": {one.source: round(one.lost, 2) for one in found}},
                 )

@@ -1,5 +1,6 @@
 """What too many of the pictures have in common, and what only some have."""
 
+import re
 from collections import Counter
 from math import atan2, ceil, degrees
 from typing import Literal
@@ -14,10 +15,16 @@ from pseudoword.doctor.texts import content_words
 FEW = 3  # pictures: with fewer nothing is over-represented
 ONE_PLACE = 0.66  # common part of two histograms of colours from which two backgrounds are one
 NAMED = 2 / 3  # of the captions of a background: a word in so many names it
+ELSEWHERE = 1 / 3  # of the other captions may have that word
 DARK, PALE = 55, 200  # mean light of 255
 TINT, TURN = 0.1, 30  # colour cast of a picture as a whole (0 to 1), and degrees within which two casts are one
 COLOURLESS = 14  # chroma of a black-and-white picture, with some JPEG noise
-SEPIA = {"black", "monochrome", "monochromatic", "grayscale", "greyscale", "sepia", "b&w"}
+# 'black and white' alone may be said of a dog: it has to end what is said, or to be said of a picture.
+COLOURLESS_WORDS = re.compile(
+    r"\b(?:black[\s-]*(?:and|&|n)[\s-]*white|b\s*[&/]\s*w)\b"
+    r"(?=\s*(?:$|[^\w\s]|(?:photo|picture|image|portrait|drawing|sketch|print|film|shot|snapshot|still)))"
+    r"|\bmonochrom|\bgr[ae]y[\s-]?scale\b|\bsepia\b|\bcolou?rless\b|\b(?:no|without) colou?rs?\b"
+)
 
 
 def background(case: Case) -> list[Finding]:
@@ -26,11 +33,11 @@ def background(case: Case) -> list[Finding]:
     share = len(group) / len(case.own)
     if len(group) < FEW or share < min(0.5, case.most):
         return []
-    named = _common_word(case, group)
+    named = _own_word(case, group)
     severity: Literal["info", "warning"] = "warning" if share >= case.most and not named else "info"
     told = f"; their captions name it ('{named}'), which helps" if named else ""
     if case.captions is not None and not named:
-        told = ", and no word for it is in their captions"
+        told = ", and no word of their captions is theirs alone, so that it could name it"
     return [
         Finding(
             check="background",
@@ -53,12 +60,24 @@ def same_background(pictures: list[Picture]) -> list[Picture]:
     return [picture for picture, member in zip(pictures, best, strict=True) if member]
 
 
-def _common_word(case: Case, group: list[Picture]) -> str | None:
-    """A word that most of the group's captions share, so that it may name what they have in common."""
-    captions = [(case.captions or {}).get(picture.id, "") for picture in group]
-    counts = Counter(word for caption in captions for word in content_words(caption, case.intent.init_text))
-    word, number = max(counts.items(), key=lambda item: (item[1], item[0]), default=("", 0))
-    return word if number >= NAMED * len(group) else None
+def _own_word(case: Case, group: list[Picture]) -> str | None:
+    """A word that most of the group's captions share and few of the others have, so that it may name their background.
+
+    Where the group is all pictures, a word of all captions may as well be the subject's or a style's: then None.
+    """
+    if len(group) == len(case.own):
+        return None
+    captions = case.captions or {}
+    words = {one.id: content_words(captions.get(one.id, ""), case.intent.init_text) for one in case.own}
+    inside = {one.id for one in group}
+    shared = Counter(word for one in inside for word in words[one])
+    others = Counter(word for one in words.keys() - inside for word in words[one])
+    own = {
+        word: number
+        for word, number in shared.items()
+        if number >= NAMED * len(inside) and others[word] <= ELSEWHERE * (len(words) - len(inside))
+    }
+    return max(own, key=lambda word: (own[word], -others[word], word), default=None)
 
 
 def look(case: Case) -> list[Finding]:
@@ -108,7 +127,7 @@ def black_and_white(case: Case) -> list[Finding]:
             "Fine for a style; otherwise add pictures in colour.",
         )  # fmt: skip
     captions = case.captions or {}
-    untold = [one for one in without if not SEPIA & set(captions.get(one.id, "").lower().split())]
+    untold = [one for one in without if not COLOURLESS_WORDS.search(captions.get(one.id, "").lower())]
     if not untold:
         return []
     many = len(without) > max(2, 0.2 * len(pictures))

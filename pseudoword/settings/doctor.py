@@ -7,8 +7,8 @@ from pydantic import Field
 from pseudoword.settings.fields import Section
 
 CheckName = Literal[
-    "number", "captions", "alike", "small", "blurred", "crop", "background", "look", "words", "outlier", "borders",
-    "lettering", "black-and-white", "mirrored", "resolution", "name", "budget",
+    "skipped", "number", "captions", "alike", "small", "blurred", "dark", "crop", "background", "look", "words",
+    "outlier", "borders", "lettering", "black-and-white", "mirrored", "resolution", "name", "budget",
 ]  # fmt: skip
 
 

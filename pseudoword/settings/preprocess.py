@@ -1,13 +1,36 @@
 """Section preprocess."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
 
-from pseudoword.settings.fields import Auto, PositiveInt, Section
+from pseudoword.settings.fields import PositiveInt, Section
 
 Weight = Annotated[float, Field(strict=True, ge=0, le=1)]
+LEAST, MOST, STEP = 32, 4096, 8  # px of a picture's side
+PX = re.compile(r"(\d+)x(\d+)")
+
+
+def _checked_px(value: int | str) -> int | str:
+    found = PX.fullmatch(value) if isinstance(value, str) else None
+    sides = [int(side) for side in found.groups()] if found else [value]
+    if value != "auto" and not all(
+        isinstance(side, int) and LEAST <= side <= MOST and not side % STEP for side in sides
+    ):
+        raise ValueError(f"'auto', a multiple of {STEP} from {LEAST} to {MOST}, or two of them such as 512x768")
+    return value
+
+
+Resolution = Annotated[
+    Annotated[int, Field(strict=True)] | str,
+    AfterValidator(_checked_px),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": LEAST, "maximum": MOST, "multipleOf": STEP},
+                   {"type": "string", "pattern": r"^(auto|\d+x\d+)$"}]}
+    ),
+]  # fmt: skip
 Side = Annotated[int, Field(strict=True, ge=64, le=4096, multiple_of=64)]
 
 
@@ -46,19 +69,27 @@ class Autosize(Section):
             raise ValueError(f"a min_side ({self.min_side}) up to max_side ({self.max_side})")
         if self.min_area > self.max_area:
             raise ValueError(f"a min_area ({self.min_area}) up to max_area ({self.max_area})")
+        sides = range(self.min_side, self.max_side + 1, 64)
+        if not any(self.min_area <= width * height <= self.max_area for width in sides for height in sides):
+            raise ValueError(
+                f"a shape with an area from {self.min_area} to {self.max_area} px; sides of {self.min_side} to "
+                f"{self.max_side} px give {self.min_side**2} to {sides[-1] ** 2}, in steps of 64 px of the side"
+            )
         return self
 
 
 class Preprocess(Section):
-    resolution: Auto | Annotated[int, Field(strict=True, ge=32, le=4096, multiple_of=8)] = Field(
+    resolution: Resolution = Field(
         "auto",
-        description="Side in px of square pictures and tiles, a multiple of 8; buckets have about its square as area. "
-        "auto: what the base model was trained on.",
+        description="Side in px of square pictures and tiles, a multiple of 8, or width x height such as 512x768 for "
+        "shape: square, which is then no square; buckets have about the square as area. auto: what the base model was "
+        "trained on.",
     )
     shape: Literal["square", "buckets", "keep", "autosize"] = Field(
         "square",
-        description="square: all alike. buckets: the aspect ratio nearest to the picture's own, about the same area. "
-        "keep: the picture's own px, cut down to the multiple that the UNet takes. autosize: by the keys of autosize.",
+        description="square: all alike, of resolution. buckets: the aspect ratio nearest to the picture's own, about "
+        "the same area. keep: the picture's own px, cut down to the multiple that the UNet takes. autosize: by the "
+        "keys of autosize. Tiles are what a square picture would be.",
     )
     crop: Literal["centre", "focal"] = Field(
         "centre", description="Where to cut what does not fit: keep the centre, or what the section focal finds."
@@ -84,3 +115,21 @@ class Preprocess(Section):
         "transparency, or auto: the file where there is one, else the transparency.",
     )
     recursive: bool = Field(False, strict=True, description="Read the sub-folders of data.folder too.")
+
+    @property
+    def px(self) -> tuple[int, int] | None:
+        """Width and height of `resolution`; None for auto."""
+        if self.resolution == "auto":
+            return None
+        width, _, height = str(self.resolution).partition("x")
+        return int(width), int(height or width)
+
+    @field_validator("shape")
+    @classmethod
+    def _only_squares_may_be_none(cls, shape: str, info: ValidationInfo) -> str:
+        resolution = info.data.get("resolution", "auto")
+        if shape != "square" and resolution != "auto" and not isinstance(resolution, int):
+            raise ValueError(
+                f"square, as preprocess.resolution is {resolution}; the other shapes take one number there"
+            )
+        return shape

@@ -25,6 +25,7 @@ from pseudoword.errors import UserError
 from pseudoword.files import write_table
 from pseudoword.pictures import open_pictures
 from pseudoword.settings import Settings, load_settings, runs
+from pseudoword.word import unmirrored
 from stages._runtime import run_stage
 
 SHOWN = 5  # names in a message, findings in the log
@@ -73,7 +74,7 @@ def main() -> None:
     merged = merge(settings.data.folder, settings.curate.existing, settings.curate.subject)
     for line in warnings(merged):
         print(f"warning: {line}")
-    length = prompt_length(settings, len(merged.rows))
+    length = prompt_length(settings, unmirrored(row.id for row in merged.rows))
     init_texts = [run.word.init_text for run in runs(settings).values()]
     found = lint(merged, settings.word.name, init_texts, length)
     if settings.curate.similarity:

@@ -34,7 +34,7 @@ def main() -> None:
     options = settings.doctor
     PASSED.unlink(missing_ok=True)
     read_templates(settings.evaluate.prompts)
-    report = examine(intent, machine, options.same_background, options.ignore)
+    report = examine(intent, machine, options.same_background, options.ignore, written=True)
     print(summary(report))
     write_report(report, REPORT)
     counts = {severity: report.count(severity) for severity in SEVERITIES}

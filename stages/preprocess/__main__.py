@@ -1,7 +1,7 @@
 """preprocess: a person's pictures -> PNGs that the base model can learn from, and a table of them.
 
 reads   data.folder                     every file in it that is no caption; sub-folders with preprocess.recursive
-writes  outputs/pictures/<id>.png       RGB; square of preprocess.resolution, or what preprocess.shape says
+writes  outputs/pictures/<id>.png       RGB; of preprocess.resolution, or what preprocess.shape says
         outputs/pictures/<id>.mask.png  L, the loss weight by place, where the picture has one
         outputs/pictures.csv            one row per picture made and per file skipped, sorted by the file's name
         outputs/preprocess.png          contact sheet: each file with its crop box
@@ -10,69 +10,71 @@ A file that cannot be used is skipped and named with its reason; only when none 
 """
 
 import shutil
-import warnings
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
+from PIL import Image
 
-from pseudoword.base.location import native_resolution, side_multiple
-from pseudoword.errors import UserError
 from pseudoword.files import save_with, write_table
-from pseudoword.pictures import PICTURES, TABLE
-from pseudoword.settings import Settings, load_settings
+from pseudoword.pictures import PICTURES, TABLE, mask_name
+from pseudoword.settings import load_settings
+from pseudoword.sources.folder import NothingUsable
+from pseudoword.sources.reading import Opened, Outcome, Row, read_folder
+from pseudoword.sources.views import Framing, framing_for
 from stages._runtime import run_stage
-from stages.preprocess.batch import convert_all
-from stages.preprocess.converting import Converter, Row
-from stages.preprocess.faces import FaceFinder
-from stages.preprocess.folder import NothingUsable, list_folder
-from stages.preprocess.shapes import STEP
-from stages.preprocess.sheet import compose
-from stages.preprocess.summary import summary
+from stages.preprocess.sheet import ROOM, Cell, compose, draw_skipped, draw_source
+from stages.preprocess.summary import Written, summary
 
 SHEET = Path("outputs/preprocess.png")
 
 
-class WrongSteps(UserError):
-    def __init__(self, multiple: int) -> None:
-        super().__init__(
-            f"preprocess.shape: autosize makes sides of multiples of {STEP} px, and the UNet of base.model takes "
-            f"multiples of {multiple}. Choose buckets, keep or square in params.yaml."
-        )
-
-
-def converter_of(settings: Settings) -> Converter:
-    wanted, base = settings.preprocess, settings.base
-    side = wanted.resolution
-    if side == "auto":
-        side = native_resolution(base.model, base.revision, base.config)
-    # A square is taken as it is; only for the other shapes does the stage have to know the model.
-    multiple = 1 if wanted.shape == "square" else side_multiple(base.model, base.revision, base.config)
-    if wanted.shape == "autosize" and STEP % multiple:
-        raise WrongSteps(multiple)
-    return Converter(settings.data.folder, wanted, side, multiple, FaceFinder(wanted.focal.face_model))
-
-
 def main() -> None:
     settings = load_settings()
-    convert = converter_of(settings)
-    listing = list_folder(settings.data.folder, settings.preprocess.recursive)
-    # As dvc does before a stage: no picture of an earlier run stays behind.
+    folder, wanted, base = settings.data.folder, settings.preprocess, settings.base
+    framing = framing_for(wanted, base.model, base.revision, base.config)
+    # As dvc does before a stage: nothing of an earlier run stays behind, also where this one fails.
     shutil.rmtree(PICTURES, ignore_errors=True)
-    # Pillow warns of odd metadata, and of pictures above half the size at which it refuses them: neither matters.
-    with warnings.catch_warnings(action="ignore"):
-        outcomes = convert_all(listing, convert)
+    for path in (TABLE, SHEET):
+        path.unlink(missing_ok=True)
+
+    sources, outcomes = read_folder(folder, framing, partial(_write, framing), "preprocess")
     rows = sorted((row for outcome in outcomes for row in outcome.rows), key=lambda row: row.source)
     skips = [(row.source, row.reason) for row in rows if row.state == "skipped"]
     for source, reason in skips:
         print(f"skipped {source}: {reason}")
     if len(skips) == len(rows):
-        raise NothingUsable(settings.data.folder, skips)
-    sheet = compose([outcome.cell for outcome in outcomes if outcome.cell], len(outcomes))
+        raise NothingUsable(folder, skips)
+    cells = [_cell(outcome) for outcome in outcomes[:ROOM]]
+    sheet = compose(cells, len(outcomes))
     save_with(SHEET, lambda part: sheet.save(part, "PNG"))
     table = pd.DataFrame(rows, columns=list(Row._fields))
     write_table(TABLE, table.astype({"width": "Int64", "height": "Int64"}))
-    for line in summary(settings.preprocess, listing, outcomes):
+    for line in summary(wanted, sources, rows, [outcome.made for outcome in outcomes if outcome.made]):
         print(line)
+
+
+def _write(framing: Framing, opened: Opened, at: int) -> Written:
+    shapes = []
+    for row, _, picture, weight in opened.pictures():
+        _save(picture, f"{row.id}.png")
+        if weight is not None:
+            _save(weight, mask_name(row.id))
+        shapes.append(picture.size)
+    cell = draw_source(opened, framing.wanted.focal.debug) if at < ROOM else None
+    return Written(opened.source.name, cell, shapes, framing.wanted.mirror != "none" and _shows_face(framing, opened))
+
+
+def _shows_face(framing: Framing, opened: Opened) -> bool:
+    return any(view.focus.faces for view in opened.views) or bool(framing.find_faces(opened.image))
+
+
+def _save(image: Image.Image, name: str) -> None:
+    save_with(PICTURES / name, lambda part: image.save(part, "PNG"))
+
+
+def _cell(outcome: Outcome[Written]) -> Cell:
+    return (outcome.made and outcome.made.cell) or draw_skipped(outcome.rows[0].source, outcome.reason)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import matplotlib
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
-from stages.preprocess.shapes import Px
-from stages.preprocess.views import View
+from pseudoword.sources.reading import Opened
+from pseudoword.sources.shapes import Px
+from pseudoword.sources.views import View
 
 ROOM = 100  # cells; of more files the first ones are shown
 WIDTH = 1920  # px of the sheet
@@ -26,8 +27,9 @@ class Cell(NamedTuple):
     lines: list[str]
 
 
-def draw_source(name: str, image: Image.Image, views: list[View], weight: Image.Image | None, debug: bool) -> Cell:
+def draw_source(opened: Opened, debug: bool) -> Cell:
     """The upright source with what is cut off dimmed and what does not count tinted. debug: also what focal found."""
+    image, weight, views = opened.image, opened.weight, opened.views
     side = LARGE if debug else SMALL
     scale = side / max(image.size)
     px = _scaled(image.size, scale)
@@ -42,9 +44,10 @@ def draw_source(name: str, image: Image.Image, views: list[View], weight: Image.
     pen = ImageDraw.Draw(dimmed)
     for (left, top, right, bottom), colour in zip(boxes, cycle(BOXES), strict=False):
         pen.rectangle((left, top, max(right - 1, left), max(bottom - 1, top)), outline=colour, width=2)
-    if debug:
+    # What is split was not searched for a focus.
+    if debug and not views[0].tile:
         _draw_focus(pen, views[0], px)
-    return Cell(dimmed, [name, _what_becomes(image.size, views)])
+    return Cell(dimmed, [opened.source.name, _what_becomes(image.size, views)])
 
 
 def draw_skipped(name: str, reason: str) -> Cell:
@@ -73,7 +76,9 @@ def compose(cells: list[Cell], total: int) -> Image.Image:
             lines = [cell.lines[0], f"skipped: {cell.lines[1]}"]
         for line, text in enumerate(lines):
             ink = INK if cell.thumbnail or not line else RED
-            pen.text((left, top + side + line * LINE), _fitted(text, side, font), ink, font)
+            # A name's end tells as much as its start; of a sentence the end is left out.
+            fitted = _fitted(text, side, font, middle=not line)
+            pen.text((left, top + side + line * LINE), fitted, ink, font)
     if more > 0:
         pen.text((GAP, rows * high + GAP), f"and {more} more files, see pictures.csv", INK, font)
     return sheet
@@ -110,13 +115,14 @@ def _font() -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(path, LETTERS, layout_engine=ImageFont.Layout.BASIC)
 
 
-def _fitted(text: str, width: int, font: ImageFont.FreeTypeFont) -> str:
-    """The text, its middle left out where it is longer than `width` px: a name's end tells as much as its start."""
+def _fitted(text: str, width: int, font: ImageFont.FreeTypeFont, middle: bool) -> str:
+    """The text; where it is longer than `width` px, its middle or its end is left out."""
     if font.getlength(text) <= width:
         return text
-    keep = next(keep for keep in range(min(len(text), width), -1, -1) if font.getlength(_short(text, keep)) <= width)
-    return _short(text, keep)
+    keeps = range(min(len(text), width), -1, -1)
+    return next(short for keep in keeps if font.getlength(short := _short(text, keep, middle)) <= width)
 
 
-def _short(text: str, keep: int) -> str:
-    return f"{text[: (keep + 1) // 2]}…{text[len(text) - keep // 2 :]}"
+def _short(text: str, keep: int, middle: bool) -> str:
+    head = (keep + 1) // 2 if middle else keep
+    return f"{text[:head]}…{text[len(text) - (keep - head) :]}"

@@ -30,7 +30,7 @@ from pseudoword.fingerprint import fingerprint
 from pseudoword.latents import INDEX, LATENTS, Latents, check_vae, read_latents
 from pseudoword.plan import Plan, equal_parts, make_plan
 from pseudoword.settings import Settings, load_settings, runs
-from pseudoword.word import EMBEDDINGS, check_name, to_embedding
+from pseudoword.word import EMBEDDINGS, check_name, to_embedding, unmirrored
 from stages._runtime import Interrupted, alone_on, run_stage, stop_requests
 from stages.train.board import Board
 from stages.train.compiling import compiles
@@ -175,7 +175,7 @@ def main() -> None:
         near = check_name(settings.word.name, base.tokenizers[0], settings.word.overwrite)
         if near:
             print(f"warning: word.name '{settings.word.name}' is close to words of the base model: {', '.join(near)}")
-        pack = make_pack(sweep, base, captions, plan.steps)
+        pack = make_pack(sweep, base, captions, unmirrored(latents.ids), plan.steps)
         plan = plan.ending(packed.run.steps for packed in pack)
         place = locate(settings.base.model, settings.base.revision)
         sha, commit = digest(place, settings.base.vae), commit_of(place)

@@ -35,9 +35,12 @@ class Packed:
     settings: Settings
 
 
-def make_pack(sweep: dict[str, Settings], base: Base, captions: list[str], steps: int) -> list[Packed]:
-    """The runs, their words beside each other behind the vocabulary. Raises UserError for a prompt that is too long."""
-    starts = {name: _start(own.word, base, len(captions)) for name, own in sweep.items()}
+def make_pack(sweep: dict[str, Settings], base: Base, captions: list[str], pictures: int, steps: int) -> list[Packed]:
+    """The runs, their words beside each other behind the vocabulary. Raises UserError for a prompt that is too long.
+
+    pictures  without mirrored copies, from which auto vectors follow
+    """
+    starts = {name: _start(own.word, base, pictures) for name, own in sweep.items()}
     told = (line for name, own in sweep.items() for line in _warnings(own, len(starts[name]), base.tokenizers[0]))
     for line in dict.fromkeys(told):
         print(f"warning: {line}")

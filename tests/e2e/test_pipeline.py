@@ -157,25 +157,23 @@ def test_a_wrong_key_is_refused_before_any_work_with_the_nearest_valid_one(proje
 @pytest.mark.timeout(1800)
 def test_a_repro_that_is_killed_again_and_again_ends_with_the_same_bytes(project: Path):
     """SIGKILL to dvc and its stage at once while the word is trained, and `dvc repro` after each."""
-    change(project, {"train": {"steps": 90}})
+    change(project, {"train": {"steps": 40}})
     assert "train" in repro(project, "train")
     words = {path: path.read_bytes() for path in project.glob("outputs/words/**/*") if path.is_file()}
-    change(project, {"train": {"steps": 91}})  # another training in between: nothing is taken from the run cache
+    change(project, {"train": {"steps": 2}})  # another training in between: nothing is taken from the run cache
     repro(project, "train")
-    change(project, {"train": {"steps": 90}})
+    change(project, {"train": {"steps": 40}})
     shutil.rmtree(project / ".scratch/train")
     moments, went_on = random.Random(0), 0
     for _ in range(5):
         command = [sys.executable, "-m", "dvc", "repro", "--no-run-cache", "train"]
         running = begin(command, project)
         assert running.stdout
-        for line in running.stdout:
-            went_on += "going on at update" in line
-            if "rows at once" in line:
-                break
-        time.sleep(moments.uniform(0, 6))
+        while "rows at once" not in (line := running.stdout.readline()) and line:
+            pass
+        time.sleep(moments.uniform(0, 4))
         os.killpg(running.pid, signal.SIGKILL)
-        running.communicate()
+        went_on += "going on at update" in running.communicate()[0]
     assert went_on
     assert "train" in repro(project, "--no-run-cache", "train")
     assert {path: path.read_bytes() for path in project.glob("outputs/words/**/*") if path.is_file()} == words

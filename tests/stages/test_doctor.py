@@ -4,12 +4,17 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 
 from pseudoword.cli import main as pseudoword
 from pseudoword.doctor.finding import Report, Stopped
+from pseudoword.doctor.pictures import as_preprocess_would, preprocessed
+from pseudoword.settings import load_settings
+from pseudoword.sources.views import framing_for
 from pseudoword.templates import BadTemplate
 from stages.doctor.__main__ import main
 from stages.preprocess.__main__ import main as preprocess
@@ -119,18 +124,74 @@ def test_what_passed_is_told_by_the_same_bytes(project: Path) -> None:
 def test_the_command_line_needs_nothing_but_pictures(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert pseudoword(["doctor"]) == 0
     printed = capsys.readouterr().out
-    assert "12 pictures: 0 errors, 0 warnings" in printed and "left out  words: there are no captions yet" in printed
+    assert (
+        "12 pictures: 0 errors, 0 warnings" in printed
+        and "left out  words: there are no captions of these pictures yet" in printed
+    )
     assert not Path("outputs").exists()
 
 
 def test_the_command_line_looks_at_another_folder(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree("data/sample", "other")
-    shutil.copy("other/thing-01.png", "other/\x1b[31m.png")
+    with Image.open("other/thing-01.png") as picture:
+        picture.save("other/thing-02.bmp")
+    Path("other/\x1b[31m.png").touch()
     change("doctor", fail_on="warning")
     assert pseudoword(["doctor", "--data", "other"]) == 1
     printed = capsys.readouterr()
-    assert "\\x1b[31m.png and thing-01.png are one photograph" in printed.out and "\x1b" not in printed.out
-    assert printed.err.startswith("1 of these would stop the pipeline")
+    assert "thing-01.png and thing-02.bmp are one photograph" in printed.out
+    assert "\\x1b[31m.png (its name is not plain text; rename it)" in printed.out and "\x1b" not in printed.out
+    assert printed.err.startswith("2 of these would stop the pipeline")
+
+
+def test_the_command_line_looks_at_the_folder_and_never_at_what_was_made_of_another(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare()
+    assert pseudoword(["doctor"]) == 0
+    assert "left out" not in capsys.readouterr().out, "the captions are of these pictures"
+    render("style", 4, Path("data/other"), 7)
+    change("data", folder="data/other")
+    assert pseudoword(["doctor"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("reads data/other") and "7 pictures: 0 errors" in printed and "thing-" not in printed
+    assert "left out  captions: there are no captions of these pictures" in printed
+
+
+def test_the_command_line_sees_pictures_as_preprocess_makes_them(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """16 bits, transparency and sub-folders; with the shape and the crop that are set."""
+    shutil.rmtree("data/sample")
+    deep = Path("data/sample/deep")
+    deep.mkdir(parents=True)
+    subject = np.random.default_rng(0).integers(0, 256, (60, 60), np.uint8)
+    grey = np.full((64, 200), 40, np.uint16)
+    grey[2:62, 138:198] = subject
+    Image.fromarray(grey * 257).save(deep / "16.png")
+    clear = Image.fromarray(np.dstack([np.full((64, 64, 3), 20, np.uint8), np.zeros((64, 64), np.uint8)]))
+    clear.save(deep / "clear.png")
+    change("preprocess", recursive=True, crop="focal", shape="square")
+    settings = load_settings()
+    assert pseudoword(["doctor"]) == 0
+    seen = {picture.source: picture for picture in as_preprocess_would(
+        settings.data.folder, framing_for(settings.preprocess, "models/toyworld", None, None)).pictures}  # fmt: skip
+    preprocess()
+    made = {picture.source: picture for picture in preprocessed(settings.data.folder).pictures}
+    assert list(seen) == list(made) == ["deep/16.png", "deep/clear.png"]
+    assert seen["deep/clear.png"].light == 255, "over white"
+    assert 30 < seen["deep/16.png"].light < 200 and seen["deep/16.png"].crop[0] > 100, "not clipped, and found"
+    for source, one in seen.items():
+        other = made[source]
+        assert (one.id, one.px, one.crop, one.light, one.lost) == (
+            other.id,
+            other.px,
+            other.crop,
+            other.light,
+            other.lost,
+        )
+        assert np.array_equal(one.grey, other.grey)
+    assert "crop:" not in capsys.readouterr().out
 
 
 def test_an_unknown_check_to_ignore_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

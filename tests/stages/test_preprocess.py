@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from matplotlib.cbook import get_sample_data
 from PIL import Image
 
 from pseudoword.errors import UserError
+from pseudoword.sources.opening import is_large
 from stages.preprocess.__main__ import main
-from stages.preprocess.opening import is_large
 from tests.preprocessing import FOLDER, ROOT, encoded, fill, pixels, run, start, write_model, write_params
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
@@ -258,8 +259,8 @@ def test_of_broken_files_with_the_same_bytes_each_is_told_why(project: Path) -> 
 
 
 def test_captions_and_hidden_files_are_no_pictures(project: Path) -> None:
-    fill({"a.png": GOOD, "a.txt": b"x", "B.TXT": b"x", ".gitignore": b"", ".a.png": GOOD})
-    fill({"captions.yaml": b"", "captions.yml": b""})
+    others = dict.fromkeys(["a.txt", "B.TXT", ".gitignore", "captions.yaml", "captions.yml"], b"x")
+    fill({"a.png": GOOD, ".a.png": GOOD} | others)
     assert list(run().index) == ["a.png"]
 
 
@@ -282,6 +283,15 @@ def test_metadata_of_the_source_never_reaches_the_output(project: Path) -> None:
     table = run()
     one, other = (Path(f"outputs/pictures/{name}.png").read_bytes() for name in table["id"])
     assert one == other
+
+
+def test_nothing_of_an_earlier_run_stays_where_this_one_fails(project: Path) -> None:
+    fill({"a.png": GOOD})
+    run()
+    fill({"a.png": b""})
+    with pytest.raises(UserError, match="holds no picture"):
+        main()
+    assert [path for path in Path("outputs").rglob("*") if path.is_file()] == []
 
 
 def test_pictures_of_an_earlier_run_do_not_stay(project: Path) -> None:
@@ -326,9 +336,26 @@ def test_the_command_prints_the_error_without_a_traceback(project: Path) -> None
     assert "Traceback" not in done.stderr
 
 
-SEEDS = [
-    encoded(UPRIGHT, kind) for kind in ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "ICO", "PPM", "TGA", "JPEG2000")
+def photograph() -> Image.Image:
+    """A real one, of a person, as a camera's program saved it; scaled down."""
+    with get_sample_data("grace_hopper.jpg") as file, Image.open(file) as portrait:
+        return portrait.resize((128, 150))
+
+
+DRAWN = ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "ICO", "PPM", "TGA", "JPEG2000")
+CAMERA = Image.Exif()
+CAMERA.update({0x0110: "a camera", 0x0112: 6, 0x0132: "2026:11:21 10:00:00"})
+SEEDS = [encoded(UPRIGHT, kind) for kind in DRAWN] + [
+    encoded(photograph(), "JPEG", exif=CAMERA, quality=90),
+    encoded(photograph(), "JPEG", progressive=True),
+    encoded(photograph(), "PNG", exif=CAMERA),
+    encoded(photograph(), "WEBP", exif=CAMERA),
 ]
+
+
+def test_what_is_damaged_below_is_whole_before(project: Path) -> None:
+    fill({f"{at:02}": content for at, content in enumerate(SEEDS)})
+    assert list(run()["state"]) == ["used"] * len(SEEDS)
 
 
 @st.composite

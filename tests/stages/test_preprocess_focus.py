@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from pseudoword.errors import UserError
 from pseudoword.settings.preprocess import Focal
-from stages.preprocess.faces import FaceFinder
-from stages.preprocess.focus import edge_point, entropy_point, face_point, find_focus
+from pseudoword.sources.faces import FaceFinder
+from pseudoword.sources.focus import edge_point, entropy_point, face_point, find_focus
 
 
 def weights(**keys: object) -> Focal:

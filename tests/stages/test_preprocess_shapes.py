@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from pseudoword.settings.preprocess import Autosize
-from stages.preprocess.shapes import (
+from pseudoword.sources.shapes import (
     autosized,
     buckets,
     cover_box,

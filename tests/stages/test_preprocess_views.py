@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from pseudoword.errors import UserError
-from pseudoword.pictures import open_pictures
+from pseudoword.pictures import open_masks, open_pictures
 from stages.preprocess.__main__ import main
+from stages.preprocess.sheet import compose, draw_skipped
 from tests.preprocessing import FOLDER, encoded, fill, pixels, run, start, write_model, write_params
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
@@ -97,6 +98,35 @@ def test_a_long_picture_becomes_tiles_that_show_all_of_it(project: Path) -> None
     colours = [pixels(name).reshape(-1, 3).mean(0) for name in tiles["id"]]
     assert np.abs(colours[0] - RED).max() < 3 and np.abs(colours[-1] - BLUE).max() < 3
     assert table.loc["square.png", "id"].count("-") == 0 and shapes(table) == {(32, 32)}
+
+
+def test_a_resolution_of_width_and_height_is_what_all_pictures_have(project: Path) -> None:
+    """With its masks and the sheet, and for long pictures tiles of it."""
+    mask = encoded(Image.linear_gradient("L").resize((90, 60)))
+    fill(
+        {
+            "a.png": encoded(thirds(90, 60)),
+            "a.mask.png": mask,
+            "b.png": quarters(),
+            "tall.png": encoded(thirds(40, 440)),
+        }
+    )
+    write_params("32x64", split={"threshold": 0.2}, crop="focal", mirror="horizontal")
+    table = run()
+    assert shapes(table) == {(32, 64)}
+    (weight,) = open_masks(list(table.loc["a.png", "id"])[:1])
+    assert weight is not None and weight.size == (32, 64)
+    left, top, right, bottom = (int(edge) for edge in table.loc["a.png", "crop"].iloc[0].split(","))
+    assert (right - left, bottom - top) == (30, 60)
+    assert len(table.loc["tall.png"]) == 2 * 7
+    assert sheet_px().size
+
+
+@pytest.mark.parametrize(("shape", "px"), [("buckets", (64, 64)), ("keep", (64, 64)), ("autosize", (640, 640))])
+def test_tiles_have_px_that_other_pictures_of_the_shape_have(project: Path, shape: str, px: tuple[int, int]) -> None:
+    fill({"wide.png": encoded(thirds(192, 64))})
+    write_params(72, model=write_model(8, unet_levels=2), shape=shape, split={"threshold": 0.5})
+    assert shapes(run()) == {px}
 
 
 def test_tiles_are_mirrored_too(project: Path) -> None:
@@ -206,6 +236,26 @@ def test_what_focal_found_is_drawn_on_request(project: Path) -> None:
     run()
     sheet = sheet_px().reshape(-1, 3).tolist()
     assert [70, 140, 255] in sheet and [255, 225, 0] in sheet
+
+
+def test_a_split_picture_has_no_focus_to_draw(project: Path) -> None:
+    fill({"wide.png": encoded(Image.new("RGB", (120, 40), "grey"))})
+    sheets = []
+    for debug in (True, False):
+        write_params(split={"threshold": 0.5, "overlap": 0.0}, focal={"debug": debug})
+        run()
+        sheets.append(sheet_px())
+    # The picture's middle is in the middle tile, whose outline is far from it.
+    middle = sheets[0][8 + 304 // 2 - 4 : 8 + 304 // 2 + 4, 8 + 304 // 2 - 4 : 8 + 304 // 2 + 4]
+    assert sheets[0].shape[0] > sheets[1].shape[0] and (np.abs(middle - 128) < 3).all()
+
+
+def test_of_a_long_reason_the_sheet_shows_the_beginning_and_of_a_long_name_both_ends() -> None:
+    name, reason = "n" * 80, "m" * 80
+    sheets = [np.asarray(compose([draw_skipped(*texts)], 1)) for texts in (
+        (name, reason), (name, reason[:-1] + "i"), (name[:-1] + "i", reason))]  # fmt: skip
+    assert np.array_equal(sheets[0], sheets[1]), "the end of the reason is not to be seen"
+    assert not np.array_equal(sheets[0], sheets[2])
 
 
 def test_all_settings_together_give_the_same_bytes_each_time(project: Path) -> None:

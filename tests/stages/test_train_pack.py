@@ -27,7 +27,7 @@ def packed(captions: list[str], **changes: dict[str, Any]) -> list[Packed]:
     for section, values in changes.items():
         content[section] |= values
     Path("params.yaml").write_text(yaml.safe_dump(content))
-    return make_pack(runs(load_settings(Path("params.yaml"))), tiny_base(), captions, 10)
+    return make_pack(runs(load_settings(Path("params.yaml"))), tiny_base(), captions, len(captions), 10)
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,15 @@ def test_the_stage_writes_each_run_with_checkpoints_losses_and_settings(project:
         assert "train.batch" in report["auto"]
 
 
+def test_mirrored_copies_bring_no_more_vectors(project: Path):
+    ids = [f"{number:012x}{copy}" for number in range(6) for copy in ("", "-t0-h")]
+    write_latents((Encoded(name, "", torch.zeros(4, 4, 4), torch.ones(4, 4, 4)) for name in ids), {})
+    pd.DataFrame({"id": ids, "caption": "by the sea"}).to_csv("outputs/captions.csv", index=False)
+    write_params({"train": {"steps": 1}})
+    main()
+    assert len(load_embedding(Path("outputs/words/base/steps/snorf-1.safetensors")).vectors) == 2
+
+
 def test_both_text_encoders_of_sdxl_learn_and_are_written(project: Path):
     tiny_sdxl().save_pretrained("base")
     write_params({"train": {"steps": 6, "norm": "rescale", "preview": {"every": 6, "inference_steps": 1}}})

@@ -13,13 +13,15 @@ from pseudoword.doctor.examine import CHECKS, examine
 from pseudoword.doctor.finding import Finding, Report
 from pseudoword.doctor.intent import Intent
 from pseudoword.doctor.machine import Machine
+from pseudoword.settings.preprocess import Preprocess
 from tests.tiny import TOYWORLD
 from toyworld.world import NOUNS, SCENES, draw, new_style, new_thing, thing_of
 
 SCENERY = ["snow", "sea", "night", "forest", "city", "desert", "meadow", "room"]
 PLENTY = Machine(gpu=None, disk=10**12)
 INTENT = Intent(
-    folder=Path("data"), model=str(TOYWORLD), revision=None, config=None, resolution=256, name="snorf",
+    folder=Path("data"), model=str(TOYWORLD), revision=None, config=None, name="snorf",
+    preprocess=Preprocess.model_validate({"resolution": 256}),
     init_text="flower",
     vectors="auto", steps="auto", batch="auto", accumulation="auto", save_every="auto", runs=1,
 )  # fmt: skip
@@ -105,16 +107,24 @@ def preprocessed(
         )
 
 
-def diagnose(check: str, machine: Machine = PLENTY, most: float = 0.6, **intent: object) -> list[Finding]:
+def diagnose(check: str, machine: Machine = PLENTY, most: float = 0.6, **changes: object) -> list[Finding]:
     """What one check says of the current folder."""
     others = [name for name in CHECKS if name != check]
-    report = examine(replace(INTENT, **intent), machine, most, others)  # type: ignore[arg-type]
+    report = examine(_intent(changes), machine, most, others, Path("outputs").exists())
     assert all(finding.check == check for finding in report.findings)
     return report.findings
 
 
-def everything(ignore: Sequence[str] = (), **intent: object) -> Report:
-    return examine(replace(INTENT, **intent), PLENTY, 0.6, ignore)  # type: ignore[arg-type]
+def everything(ignore: Sequence[str] = (), **changes: object) -> Report:
+    return examine(_intent(changes), PLENTY, 0.6, ignore, Path("outputs").exists())
+
+
+def _intent(changes: dict[str, object]) -> Intent:
+    """INTENT but for these, which may be settings of preprocess."""
+    own = {key: value for key, value in changes.items() if key in Preprocess.model_fields}
+    preprocess = Preprocess.model_validate({"resolution": 256} | own)
+    others = {key: value for key, value in changes.items() if key not in own}
+    return replace(INTENT, preprocess=preprocess, **others)  # type: ignore[arg-type]
 
 
 def named(finding: Finding) -> list[str]:

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
 
-from pseudoword.doctor.pictures import NothingToExamine
+from pseudoword.errors import UserError
 from tests.pseudoword.doctor.drawn import (
     SCENERY,
     diagnose,
@@ -21,8 +22,8 @@ from tests.pseudoword.doctor.drawn import (
 
 
 def test_nothing_is_said_against_one_thing_in_many_scenes() -> None:
-    preprocessed(things_everywhere(), SCENERY)
-    assert everything(resolution="auto").at_least("warning") == []
+    preprocessed([picture.resize((64, 64)) for picture in things_everywhere()], SCENERY)
+    assert everything().at_least("warning") == []
 
 
 @pytest.mark.parametrize(
@@ -97,6 +98,14 @@ def test_a_set_that_is_soft_as_a_whole_is_only_told() -> None:
     assert finding.severity == "info" and len(finding.pictures) == 4
 
 
+def test_twelve_bits_in_a_file_of_sixteen_are_nearly_black(folder: Path) -> None:
+    save([scenery(0), ImageEnhance.Brightness(scenery(1)).enhance(0.4)])
+    assert diagnose("dark") == []
+    Image.fromarray(np.asarray(scenery(2).convert("L")).astype(np.uint16) * 16).save(folder / "data/raw.png")
+    (finding,) = diagnose("dark")
+    assert finding.severity == "warning" and named(finding) == ["raw.png"] and "10 or 12 bits" in finding.advice
+
+
 def beside(picture: Image.Image, left: int) -> Image.Image:
     """A subject on a wide, smooth ground."""
     wide = Image.linear_gradient("L").resize((512, 256)).convert("RGB")
@@ -110,6 +119,12 @@ def test_a_crop_that_loses_the_subject(left: int, lost: bool) -> None:
     findings = diagnose("crop")
     assert [named(finding) for finding in findings] == ([["01.png"]] if lost else [])
     assert all(finding.severity == "warning" for finding in findings)
+
+
+def test_a_focal_crop_that_misses_is_not_answered_by_a_focal_crop() -> None:
+    preprocessed([beside(scenery(0), 0)], crop=["256,0,512,256"])
+    assert "crop to focal" in diagnose("crop")[0].advice
+    assert diagnose("crop", crop="focal")[0].advice.startswith("Crop it by hand")
 
 
 def test_the_crop_that_preprocess_chose_is_the_one_that_counts() -> None:
@@ -188,13 +203,30 @@ def test_without_mirrored_copies_nothing_is_said_of_them() -> None:
     assert diagnose("mirrored") == []
 
 
-def test_files_that_do_not_open_are_counted(folder: Path) -> None:
+def test_files_that_do_not_open_are_named(folder: Path) -> None:
     save(things_everywhere(3))
     (folder / "data/broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
-    (folder / "data/00.txt").write_text("a caption")
-    (folder / "data/.hidden").write_text("")
-    report = everything()
-    assert report.pictures == 3 and report.left_out["files"].startswith("1 files do not open as pictures, broken.jpg")
+    for number in range(4):
+        (folder / f"data/IMG_{number}.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    for name in ("00.txt", ".hidden", "notes.pages", "Thumbs.db"):
+        (folder / "data" / name).write_text("no picture")
+    (folder / "data/copy.png").write_bytes((folder / "data/00.png").read_bytes())
+    (finding,) = diagnose("skipped")
+    assert finding.severity == "warning" and finding.message.startswith(
+        "5 files are skipped beside the 3 that are used"
+    )
+    assert named(finding) == [*(f"IMG_{number}.HEIC" for number in range(4)), "broken.jpg"]
+    assert "IMG_0.HEIC (not a picture in a format that can be read here" in finding.message
+    assert everything().pictures == 3
+
+
+def test_files_that_preprocess_skipped_are_told_of_too() -> None:
+    preprocessed(things_everywhere(3))
+    assert diagnose("skipped") == []
+    with Path("outputs/pictures.csv").open("a") as table:
+        table.write(",portrait.heic,,skipped,not a picture,,\n,folder,,skipped,a folder,,\n")
+    (finding,) = diagnose("skipped")
+    assert "portrait.heic (not a picture)" in finding.message and "folder" not in finding.message
 
 
 @pytest.mark.parametrize("make", [True, False])
@@ -202,7 +234,7 @@ def test_a_folder_without_pictures_is_refused(folder: Path, make: bool) -> None:
     if make:
         (folder / "data").mkdir()
         (folder / "data/notes.txt").write_text("")
-    with pytest.raises(NothingToExamine, match=r"data.folder: 'data' holds no picture"):
+    with pytest.raises(UserError, match=r"data.folder: 'data' (holds no picture|cannot be read)"):
         everything()
 
 

@@ -46,7 +46,20 @@ def test_a_background_that_the_captions_name_is_only_told() -> None:
 def test_a_background_that_no_caption_names() -> None:
     preprocessed(same_room(6, 2), [f"seen from {word}" for word in SCENERY])
     (finding,) = diagnose("background")
-    assert finding.severity == "warning" and "no word for it is in their captions" in finding.message
+    assert finding.severity == "warning" and "no word of their captions is theirs alone" in finding.message
+
+
+def test_a_word_of_every_caption_does_not_name_the_background_of_some() -> None:
+    preprocessed(same_room(6, 2), ["a flower, in flat style"] * 8)
+    (finding,) = diagnose("background")
+    assert finding.severity == "warning" and "'style'" not in finding.message
+
+
+@pytest.mark.parametrize("words", [["in a brown cave"] * 5, ["in flat style"] * 5])
+def test_where_all_share_a_background_no_word_can_be_told_to_name_it(words: list[str]) -> None:
+    preprocessed(same_room(5, 0), words)
+    (finding,) = diagnose("background")
+    assert finding.severity == "warning" and "helps" not in finding.message
 
 
 def test_a_word_that_most_captions_share() -> None:
@@ -151,10 +164,34 @@ def test_black_and_white_among_colour(grey: int, severity: str | None) -> None:
     assert [len(finding.pictures) for finding in findings] == ([grey] if grey else [])
 
 
-def test_black_and_white_that_the_caption_names() -> None:
+@pytest.mark.parametrize(
+    ("caption", "names_it"),
+    [
+        ("a black and white photo", True),
+        ("a black-and-white photo of a dog", True),
+        ("Black & White", True),
+        ("a b&w portrait", True),
+        ("a dog, in black and white, at night", True),
+        ("monochrome, grainy", True),
+        ("a monochromatic picture", True),
+        ("greyscale", True),
+        ("sepia.", True),
+        ("a black dog in the snow", False),
+        ("a black and white dog in the snow", False),
+        ("a black car and white snow", False),
+        ("in the snow", False),
+    ],
+)
+def test_black_and_white_that_the_caption_names(caption: str, names_it: bool) -> None:
     pictures = [ImageOps.grayscale(one).convert("RGB") if at < 3 else one for at, one in enumerate(things_everywhere())]
-    preprocessed(pictures, [*["a black and white photo"] * 3, *SCENERY[:5]])
-    assert diagnose("black-and-white") == []
+    preprocessed(pictures, [*[caption] * 3, *SCENERY[:5]])
+    assert [finding.severity for finding in diagnose("black-and-white")] == ([] if names_it else ["warning"])
+
+
+def test_a_number_of_pictures_against_which_nothing_is_to_be_said() -> None:
+    save([scenery(at, 64, 64) for at in range(12)])
+    (finding,) = diagnose("number", resolution=64)
+    assert finding.severity == "info" and finding.advice.startswith("Nothing to do")
 
 
 def test_captions_that_do_not_fit_the_pictures() -> None:
@@ -176,7 +213,7 @@ def test_without_captions_those_checks_are_left_out() -> None:
     save(things_everywhere(4))
     report = everything()
     assert set(report.left_out) == {"captions", "words"}
-    assert "left out  words: there are no captions yet" in summary(report)
+    assert "left out  words: there are no captions of these pictures yet" in summary(report)
 
 
 @pytest.mark.parametrize(
@@ -201,6 +238,12 @@ def test_what_the_number_of_pictures_implies(number: int, changes: dict[str, obj
     assert finding.severity == severity and told in finding.message
 
 
+def test_mirrored_copies_are_seen_by_each_update_and_bring_no_vectors() -> None:
+    preprocessed([scenery(at, 64, 64) for at in range(7)], mirrored=True)
+    (finding,) = diagnose("number", resolution=64)
+    assert "7 pictures, 14 with copies and tiles: 2 vectors, 300 updates of 14 samples" in finding.message
+
+
 def test_batch_and_accumulation_come_as_a_table() -> None:
     save([scenery(at, 64, 64) for at in range(12)])
     (finding,) = diagnose("number", resolution=64)
@@ -208,13 +251,23 @@ def test_batch_and_accumulation_come_as_a_table() -> None:
 
 
 @pytest.mark.parametrize(
-    ("resolution", "severity"), [("auto", None), (64, None), (72, "info"), (32, "warning"), (512, "warning")]
+    ("wanted", "severity", "told"),
+    [
+        ({"resolution": "auto"}, None, ""),
+        ({"resolution": 64}, None, ""),
+        ({"resolution": 72}, "info", "at 72 px"),
+        ({"resolution": 32}, "warning", "cuts things off where they are smaller"),
+        ({"resolution": 512}, "warning", "draws things twice"),
+        ({"resolution": "auto", "shape": "buckets"}, None, ""),
+        ({"resolution": "auto", "shape": "keep"}, "warning", "at 288 x 96 px"),
+        ({"resolution": "auto", "shape": "autosize", "autosize": {"max_error": 0.5}}, "warning", "at 768 x 512 px"),
+    ],
 )
-def test_another_resolution_than_the_base_models(resolution: int | str, severity: str | None) -> None:
-    save([scenery(0, 64, 64)])
-    findings = diagnose("resolution", resolution=resolution)
+def test_pictures_of_other_px_than_the_base_models(wanted: dict[str, object], severity: str | None, told: str) -> None:
+    save([scenery(0, 288, 96)])
+    findings = diagnose("resolution", **wanted)  # type: ignore[arg-type]
     assert [finding.severity for finding in findings] == ([severity] if severity else [])
-    assert all("trained on 64 px" in finding.message for finding in findings)
+    assert all("trained on 64 px" in finding.message and told in finding.message for finding in findings)
 
 
 def test_a_base_model_that_is_not_there(folder: Path) -> None:
@@ -252,6 +305,16 @@ def test_memory_disk_and_time_are_estimated() -> None:
     assert finding.figure["flops"] == pytest.approx(300 * 15 * 2.1 * 0.2215e9, rel=0.1)
     (sweep,) = diagnose("budget", resolution=64, runs=4)
     assert sweep.figure["flops"] == pytest.approx(4 * finding.figure["flops"], rel=0.01)
+
+
+def test_the_budget_counts_the_px_of_wide_pictures() -> None:
+    save([scenery(0, 96, 96)])
+    (square,) = diagnose("budget", shape="keep")
+    save([scenery(0, 288, 96)])
+    (wide,) = diagnose("budget", shape="keep")
+    for figure in ("gpu_bytes_per_sample", "flops"):
+        assert wide.figure[figure] == pytest.approx(3 * square.figure[figure], rel=0.01)
+    assert wide.figure["disk_bytes"] - square.figure["disk_bytes"] > 2 * 2 * 192 * 96
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from typing import NamedTuple, TypeVar
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from stages.preprocess.colour import to_rgb, to_weight
-from stages.preprocess.folder import NotUsable
+from pseudoword.sources.colour import to_rgb, to_weight
+from pseudoword.sources.folder import NotUsable
 
 # Pillow runs Ghostscript for EPS; nothing that somebody put into a folder of pictures may start a program.
 UNSAFE = {"EPS"}
@@ -26,14 +26,14 @@ TURNS = {
 Result = TypeVar("Result")
 
 
-class Opened(NamedTuple):
+class Upright(NamedTuple):
     rgb: Image.Image
     alpha: Image.Image | None  # L, opaque is 255; None where the file has no transparency
 
 
-def open_upright(path: Path) -> Opened:
+def open_upright(path: Path) -> Upright:
     """The picture as it is meant to be seen, an animation's first frame, over white. Raises NotUsable."""
-    return _decode(path, lambda image: Opened(*to_rgb(image)))
+    return _decode(path, lambda image: Upright(*to_rgb(image)))
 
 
 def open_mask(path: Path) -> Image.Image:

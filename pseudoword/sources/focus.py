@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pseudoword.settings.preprocess import Focal
-from stages.preprocess.faces import Face, FaceFinder
-from stages.preprocess.shapes import Px, cover_box
+from pseudoword.sources.faces import Face, FaceFinder
+from pseudoword.sources.shapes import Px, cover_box
 
 Kind = Literal["face", "edges", "entropy"]
 LONGEST = 1536  # px: larger pictures are looked at scaled down
