@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from stages.train.state import State, load_state, save_state
 from tests.tiny import tiny_inpainting, tiny_sdxl, tiny_stable_diffusion
 
 ROOT = Path(__file__).parents[2]
+IDS = [f"{number:012x}" for number in range(5)]
 
 
 @pytest.fixture
@@ -37,14 +39,17 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     tiny_stable_diffusion().save_pretrained("base")
     shutil.copytree(ROOT / "templates", "templates")
-    ids = [f"{number:012x}" for number in range(5)]
-    generator = torch.Generator().manual_seed(0)
-    means, std = torch.randn(5, 4, 4, 4, generator=generator), torch.full((4, 4, 4), 0.1)
-    write_latents((Encoded(name, "", mean, std) for name, mean in zip(ids, means, strict=True)), {})
+    save_latents()
     captions = ["by the sea", "", "in a cave", "at night", "null"]
-    pd.DataFrame({"id": ids, "caption": captions}).to_csv("outputs/captions.csv", index=False)
+    pd.DataFrame({"id": IDS, "caption": captions}).to_csv("outputs/captions.csv", index=False)
     write_params({"train": {"steps": 30}})
     return tmp_path
+
+
+def save_latents(seed: int = 0) -> None:
+    means = torch.randn(5, 4, 4, 4, generator=torch.Generator().manual_seed(seed))
+    std = torch.full((4, 4, 4), 0.1)
+    write_latents((Encoded(name, "", mean, std) for name, mean in zip(IDS, means, strict=True)), {})
 
 
 def write_params(changes: dict[str, dict[str, object]], path: Path = Path("params.yaml")) -> None:
@@ -531,25 +536,56 @@ def test_a_state_that_was_cut_off_is_not_used(tmp_path: Path, capsys: pytest.Cap
     assert "does not read" in capsys.readouterr().out
 
 
-def test_a_changed_setting_never_picks_up_an_old_state(project: Path):
-    main()
-    expected = load_embedding(Path("outputs/words/base/steps/snorf-30.safetensors")).vectors
+def another_setting() -> None:
     write_params({"train": {"steps": 30, "learn_rate": 0.1}})
 
-    class Stop(Exception):
-        pass
 
-    original = stage.save_state
-    try:
-        stage.save_state = lambda path, state: (original(path, state), (_ for _ in ()).throw(Stop()))
-        with pytest.raises(Stop):
-            main()
-    finally:
-        stage.save_state = original
-    assert list(Path(".scratch/train").glob("*/state.safetensors"))
-    write_params({"train": {"steps": 30}})
+def another_picture() -> None:
+    save_latents(seed=1)
+
+
+def another_caption() -> None:
+    path = Path("outputs/captions.csv")
+    path.write_text(path.read_text().replace("in a cave", "in a wood"))
+
+
+def another_template() -> None:
+    path = Path("templates/training/subject.txt")
+    path.write_text(path.read_text() + "my [name]\n")
+
+
+def another_model() -> None:
+    pipeline = tiny_stable_diffusion()
+    pipeline.unet.conv_in.bias.data += 0.01
+    pipeline.save_pretrained("base")
+
+
+def another_schedule_of_noise() -> None:
+    path = Path("base/scheduler/scheduler_config.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"beta_end": 0.013}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [another_setting, another_picture, another_caption, another_template, another_model, another_schedule_of_noise],
+)
+def test_what_a_word_is_learned_from_has_changed_and_no_old_state_is_picked_up(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], change: Callable[[], None]
+):
+    def save_and_die(path: Path, state: State) -> None:
+        save_state(path, state)
+        raise Killed
+
+    with monkeypatch.context() as dying, pytest.raises(Killed):
+        dying.setattr(stage, "save_state", save_and_die)
+        main()
+    change()
     main()
-    assert torch.equal(load_embedding(Path("outputs/words/base/steps/snorf-30.safetensors")).vectors, expected)
+    assert "going on at" not in capsys.readouterr().out
+    resumed = outputs(Path("outputs/words"))
+    shutil.rmtree(".scratch")
+    main()
+    assert outputs(Path("outputs/words")) == resumed
 
 
 @pytest.mark.parametrize(
