@@ -26,18 +26,21 @@ ROOT = Path(__file__).parents[1]
 CONCEPTS = ("thing-1", "thing-2", "thing-3", "thing-4", "style-0", "style-1", "style-2")
 PICTURES, SHOWN = 15, 8
 SHIPPED = "train.seed"  # the axis whose values are the shipped settings, and show what chance does
+SINGLE: dict[str, list[Any]] = {
+    SHIPPED: [0, 1, 2],
+    "train.learn_rate": [0.002, 0.01, 0.02, 0.04, "0.05:10, 0.02:20, 0.01:60, 0.005"],
+    "train.norm": ["free", "direction"],
+    "train.decay": ["cosine"],
+    "train.timesteps": ["independent"],
+    "train.latents": ["deterministic"],
+    "train.min_snr_gamma": [5.0],
+    "train.average": [0.95],
+    "train.caption_dropout": [0.1],
+    "word.vectors": [1, 2],
+}
 AXES: dict[str, dict[str, list[Any]]] = {
-    SHIPPED: {"train.seed": [0, 1, 2]},
-    "train.learn_rate": {"train.learn_rate": [0.002, 0.01, 0.02, 0.04, "0.05:10, 0.02:20, 0.01:60, 0.005"]},
-    "train.norm": {"train.norm": ["free", "direction"]},
+    **{axis: {axis: values} for axis, values in SINGLE.items()},
     "direction": {"train.norm": ["direction"], "train.learn_rate": [0.02, 0.06]},
-    "train.decay": {"train.decay": ["cosine"]},
-    "train.timesteps": {"train.timesteps": ["independent"]},
-    "train.latents": {"train.latents": ["deterministic"]},
-    "train.min_snr_gamma": {"train.min_snr_gamma": [5.0]},
-    "train.average": {"train.average": [0.95]},
-    "train.caption_dropout": {"train.caption_dropout": [0.1]},
-    "word.vectors": {"word.vectors": [1, 2]},
 }
 MEASURES = ("score", "image_similarity", "text_similarity", "loss")
 
