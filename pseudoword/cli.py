@@ -367,11 +367,11 @@ def review(options: argparse.Namespace) -> None:
     from pseudoword.base.families import UnknownFamily
     from pseudoword.base.location import ModelNotFound
     from pseudoword.curation.prompt_length import load_prompt_length
+    from pseudoword.mirroring import unmirrored
     from pseudoword.pictures import used_ids
     from pseudoword.review.desk import Desk
     from pseudoword.review.server import reviewer, serve
     from pseudoword.settings import load_settings, runs
-    from pseudoword.word import unmirrored
 
     settings = load_settings()
     words = [run.word for run in runs(settings).values()]

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
+from pseudoword.base.hub import OtherModel
 from pseudoword.errors import UserError
 from pseudoword.files import write_text
 from pseudoword.formats.tensors import save_tensors
@@ -59,19 +60,11 @@ class BadLatents(UserError):
         super().__init__(f"{path}: {found}. Run `dvc repro latents` to make it again.")
 
 
-class OtherVae(UserError):
+class OtherVae(OtherModel):
     def __init__(self, folder: Path, made_with: str, commit: str, found: str | None) -> None:
-        states = f" (commit {commit}, now {found})" if commit and found else ""
-        back = (
-            "name that commit in base.revision (for a base.vae write it as id@commit) to go on with it, or run"
-            if commit
-            else "run"
-        )
-        super().__init__(
-            f"{folder}: made with a VAE of '{made_with}' that is not what base.model or base.vae has now{states}: its "
-            f"branch has moved on the hub, or its files have changed. To mend it, {back} `dvc repro -f -s latents`, "
-            "then `dvc repro`."
-        )
+        made = f"{folder}: made with a VAE of '{made_with}' that is not what base.model or base.vae has now"
+        where = "base.revision (for a base.vae write it as id@commit)"
+        super().__init__(made, commit, found, where, "latents")
 
 
 def write_latents(pictures: Iterable[Encoded], about: dict[str, str], folder: Path = LATENTS) -> int:

@@ -1,14 +1,22 @@
-"""Pictures that are mirrored left to right, and what a text about their source says of them."""
+"""Mirrored copies of pictures, told by the ends of their ids, and what a text about their source says of them."""
 
 import re
+from collections.abc import Iterable
 
-MIRRORED = ("-h", "-hv")  # ends of their ids
+LEFT_TO_RIGHT = ("-h", "-hv")
+MIRRORED = (*LEFT_TO_RIGHT, "-v")
 OTHER_SIDE = {"left": "right", "right": "left"}
 SIDE = re.compile(r"\b(left|right)(?=(?:most|wards?|hand(?:ed)?)?\b)", re.IGNORECASE)
 
 
 def is_mirrored(name: str) -> bool:
-    return name.endswith(MIRRORED)
+    """Left to right."""
+    return name.endswith(LEFT_TO_RIGHT)
+
+
+def unmirrored(ids: Iterable[str]) -> int:
+    """How many pictures there are, without mirrored copies: these show nothing that more vectors would be there for."""
+    return sum(not name.endswith(MIRRORED) for name in ids)
 
 
 def said_of(name: str, text: str) -> str:

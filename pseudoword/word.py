@@ -1,7 +1,7 @@
 """The word: how many vectors it has, where they start, and whether its name is free."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -16,7 +16,6 @@ from pseudoword.settings.word import EMBEDDINGS as EMBEDDINGS
 # (at most so many pictures, vectors), as the guides of textual inversion's users give it.
 VECTORS_BY_PICTURES = ((10, 2), (30, 5), (60, 8), (100, 10))
 MANY_PICTURES_VECTORS = 12
-MIRRORED = ("-h", "-v", "-hv")  # what the ids of mirrored copies end in
 
 
 class NameTaken(UserError):
@@ -39,13 +38,8 @@ class BadStart(UserError):
         super().__init__(f"word.init_file: {path} has {found}, wanted {wanted}.")
 
 
-def unmirrored(ids: Iterable[str]) -> int:
-    """How many pictures there are, without mirrored copies: these show nothing that more vectors would be there for."""
-    return sum(not name.endswith(MIRRORED) for name in ids)
-
-
 def vectors_for(pictures: int) -> int:
-    """How many vectors `auto` means; see `unmirrored` for what counts."""
+    """How many vectors `auto` means; see `pseudoword.mirroring.unmirrored` for what counts."""
     return next((vectors for most, vectors in VECTORS_BY_PICTURES if pictures <= most), MANY_PICTURES_VECTORS)
 
 

@@ -18,6 +18,8 @@ from pickle import UnpicklingError
 
 from safetensors import SafetensorError
 
+from pseudoword.errors import UserError
+
 # How diffusers and transformers say that a folder is damaged, something else, or has a pickle with more than tensors.
 UNREADABLE = (
     OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError, EOFError, SafetensorError,
@@ -25,6 +27,22 @@ UNREADABLE = (
 )  # fmt: skip
 CONFIGS = ["*.json", "*.txt", "*.model", "*.jinja"]
 WEIGHTS = re.compile(r"(?:diffusion_pytorch_model|pytorch_model|model)(\.fp16)?(?:-\d+-of-\d+)?\.(safetensors|bin)")
+
+
+class OtherModel(UserError):
+    """Something was made with another model than the settings name now."""
+
+    def __init__(self, made: str, commit: str, found: str | None, where: str, stage: str) -> None:
+        """made   what, of which model; that was at `commit`, and is at `found` now
+        where  a commit is named in the settings
+        stage  makes it anew
+        """
+        states = f" (commit {commit}, now {found})" if commit and found else ""
+        back = f"name that commit in {where} to go on with it, or run" if commit else "run"
+        super().__init__(
+            f"{made}{states}: its branch has moved on the hub, or its files have changed. To mend it, {back} "
+            f"`dvc repro -f -s {stage}`, then `dvc repro`."
+        )
 
 
 class NotFetched(Exception):

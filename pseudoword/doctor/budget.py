@@ -7,8 +7,9 @@ from typing import Literal
 from pseudoword.doctor.case import Case
 from pseudoword.doctor.finding import Finding
 from pseudoword.doctor.model import Model
+from pseudoword.mirroring import unmirrored
 from pseudoword.plan import AccumulationWithoutBatch, Plan, make_plan
-from pseudoword.word import unmirrored, vectors_for
+from pseudoword.word import vectors_for
 
 FEWEST, COMFORTABLE, MANY = 3, 5, 100  # pictures
 LARGEST_BATCH = 16  # in the table

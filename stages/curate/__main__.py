@@ -23,9 +23,9 @@ from pseudoword.curation.merging import Merged, Row, merge, warnings
 from pseudoword.curation.prompt_length import PromptLength, load_prompt_length
 from pseudoword.errors import UserError
 from pseudoword.files import write_table
+from pseudoword.mirroring import unmirrored
 from pseudoword.pictures import open_pictures
 from pseudoword.settings import Settings, load_settings, runs
-from pseudoword.word import unmirrored
 from stages._runtime import run_stage
 
 SHOWN = 5  # names in a message, findings in the log

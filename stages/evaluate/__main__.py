@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from pseudoword.base.hub import commit_of
+from pseudoword.base.hub import OtherModel, commit_of
 from pseudoword.base.interface import Base
 from pseudoword.base.loading import load_base
 from pseudoword.base.location import digest, locate
@@ -53,15 +53,10 @@ class NoCheckpoints(UserError):
         super().__init__(f"{WORDS} holds no checkpoints. Run `dvc repro train`.")
 
 
-class OtherBase(UserError):
+class OtherBase(OtherModel):
     def __init__(self, run: str, trained_on: BaseModelRecord, commit: str | None) -> None:
-        states = f" (commit {trained_on.commit}, now {commit})" if trained_on.commit and commit else ""
-        back = "name that commit in base.revision to go on with it, or run" if trained_on.commit else "run"
-        super().__init__(
-            f"{WORDS / run}: learned on a model '{trained_on.name}' that is not what base.model is now{states}: its "
-            f"branch has moved on the hub, or its files have changed. To mend it, {back} `dvc repro -f -s train`, then "
-            "`dvc repro`."
-        )
+        made = f"{WORDS / run}: learned on a model '{trained_on.name}' that is not what base.model is now"
+        super().__init__(made, trained_on.commit, commit, "base.revision", "train")
 
 
 @dataclass(frozen=True)

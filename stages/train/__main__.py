@@ -28,9 +28,10 @@ from pseudoword.captions import read_captions
 from pseudoword.errors import UserError
 from pseudoword.fingerprint import fingerprint
 from pseudoword.latents import INDEX, LATENTS, Latents, check_vae, read_latents
+from pseudoword.mirroring import unmirrored
 from pseudoword.plan import Plan, equal_parts, make_plan
 from pseudoword.settings import Settings, load_settings, runs
-from pseudoword.word import EMBEDDINGS, check_name, to_embedding, unmirrored
+from pseudoword.word import EMBEDDINGS, check_name, to_embedding
 from stages._runtime import Interrupted, alone_on, run_stage, stop_requests
 from stages.train.board import Board
 from stages.train.compiling import compiles

@@ -45,6 +45,7 @@ def make_pack(sweep: dict[str, Settings], base: Base, captions: list[str], pictu
     for line in dict.fromkeys(told):
         print(f"warning: {line}")
     windows = max(_windows(own, base, captions, len(starts[name])) for name, own in sweep.items())
+    usual = torch.tensor([vocabulary_norms(base.tables)])
     pack, used = [], 0
     for name, own in sweep.items():
         vectors = starts[name]
@@ -60,7 +61,7 @@ def make_pack(sweep: dict[str, Settings], base: Base, captions: list[str], pictu
         run = Run(
             name=name,
             vectors=vectors,
-            norms=_norms(vectors, base, own.word.init_file is not None),
+            norms=usual.expand(len(vectors), -1) if own.word.init_file is None else _own_norms(vectors, base, usual),
             drawing=_drawing(own.train, texts),
             objective=Objective(
                 deterministic=own.train.latents == "deterministic",
@@ -102,12 +103,9 @@ def _start(word: Word, base: Base, pictures: int) -> Tensor:
     return initial_vectors(word.init_text, vectors, base.tables, base.tokenizers)
 
 
-def _norms(vectors: Tensor, base: Base, learned: bool) -> Tensor:
-    """(K, encoders): the vocabulary's mean, or for a word that was learned before what each vector has."""
-    usual = torch.tensor([vocabulary_norms(base.tables)], device=vectors.device).expand(len(vectors), -1)
-    if not learned:
-        return usual
-    own = torch.stack([part.norm(dim=-1) for part in vectors.split(list(base.widths), dim=1)], dim=1)
+def _own_norms(vectors: Tensor, base: Base, usual: Tensor) -> Tensor:
+    """(K, encoders): what each vector of a word that was learned before has, `usual` (1, encoders) for zeros."""
+    own = torch.stack([part.norm(dim=-1) for part in vectors.cpu().split(list(base.widths), dim=1)], dim=1)
     return own.where(own > 0, usual)
 
 
