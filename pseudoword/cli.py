@@ -366,9 +366,9 @@ def _check_word_name(name: str) -> None:
 def review(options: argparse.Namespace) -> None:
     from pseudoword.base.families import UnknownFamily
     from pseudoword.base.location import ModelNotFound
-    from pseudoword.curation.prompt_length import load_prompt_length
-    from pseudoword.mirroring import unmirrored
-    from pseudoword.pictures import used_ids
+    from pseudoword.captions.prompt_length import load_prompt_length
+    from pseudoword.pictures.mirroring import unmirrored
+    from pseudoword.pictures.prepared import used_ids
     from pseudoword.review.desk import Desk
     from pseudoword.review.server import reviewer, serve
     from pseudoword.settings import load_settings, runs

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from pseudoword.pictures import open_pictures
+from pseudoword.pictures.prepared import open_pictures
 from stages.preprocess.__main__ import main
 
 ROOT = Path(__file__).parents[1]

@@ -7,7 +7,7 @@ from typing import Literal
 from pseudoword.doctor.case import Case
 from pseudoword.doctor.finding import Finding
 from pseudoword.doctor.model import Model
-from pseudoword.mirroring import unmirrored
+from pseudoword.pictures.mirroring import unmirrored
 from pseudoword.plan import AccumulationWithoutBatch, Plan, make_plan
 from pseudoword.word import vectors_for
 

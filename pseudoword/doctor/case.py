@@ -9,7 +9,7 @@ from pseudoword.doctor.intent import Intent
 from pseudoword.doctor.machine import Machine
 from pseudoword.doctor.model import Model
 from pseudoword.doctor.pictures import Picture
-from pseudoword.sources.shapes import Px
+from pseudoword.pictures.shapes import Px
 
 
 @dataclass(frozen=True, eq=False)

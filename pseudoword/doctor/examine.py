@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from pseudoword.captions import CAPTIONS, CaptionsDoNotFit
+from pseudoword.captions.table import CAPTIONS, CaptionsDoNotFit
 from pseudoword.doctor.alike import near_duplicates
 from pseudoword.doctor.budget import budget, number
 from pseudoword.doctor.case import Case
@@ -25,9 +25,9 @@ from pseudoword.doctor.quality import bad_crop, blurred, borders, nearly_black, 
 from pseudoword.doctor.skipped import skipped_files
 from pseudoword.doctor.texts import caption_count, common_words
 from pseudoword.doctor.variety import background, black_and_white, look
-from pseudoword.sources.faces import FaceFinder
-from pseudoword.sources.shapes import STEP
-from pseudoword.sources.views import Framing, framing_for
+from pseudoword.pictures.faces import FaceFinder
+from pseudoword.pictures.shapes import STEP
+from pseudoword.pictures.views import Framing, framing_for
 
 USUAL = 512, 512  # px, where neither the settings nor a model that can be read says more
 

@@ -12,12 +12,12 @@ from tqdm import tqdm
 
 from pseudoword.doctor.finding import Shown
 from pseudoword.doctor.measures import Box, bars, chroma, colours, frame, grey, salience_outside, sharpness
-from pseudoword.pictures import open_pictures, read_pictures_table, read_skipped
-from pseudoword.sources.folder import NothingUsable, NotUsable
-from pseudoword.sources.opening import open_upright
-from pseudoword.sources.reading import Opened, Row, read_folder
-from pseudoword.sources.shapes import Px
-from pseudoword.sources.views import Framing
+from pseudoword.pictures.folder import NothingUsable, NotUsable
+from pseudoword.pictures.opening import open_upright
+from pseudoword.pictures.prepared import open_pictures, read_pictures_table, read_skipped
+from pseudoword.pictures.reading import Opened, Row, read_folder
+from pseudoword.pictures.shapes import Px
+from pseudoword.pictures.views import Framing
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ from PIL import Image
 
 from pseudoword.doctor.case import Case
 from pseudoword.doctor.finding import Finding, Shown
-from pseudoword.sources.reading import SAME
+from pseudoword.pictures.reading import SAME
 
 TOLD = 3  # files whose reason the message gives
 # What cameras and telephones write and Pillow does not know.

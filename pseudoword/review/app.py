@@ -12,9 +12,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from pydantic import AfterValidator, BaseModel, Field
 
-from pseudoword.curation.texts import one_line
+from pseudoword.captions.texts import one_line
 from pseudoword.errors import UserError
-from pseudoword.pictures import PICTURES, used_ids
+from pseudoword.pictures.prepared import PICTURES, used_ids
 from pseudoword.review.desk import Desk, Outdated
 
 HERE = Path(__file__).parent

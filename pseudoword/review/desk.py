@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from pseudoword.curation.edits import Edit
-from pseudoword.curation.lint import LINT, SEVERITIES, Finding, lint
-from pseudoword.curation.merging import Merged, Row, merge
-from pseudoword.curation.prompt_length import PromptLength
-from pseudoword.curation.saving import save_edit
-from pseudoword.curation.texts import Text, one_line
+from pseudoword.captions.edits import Edit
+from pseudoword.captions.lint import LINT, SEVERITIES, Finding, lint
+from pseudoword.captions.merging import Merged, Row, merge
+from pseudoword.captions.prompt_length import PromptLength
+from pseudoword.captions.saving import save_edit
+from pseudoword.captions.texts import Text, one_line
 from pseudoword.errors import UserError
-from pseudoword.mirroring import said_of
+from pseudoword.pictures.mirroring import said_of
 
 
 class NoSuchPicture(UserError):

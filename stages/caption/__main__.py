@@ -8,9 +8,9 @@ tagger its tags, the file's name a text. Drafts made before are taken from .scra
 """
 
 from pseudoword.base.placement import resolve_device, resolve_precision
-from pseudoword.drafts import write_drafts
-from pseudoword.mirroring import said_of
-from pseudoword.pictures import read_pictures_table
+from pseudoword.captions.drafts import write_drafts
+from pseudoword.pictures.mirroring import said_of
+from pseudoword.pictures.prepared import read_pictures_table
 from pseudoword.settings import load_settings
 from stages._runtime import alone_on, run_stage
 from stages.caption.captioner import Captioner, choose_model

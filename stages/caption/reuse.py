@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from pseudoword.files import write_text
 from pseudoword.fingerprint import fingerprint
-from pseudoword.pictures import PICTURES, PicturesUnreadable, open_pictures
+from pseudoword.pictures.prepared import PICTURES, PicturesUnreadable, open_pictures
 
 SCRATCH = Path(".scratch/caption")
 PACKAGES = ("torch", "transformers", "onnxruntime", "pillow", "numpy")

@@ -17,14 +17,14 @@ import pandas as pd
 
 from pseudoword.base.families import UnknownFamily
 from pseudoword.base.location import ModelNotFound
-from pseudoword.captions import CAPTIONS
-from pseudoword.curation.lint import LINT, SEVERITIES, Finding, lint, lint_table
-from pseudoword.curation.merging import Merged, Row, merge, warnings
-from pseudoword.curation.prompt_length import PromptLength, load_prompt_length
+from pseudoword.captions.lint import LINT, SEVERITIES, Finding, lint, lint_table
+from pseudoword.captions.merging import Merged, Row, merge, warnings
+from pseudoword.captions.prompt_length import PromptLength, load_prompt_length
+from pseudoword.captions.table import CAPTIONS
 from pseudoword.errors import UserError
 from pseudoword.files import write_table
-from pseudoword.mirroring import unmirrored
-from pseudoword.pictures import open_pictures
+from pseudoword.pictures.mirroring import unmirrored
+from pseudoword.pictures.prepared import open_pictures
 from pseudoword.settings import Settings, load_settings, runs
 from stages._runtime import run_stage
 
@@ -58,7 +58,7 @@ def prompt_length(settings: Settings, pictures: int) -> PromptLength | None:
 
 def doubted_by_judge(merged: Merged, judge: str, model: str, revision: str | None) -> list[Finding]:
     """Captions that differ from their picture; nothing, with a note, without a judge. On the CPU: the same anywhere."""
-    from pseudoword.curation.similarity import differing
+    from pseudoword.captions.similarity import differing
     from pseudoword.judge import Judge, NoJudge, judge_name
 
     try:

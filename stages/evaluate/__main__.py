@@ -25,13 +25,13 @@ from pseudoword.base.interface import Base
 from pseudoword.base.loading import load_base
 from pseudoword.base.location import digest, locate
 from pseudoword.base.placement import resolve_device, resolve_precision
-from pseudoword.captions import read_captions
+from pseudoword.captions.table import read_captions
 from pseudoword.errors import UserError
 from pseudoword.files import save_with, write_table, write_text
 from pseudoword.formats.reading import read_embedding
 from pseudoword.judge import Judge, judge_name, similarity_among
 from pseudoword.latents import Latents, read_latents
-from pseudoword.pictures import open_pictures
+from pseudoword.pictures.prepared import open_pictures
 from pseudoword.prompts import Vocabulary, fill, without_name
 from pseudoword.records import BaseModelRecord, RunRecord, read_record
 from pseudoword.settings import load_settings

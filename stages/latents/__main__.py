@@ -18,7 +18,7 @@ from pseudoword.base.loading import load_vae
 from pseudoword.base.location import digest, locate_vae
 from pseudoword.base.placement import resolve_device
 from pseudoword.latents import Encoded, write_latents
-from pseudoword.pictures import open_pictures, to_tensor
+from pseudoword.pictures.prepared import open_pictures, to_tensor
 from pseudoword.settings import load_settings
 from stages._runtime import alone_on, run_stage
 from stages.latents.encoding import NotFinite, batches, encode, prepare

@@ -13,13 +13,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-import pseudoword.pictures
+import pseudoword.pictures.prepared
 import stages.latents.encoding
 from pseudoword.fingerprint import fingerprint
 from pseudoword.formats.tensors import save_tensors
 
 SCRATCH = Path(".scratch/latents")
-CODE = (pseudoword.pictures, stages.latents.encoding)
+CODE = (pseudoword.pictures.prepared, stages.latents.encoding)
 PACKAGES = ("torch", "diffusers", "numpy", "pillow")
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from pseudoword.errors import UserError
-from pseudoword.pictures import PICTURES, PicturesUnreadable, read_pictures_table
+from pseudoword.pictures.prepared import PICTURES, PicturesUnreadable, read_pictures_table
 
 
 class Source(NamedTuple):

@@ -17,11 +17,11 @@ import pandas as pd
 from PIL import Image
 
 from pseudoword.files import save_with, write_table
-from pseudoword.pictures import PICTURES, TABLE, mask_name
+from pseudoword.pictures.folder import NothingUsable
+from pseudoword.pictures.prepared import PICTURES, TABLE, mask_name
+from pseudoword.pictures.reading import Opened, Outcome, Row, read_folder
+from pseudoword.pictures.views import Framing, framing_for
 from pseudoword.settings import load_settings
-from pseudoword.sources.folder import NothingUsable
-from pseudoword.sources.reading import Opened, Outcome, Row, read_folder
-from pseudoword.sources.views import Framing, framing_for
 from stages._runtime import run_stage
 from stages.preprocess.sheet import ROOM, Cell, compose, draw_skipped, draw_source
 from stages.preprocess.summary import Written, summary

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import matplotlib
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont
 
-from pseudoword.sources.reading import Opened
-from pseudoword.sources.shapes import Px
-from pseudoword.sources.views import View
+from pseudoword.pictures.reading import Opened
+from pseudoword.pictures.shapes import Px
+from pseudoword.pictures.views import View
 
 ROOM = 100  # cells; of more files the first ones are shown
 WIDTH = 1920  # px of the sheet

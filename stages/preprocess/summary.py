@@ -3,10 +3,10 @@
 from collections import Counter
 from typing import NamedTuple
 
+from pseudoword.pictures.folder import SHOWN, Source
+from pseudoword.pictures.reading import Row
+from pseudoword.pictures.shapes import Px
 from pseudoword.settings.preprocess import Preprocess
-from pseudoword.sources.folder import SHOWN, Source
-from pseudoword.sources.reading import Row
-from pseudoword.sources.shapes import Px
 from stages.preprocess.sheet import Cell
 
 WRONG = {

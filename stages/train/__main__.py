@@ -24,11 +24,11 @@ from pseudoword.base.interface import Base
 from pseudoword.base.loading import load_base
 from pseudoword.base.location import configs, digest, locate, locate_vae, native_resolution
 from pseudoword.base.placement import resolve_device, resolve_precision
-from pseudoword.captions import read_captions
+from pseudoword.captions.table import read_captions
 from pseudoword.errors import UserError
 from pseudoword.fingerprint import fingerprint
 from pseudoword.latents import INDEX, LATENTS, Latents, check_vae, read_latents
-from pseudoword.mirroring import unmirrored
+from pseudoword.pictures.mirroring import unmirrored
 from pseudoword.plan import Plan, equal_parts, make_plan
 from pseudoword.settings import Settings, load_settings, runs
 from pseudoword.word import EMBEDDINGS, check_name, to_embedding

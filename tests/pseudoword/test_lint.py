@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 from transformers import CLIPTokenizer
 
-from pseudoword.curation.lint import Finding, common_start, lint
-from pseudoword.curation.merging import Merged, Row
-from pseudoword.curation.prompt_length import PromptLength
-from pseudoword.curation.similarity import differing, fit
-from pseudoword.curation.words import content_words, singular, start_of
+from pseudoword.captions.lint import Finding, common_start, lint
+from pseudoword.captions.merging import Merged, Row
+from pseudoword.captions.prompt_length import PromptLength
+from pseudoword.captions.similarity import differing, fit
+from pseudoword.captions.words import content_words, singular, start_of
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = ["a [name]", "a photo of a [name] [filewords]", "a [name] [filewords]"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pseudoword.errors import UserError
-from pseudoword.pictures import (
+from pseudoword.pictures.prepared import (
     open_masks,
     open_pictures,
     read_pictures,

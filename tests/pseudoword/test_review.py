@@ -24,9 +24,9 @@ from PIL import Image
 from transformers import CLIPTokenizer
 from websockets.sync.client import ClientConnection, connect
 
+from pseudoword.captions.edits import Edit, read_edits
+from pseudoword.captions.prompt_length import PromptLength
 from pseudoword.cli import main
-from pseudoword.curation.edits import Edit, read_edits
-from pseudoword.curation.prompt_length import PromptLength
 from pseudoword.errors import UserError
 from pseudoword.review.app import make_app
 from pseudoword.review.desk import Desk

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pseudoword.curation.edits import Edit, read_edits
-from pseudoword.curation.saving import save_edit
-from pseudoword.curation.texts import one_line
+from pseudoword.captions.edits import Edit, read_edits
+from pseudoword.captions.saving import save_edit
+from pseudoword.captions.texts import one_line
 from pseudoword.errors import UserError
 
 STARTS = ["# nothing yet\n", "", "%YAML 1.2\n---\n", "--- # mine\n"]  # files without an entry

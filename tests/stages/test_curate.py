@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pseudoword.base.location import ModelNotFound
-from pseudoword.captions import read_captions
-from pseudoword.curation.subject import drop_subject
-from pseudoword.curation.texts import one_line
+from pseudoword.captions.subject import drop_subject
+from pseudoword.captions.table import read_captions
+from pseudoword.captions.texts import one_line
 from pseudoword.errors import UserError
 from stages.curate.__main__ import main
 

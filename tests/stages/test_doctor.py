@@ -13,8 +13,8 @@ from PIL import Image
 from pseudoword.cli import main as pseudoword
 from pseudoword.doctor.finding import Report, Stopped
 from pseudoword.doctor.pictures import as_preprocess_would, preprocessed
+from pseudoword.pictures.views import framing_for
 from pseudoword.settings import load_settings
-from pseudoword.sources.views import framing_for
 from pseudoword.templates import BadTemplate
 from stages.doctor.__main__ import main
 from stages.preprocess.__main__ import main as preprocess

@@ -18,7 +18,7 @@ from PIL import Image
 
 from pseudoword.base.loading import load_vae
 from pseudoword.latents import INDEX, LATENTS, Latents, read_latents
-from pseudoword.pictures import PicturesUnreadable, to_tensor
+from pseudoword.pictures.prepared import PicturesUnreadable, to_tensor
 from stages.latents.__main__ import main
 from stages.latents.encoding import NotFinite, batch_for, encode, prepare
 from stages.latents.sources import BadMask, read_weight

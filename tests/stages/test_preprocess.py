@@ -19,7 +19,7 @@ from matplotlib.cbook import get_sample_data
 from PIL import Image
 
 from pseudoword.errors import UserError
-from pseudoword.sources.opening import is_large
+from pseudoword.pictures.opening import is_large
 from stages.preprocess.__main__ import main
 from tests.preprocessing import FOLDER, ROOT, encoded, fill, pixels, run, start, write_model, write_params
 

@@ -11,9 +11,9 @@ from matplotlib.cbook import get_sample_data
 from PIL import Image, ImageDraw, ImageFilter
 
 from pseudoword.errors import UserError
+from pseudoword.pictures.faces import FaceFinder
+from pseudoword.pictures.focus import edge_point, entropy_point, face_point, find_focus
 from pseudoword.settings.preprocess import Focal
-from pseudoword.sources.faces import FaceFinder
-from pseudoword.sources.focus import edge_point, entropy_point, face_point, find_focus
 
 
 def weights(**keys: object) -> Focal:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pseudoword.pictures import open_masks, open_pictures
+from pseudoword.pictures.prepared import open_masks, open_pictures
 from tests.preprocessing import FOLDER, encoded, fill, run, start, write_model, write_params
 
 

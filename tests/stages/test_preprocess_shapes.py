@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from pseudoword.settings.preprocess import Autosize
-from pseudoword.sources.shapes import (
+from pseudoword.pictures.shapes import (
     autosized,
     buckets,
     cover_box,
@@ -18,6 +17,7 @@ from pseudoword.sources.shapes import (
     tile_offsets,
     whole,
 )
+from pseudoword.settings.preprocess import Autosize
 
 SIDES = st.integers(1, 5000)
 SOURCES = st.tuples(SIDES, SIDES)

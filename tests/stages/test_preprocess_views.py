@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from pseudoword.errors import UserError
-from pseudoword.pictures import open_masks, open_pictures
+from pseudoword.pictures.prepared import open_masks, open_pictures
 from stages.preprocess.__main__ import main
 from stages.preprocess.sheet import compose, draw_skipped
 from tests.preprocessing import FOLDER, encoded, fill, pixels, run, start, write_model, write_params

@@ -19,11 +19,11 @@ from typing import Generic, NamedTuple, TypeVar
 from PIL import Image
 from tqdm import tqdm
 
-from pseudoword.sources.folder import NotUsable, Source, check_file, content_id, list_folder
-from pseudoword.sources.masks import weight_of
-from pseudoword.sources.opening import is_large, open_upright
-from pseudoword.sources.shapes import whole
-from pseudoword.sources.views import COPIES, Framing, View, show
+from pseudoword.pictures.folder import NotUsable, Source, check_file, content_id, list_folder
+from pseudoword.pictures.masks import weight_of
+from pseudoword.pictures.opening import is_large, open_upright
+from pseudoword.pictures.shapes import whole
+from pseudoword.pictures.views import COPIES, Framing, View, show
 
 T = TypeVar("T")
 

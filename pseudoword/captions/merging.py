@@ -6,12 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from pseudoword.curation.edits import Edit, check_places, read_edits
-from pseudoword.curation.subject import drop_subject
-from pseudoword.curation.texts import Text, find_text, list_texts, one_line, read_texts
-from pseudoword.drafts import Draft, joined, read_drafts
-from pseudoword.mirroring import said_of
-from pseudoword.pictures import read_pictures_table
+from pseudoword.captions.drafts import Draft, joined, read_drafts
+from pseudoword.captions.edits import Edit, check_places, read_edits
+from pseudoword.captions.subject import drop_subject
+from pseudoword.captions.texts import Text, find_text, list_texts, one_line, read_texts
+from pseudoword.pictures.mirroring import said_of
+from pseudoword.pictures.prepared import read_pictures_table
 
 
 class Row(NamedTuple):

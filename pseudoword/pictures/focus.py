@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pseudoword.pictures.faces import Face, FaceFinder
+from pseudoword.pictures.shapes import Px, cover_box
 from pseudoword.settings.preprocess import Focal
-from pseudoword.sources.faces import Face, FaceFinder
-from pseudoword.sources.shapes import Px, cover_box
 
 Kind = Literal["face", "edges", "entropy"]
 LONGEST = 1536  # px: larger pictures are looked at scaled down

@@ -6,8 +6,8 @@ from typing import NamedTuple, TypeVar
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from pseudoword.sources.colour import to_rgb, to_weight
-from pseudoword.sources.folder import NotUsable
+from pseudoword.pictures.colour import to_rgb, to_weight
+from pseudoword.pictures.folder import NotUsable
 
 # Pillow runs Ghostscript for EPS; nothing that somebody put into a folder of pictures may start a program.
 UNSAFE = {"EPS"}

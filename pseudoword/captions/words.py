@@ -2,7 +2,7 @@
 
 import re
 
-from pseudoword.curation.subject import DOING, INCIDENTAL, ITSELF, PLACE
+from pseudoword.captions.subject import DOING, INCIDENTAL, ITSELF, PLACE
 
 
 def _words(text: str) -> frozenset[str]:

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from pseudoword.curation.merging import Merged, Row
-from pseudoword.curation.prompt_length import PromptLength
-from pseudoword.curation.subject import drop_subject
-from pseudoword.curation.words import content_words, place_words, start_of, without_start
+from pseudoword.captions.merging import Merged, Row
+from pseudoword.captions.prompt_length import PromptLength
+from pseudoword.captions.subject import drop_subject
+from pseudoword.captions.words import content_words, place_words, start_of, without_start
 
 LINT = Path("outputs/lint.csv")
 SEVERITIES = ("error", "warning", "note")  # training stops on an error

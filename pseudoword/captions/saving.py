@@ -7,8 +7,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode
 
-from pseudoword.curation.edits import BadEdits, Edit, parse_edits, read_edits
-from pseudoword.curation.texts import one_line, read_text
+from pseudoword.captions.edits import BadEdits, Edit, parse_edits, read_edits
+from pseudoword.captions.texts import one_line, read_text
 from pseudoword.errors import UserError
 from pseudoword.files import write_text
 

@@ -7,11 +7,10 @@ from PIL import Image
 
 from pseudoword.base.location import native_resolution, side_multiple
 from pseudoword.errors import UserError
-from pseudoword.settings.preprocess import Preprocess
-from pseudoword.sources.faces import FaceFinder
-from pseudoword.sources.focus import MIDDLE, Focus, find_focus
-from pseudoword.sources.folder import NotUsable
-from pseudoword.sources.shapes import (
+from pseudoword.pictures.faces import FaceFinder
+from pseudoword.pictures.focus import MIDDLE, Focus, find_focus
+from pseudoword.pictures.folder import NotUsable
+from pseudoword.pictures.shapes import (
     STEP,
     Box,
     Px,
@@ -24,6 +23,7 @@ from pseudoword.sources.shapes import (
     tile_offsets,
     whole,
 )
+from pseudoword.settings.preprocess import Preprocess
 
 MOST_TILES = 100
 

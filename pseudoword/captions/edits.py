@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from pseudoword.curation.texts import one_line, read_text
+from pseudoword.captions.texts import one_line, read_text
 from pseudoword.errors import UserError
 
 EXAMPLE = 'dog-1.jpg: {caption: "in the snow", draft: "a dog in the snow"}'

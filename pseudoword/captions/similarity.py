@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pseudoword.curation.lint import Finding
-from pseudoword.curation.merging import Row
+from pseudoword.captions.lint import Finding
+from pseudoword.captions.merging import Row
 from pseudoword.judge import Judge
 
 FEW = 4  # different captions under which there is nothing to compare with

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from pseudoword.sources.folder import NotUsable, Source, check_file
-from pseudoword.sources.opening import open_mask
+from pseudoword.pictures.folder import NotUsable, Source, check_file
+from pseudoword.pictures.opening import open_mask
 
 OFF = 0.02  # a mask's aspect ratio may be off by as much as rounding small sides makes it
 
