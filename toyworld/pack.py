@@ -47,6 +47,10 @@ def pack(build: Path, folder: Path) -> None:
     for config in (folder / "vae/config.json", folder / "unet/config.json"):
         kept = {key: value for key, value in json.loads(config.read_text()).items() if key != "_name_or_path"}
         config.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n")  # no path of the machine it was made on
+    # Half precision on disk alone: loaded without a word about number formats, all parts come in single precision.
+    for part in ("text_encoder", "judge", "captioner"):
+        config = folder / part / "config.json"
+        config.write_text(config.read_text().replace('"dtype": "float16"', '"dtype": "float32"'))
     for tokenizer in (folder / "tokenizer", folder / "judge"):
         for name in ("vocab.json", "merges.txt"):  # which transformers before version 5 read
             shutil.copy(build / "tokenizer" / name, tokenizer)
