@@ -276,7 +276,6 @@ $("next").addEventListener("click", () => step(1));
 $("take-theirs").addEventListener("click", () => settle(false));
 $("keep-mine").addEventListener("click", () => settle(true));
 $("use-draft").addEventListener("click", () => write(card().suggested));
-$("picture").addEventListener("load", () => $("picture").classList.toggle("pixelated", $("picture").naturalWidth < 200));
 document.querySelectorAll("[name=filter]").forEach((input) => input.addEventListener("change", () => {
   filter = input.value;
   here = "";

@@ -38,12 +38,12 @@ def draw(
 
 
 def contact_sheet(pictures: list[Image.Image], columns: int) -> Image.Image:
-    """All pictures in rows of `columns`; small ones twice as large, pixel by pixel."""
+    """All pictures in rows of `columns`; small ones twice as large, smoothly."""
     side = max(pictures[0].size)
     cell, gap = (2 * side if side < SMALL else side), 4
     rows = -(-len(pictures) // columns)
     sheet = Image.new("RGB", (columns * (cell + gap) - gap, rows * (cell + gap) - gap), "white")
     for at, picture in enumerate(pictures):
         place = (at % columns * (cell + gap), at // columns * (cell + gap))
-        sheet.paste(picture.resize((cell, cell), Image.Resampling.NEAREST), place)
+        sheet.paste(picture.resize((cell, cell), Image.Resampling.LANCZOS), place)
     return sheet

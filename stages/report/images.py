@@ -9,7 +9,7 @@ from PIL import Image
 
 from pseudoword.errors import UserError
 
-SMALL = 160  # px: below, a browser's smoothing shows mush where every pixel counts
+SMALL = 160  # px: below, a PNG is embedded as it is
 
 
 class BadPicture(UserError):
@@ -23,10 +23,6 @@ class Picture:
     alt: str
     width: int  # px, as embedded
     height: int
-
-    @property
-    def pixelated(self) -> bool:
-        return max(self.width, self.height) < SMALL
 
 
 def embed(path: Path, alt: str, largest: int) -> Picture:
