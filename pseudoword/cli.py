@@ -254,10 +254,10 @@ def convert(options: argparse.Namespace) -> None:
 def _warn_of_known(name: str, base: str, config: str | None) -> None:
     from transformers import CLIPTokenizer
 
-    from pseudoword.base.identity import ModelIdentity
+    from pseudoword.base.location import configs
     from pseudoword.word import NameTaken, check_name
 
-    tokenizer = CLIPTokenizer.from_pretrained(ModelIdentity(base, config=config).configs / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(configs(base, None, config) / "tokenizer")
     try:
         near = check_name(name, tokenizer, overwrite=True)
     except NameTaken:
@@ -365,10 +365,9 @@ def _check_word_name(name: str) -> None:
 
 def review(options: argparse.Namespace) -> None:
     from pseudoword.base.families import UnknownFamily
-    from pseudoword.base.identity import ModelIdentity
     from pseudoword.base.location import ModelNotFound
     from pseudoword.captions.prompt_length import load_prompt_length
-    from pseudoword.pictures.mirroring import unmirrored
+    from pseudoword.pictures.ids import count_unmirrored
     from pseudoword.pictures.prepared import used_ids
     from pseudoword.review.desk import Desk
     from pseudoword.review.server import reviewer, serve
@@ -378,8 +377,8 @@ def review(options: argparse.Namespace) -> None:
     words = [run.word for run in runs(settings).values()]
     try:
         length = load_prompt_length(
-            ModelIdentity(settings.base.model, settings.base.revision, settings.base.config), settings.train.template,
-            settings.word.name, [word.vectors for word in words], unmirrored(used_ids()),
+            settings.base.model, settings.base.revision, settings.base.config, settings.train.template,
+            settings.word.name, [word.vectors for word in words], count_unmirrored(used_ids()),
             windowed=settings.train.long_prompts == "window",
         )  # fmt: skip
     except (ModelNotFound, UnknownFamily) as error:
@@ -395,9 +394,9 @@ def doctor(options: argparse.Namespace) -> None:
 
     from pseudoword.base.placement import resolve_device
     from pseudoword.doctor.examine import examine
-    from pseudoword.doctor.finding import summary
     from pseudoword.doctor.intent import Intent
     from pseudoword.doctor.machine import this_machine
+    from pseudoword.doctor.report import summary
     from pseudoword.settings import load_settings
     from pseudoword.templates import read_templates
 
@@ -429,10 +428,9 @@ def _encoders(folder: Path) -> list[str]:
 
 def base_widths(base: str, config: str | None = None) -> tuple[int, ...]:
     """Numbers in a token embedding of each text encoder of the base model, from its configs alone."""
-    from pseudoword.base.identity import ModelIdentity
-    from pseudoword.base.location import read_config
+    from pseudoword.base.location import configs, read_config
 
-    folder = ModelIdentity(base, config=config).configs
+    folder = configs(base, None, config)
     return tuple(int(read_config(folder, f"text_encoder{end}/config.json")["hidden_size"]) for end in _encoders(folder))
 
 
@@ -443,11 +441,10 @@ def _vocabularies(base: str, config: str | None) -> "list[tuple[CLIPTokenizer, T
     """
     from transformers import CLIPTokenizer
 
-    from pseudoword.base.identity import ModelIdentity
+    from pseudoword.base.location import configs, locate
     from pseudoword.base.single_file import BadCheckpoint, token_tables
 
-    model = ModelIdentity(base, config=config)
-    place, folder = model.place, model.configs
+    place, folder = locate(base, None), configs(base, None, config)
     ends = _encoders(folder)
     tables = token_tables(place) if place.is_file() else [_table_in(folder / f"text_encoder{end}") for end in ends]
     if len(tables) != len(ends):

@@ -39,7 +39,7 @@ class BadStart(UserError):
 
 
 def vectors_for(pictures: int) -> int:
-    """How many vectors `auto` means; see `pseudoword.pictures.mirroring.unmirrored` for what counts."""
+    """How many vectors `auto` means; see `pseudoword.pictures.ids.count_unmirrored` for what counts."""
     return next((vectors for most, vectors in VECTORS_BY_PICTURES if pictures <= most), MANY_PICTURES_VECTORS)
 
 

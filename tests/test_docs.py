@@ -3,10 +3,13 @@
 import re
 from functools import reduce
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
+from pseudoword.captions import lint
+from pseudoword.doctor.examine import CHECKS
 from pseudoword.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[1]
@@ -30,6 +33,18 @@ def test_a_snippet_of_settings_is_valid(name: str, content: dict[str, dict[str, 
     merged = {**PARAMS, **{section: PARAMS[section] | values for section, values in content.items()}}
     params.write_text(yaml.safe_dump(merged))
     load_settings(params)
+
+
+def test_the_doctors_page_tells_every_check() -> None:
+    rows = re.findall(r"^\| `([a-z-]+)` \|(?!$)", (ROOT / "docs/doctor.md").read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted(CHECKS)
+
+
+def test_the_page_on_captions_tells_every_check_of_lint() -> None:
+    page = (ROOT / "docs/captions-review.md").read_text()
+    table = page[page.index("| finding | means |") :].split("\n\n")[0]
+    told = [check for row in table.splitlines()[2:] for check in row.split("|")[1].strip().split(", ")]
+    assert sorted(told) == sorted(get_args(lint.Check))
 
 
 def test_the_tests_that_keep_a_defect_out_exist() -> None:

@@ -32,7 +32,7 @@ def joined(parts: Iterable[str]) -> str:
 
 def write_drafts(ids: Sequence[str], said: Mapping[str, Sequence[str]]) -> list[str]:
     """Write and return the drafts; `said` has for each drafter a text for each of `ids`."""
-    drafts = [joined(texts[at] for texts in said.values()) for at in range(len(ids))]
+    drafts = [joined(texts[i] for texts in said.values()) for i in range(len(ids))]
     write_table(DRAFTS, pd.DataFrame({"id": ids, "draft": drafts, **said}))
     return drafts
 

@@ -4,31 +4,28 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal
 
 import pandas as pd
 
-from pseudoword.captions.merging import Merged, Row
+from pseudoword.captions.merging import CaptionRow, Merged
 from pseudoword.captions.prompt_length import PromptLength
 from pseudoword.captions.subject import drop_subject
-from pseudoword.captions.words import content_words, place_words, start_of, without_start
+from pseudoword.captions.words import content_words, start_of, without_start
+from pseudoword.findings import Finding, PictureRef, Severity
 
 LINT = Path("outputs/lint.csv")
-SEVERITIES = ("error", "warning", "note")  # training stops on an error
-FEW = 4  # captions under which nothing is said of the whole set
-
-
-class Finding(NamedTuple):
-    """One thing to look at. `text` is a caption that would mend it, empty where only a person can write one."""
-
-    id: str  # the picture; empty for a finding about the whole set
-    source: str
-    kind: str
-    severity: str  # one of SEVERITIES
-    caption: str
-    detail: str
-    advice: str
-    text: str = ""
+Check = Literal[
+    "starts unlike the others",
+    "repeats itself",
+    "names what the word learns",
+    "too long",
+    "empty",
+    "differs from the picture",
+    "stale edit",
+    "no such picture",
+]
+MIN_CAPTIONS = 4  # with fewer nothing is said of the whole set
 
 
 def lint(merged: Merged, name: str, init_texts: Sequence[str], length: PromptLength | None = None) -> list[Finding]:
@@ -37,7 +34,7 @@ def lint(merged: Merged, name: str, init_texts: Sequence[str], length: PromptLen
     rows = list({row.once: row for row in reversed(merged.rows)}.values())[::-1]
     start = common_start([row.caption for row in rows])
     taught = {word for text in init_texts for word in content_words(text)}
-    checks: list[Callable[[Row], Iterator[Finding]]] = [
+    checks: list[Callable[[CaptionRow], Iterator[Finding]]] = [
         _empty,
         lambda row: _starts(row, start, rows),
         _repeats,
@@ -45,16 +42,19 @@ def lint(merged: Merged, name: str, init_texts: Sequence[str], length: PromptLen
         lambda row: _too_long(row, length),
     ]
     found = [finding for row in rows for check in checks for finding in check(row)]
-    found += [*_starts_apart(rows, start), *_few_backgrounds(rows), *_stale(merged)]
+    found += [*_starts_apart(rows, start), *_stale(merged)]
     return sorted(found, key=lambda finding: (finding.source, finding.id))
 
 
-def lint_table(found: Sequence[Finding]) -> pd.DataFrame:
-    """outputs/lint.csv: id, source, finding, severity, caption, suggestion."""
+def lint_table(found: Sequence[Finding], merged: Merged) -> pd.DataFrame:
+    """The table LINT: id, source, finding, severity, caption, suggestion."""
+    captions = {row.id: row.caption for row in merged.rows}
+    waiting = {source: edit.caption for source, edit in merged.edits.items()}  # edits without a picture have no id
     rows = [
-        (one.id, one.source, f"{one.kind}: {one.detail}", one.severity, one.caption,
-         f"{one.advice}: {one.text}" if one.text else one.advice)
-        for one in sorted(found, key=lambda finding: (finding.source, finding.id))
+        (finding.id, finding.source, f"{finding.check}: {finding.message}", finding.severity,
+         captions.get(finding.id, waiting.get(finding.source, "")),
+         f"{finding.advice}: {finding.suggestion}" if finding.suggestion else finding.advice)
+        for finding in sorted(found, key=lambda finding: (finding.source, finding.id))
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=["id", "source", "finding", "severity", "caption", "suggestion"])
 
@@ -66,28 +66,38 @@ def common_start(captions: Sequence[str]) -> str | None:
     return top if count > starts.total() / 2 and count > 1 else None
 
 
-def _finding(row: Row, kind: str, severity: str, detail: str, advice: str, text: str = "") -> Finding:
-    return Finding(row.id, row.source, kind, severity, row.caption, detail, advice, text)
+def finding_of(
+    row: CaptionRow, check: Check, severity: Severity, message: str, advice: str, suggestion: str = ""
+) -> Finding:
+    """A finding about the caption of one picture."""
+    return Finding(
+        check=check,
+        severity=severity,
+        message=message,
+        advice=advice,
+        pictures=[PictureRef(id=row.id, source=row.source)],
+        suggestion=suggestion,
+    )
 
 
-def _empty(row: Row) -> Iterator[Finding]:
+def _empty(row: CaptionRow) -> Iterator[Finding]:
     if not row.caption:
-        yield _finding(
-            row, "empty", "note", "nothing is said of the picture, so the word learns all that it shows",
+        yield finding_of(
+            row, "empty", "info", "nothing is said of the picture, so the word learns all that it shows",
             "write what is incidental: place, pose, light, clothes",
         )  # fmt: skip
 
 
-def _starts(row: Row, start: str | None, rows: list[Row]) -> Iterator[Finding]:
-    own = start_of(row.caption)
-    if start is None or not row.caption or own == start:
+def _starts(row: CaptionRow, start: str | None, rows: list[CaptionRow]) -> Iterator[Finding]:
+    begins = start_of(row.caption)
+    if start is None or not row.caption or begins == start:
         return
     rest = without_start(row.caption)
-    same = sum(start_of(other.caption) == start for other in rows if other.caption)
+    same = sum(start_of(r.caption) == start for r in rows if r.caption)
     text = f"{start}, {rest}".strip(" ,") if start else rest
-    yield _finding(
+    yield finding_of(
         row, "starts unlike the others", "warning",
-        f"begins {_with(own)}, while {same} of {len(rows)} begin {_with(start)}",
+        f"begins {_with(begins)}, while {same} of {len(rows)} begin {_with(start)}",
         "begin like the others, so that the word alone makes the difference", text,
     )  # fmt: skip
 
@@ -96,10 +106,10 @@ def _with(start: str) -> str:
     return f"with '{start}'" if start else "with no subject"
 
 
-def _repeats(row: Row) -> Iterator[Finding]:
+def _repeats(row: CaptionRow) -> Iterator[Finding]:
     twice = [word for word, count in Counter(content_words(row.caption, colours=False)).items() if count > 1]
     if twice:
-        yield _finding(
+        yield finding_of(
             row, "repeats itself", "warning", f"says {_listed(twice)} more than once",
             "say each thing once; what is repeated weighs more", _without_repeats(row.caption),
         )  # fmt: skip
@@ -117,9 +127,9 @@ def _without_repeats(caption: str) -> str:
     return "".join(kept).rstrip(" ,") if len(kept) < len(phrases) else ""
 
 
-def _names(row: Row, name: str, taught: set[str], start: str | None) -> Iterator[Finding]:
+def _names(row: CaptionRow, name: str, taught: set[str], start: str | None) -> Iterator[Finding]:
     if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", row.caption, re.IGNORECASE):
-        yield _finding(
+        yield finding_of(
             row, "names what the word learns", "warning", f"holds the word '{name}' itself",
             "leave it out: the template puts the word in its place",
         )  # fmt: skip
@@ -129,19 +139,19 @@ def _names(row: Row, name: str, taught: set[str], start: str | None) -> Iterator
     if named := [word for word in dict.fromkeys(said) if word in taught]:
         rest = drop_subject(row.caption)
         mends = not set(content_words(rest)) & taught
-        yield _finding(
+        yield finding_of(
             row, "names what the word learns", "warning",
             f"says {_listed(named)}, which is in word.init_text: what a caption says, the word need not learn",
             "say only what is incidental", rest if mends else "",
         )  # fmt: skip
 
 
-def _too_long(row: Row, length: PromptLength | None) -> Iterator[Finding]:
+def _too_long(row: CaptionRow, length: PromptLength | None) -> Iterator[Finding]:
     if length and length.limit and (tokens := length.longest(row.caption)[1]) > length.limit:
         words = row.caption.split()
         while words and length.longest(" ".join(words))[1] > length.limit:
             words.pop()
-        yield _finding(
+        yield finding_of(
             row, "too long", "error",
             f"takes {tokens} tokens in the longest template line with {length.vectors} vectors; "
             f"the model reads {length.limit}",
@@ -149,43 +159,37 @@ def _too_long(row: Row, length: PromptLength | None) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _starts_apart(rows: list[Row], start: str | None) -> Iterator[Finding]:
+def _starts_apart(rows: list[CaptionRow], start: str | None) -> Iterator[Finding]:
     starts = Counter(start_of(row.caption) for row in rows if row.caption)
-    if start is None and starts.total() >= FEW:
-        often = [own or "no subject" for own, _ in sorted(starts.items(), key=lambda item: (-item[1], item[0]))[:3]]
+    if start is None and starts.total() >= MIN_CAPTIONS:
+        often = [
+            begins or "no subject" for begins, _ in sorted(starts.items(), key=lambda item: (-item[1], item[0]))[:3]
+        ]
         yield Finding(
-            "", "", "starts unlike the others", "note", "",
-            f"the captions begin in {len(starts)} ways, most often with {_listed(often)}",
-            "begin all with the same words, or all without a subject (curate.subject: drop)",
-        )  # fmt: skip
-
-
-def _few_backgrounds(rows: list[Row]) -> Iterator[Finding]:
-    """Of what the captions say of their places, a word that most of them say."""
-    places = [words for row in rows if (words := place_words(row.caption))]
-    often = Counter(word for words in places for word in words)
-    most = sorted((word for word, count in often.items() if count > len(places) / 2), key=lambda w: (-often[w], w))
-    if len(places) >= FEW and most:
-        yield Finding(
-            "", "", "few backgrounds", "warning", "",
-            f"'{most[0]}' is in {often[most[0]]} of {len(places)} captions that name a place",
-            "add pictures of other places, or the word will bring this along",
-        )  # fmt: skip
+            check="starts unlike the others",
+            severity="info",
+            message=f"the captions begin in {len(starts)} ways, most often with {_listed(often)}",
+            advice="begin all with the same words, or all without a subject (curate.subject: drop)",
+        )
 
 
 def _stale(merged: Merged) -> Iterator[Finding]:
     first = merged.first
     for source, what in merged.stale.items():
-        yield _finding(
+        yield finding_of(
             first[source], "stale edit", "warning", f"the edit is used, but {what}", "read it again and approve it"
         )
     for source in sorted(set(merged.edits) - set(first)):
+        now = merged.renamed(source)
         yield Finding(
-            "", source, "no such picture", "warning", merged.edits[source].caption,
-            "the edit is of none of the pictures in use",
-            f"rename it to '{now}', as its picture is called now" if (now := merged.renamed(source))
+            check="no such picture",
+            severity="warning",
+            message="the edit is of none of the pictures in use",
+            advice=f"rename it to '{now}', as its picture is called now"
+            if now
             else "rename it, or leave it to wait for its picture",
-        )  # fmt: skip
+            pictures=[PictureRef(id="", source=source)],
+        )
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 from pseudoword.captions.drafts import Draft, joined, read_drafts
 from pseudoword.captions.edits import Edit, check_places, read_edits
+from pseudoword.captions.sides import text_for
 from pseudoword.captions.subject import drop_subject
 from pseudoword.captions.texts import Text, find_text, list_texts, one_line, read_texts
-from pseudoword.pictures.mirroring import said_of
+from pseudoword.pictures.ids import PictureId
 from pseudoword.pictures.prepared import read_pictures_table
 
 
-class Row(NamedTuple):
+class CaptionRow(NamedTuple):
     """A picture and its caption. Pictures made of one file (mirrored, tiles) share its `source`."""
 
     id: str
@@ -27,19 +28,19 @@ class Row(NamedTuple):
     @property
     def picture(self) -> str:
         """The content id of the source."""
-        return self.id.partition("-")[0]
+        return PictureId.parse(self.id).content
 
     @property
     def once(self) -> tuple[str, str]:
         """The same for a picture and for a mirrored copy of which the same is said."""
-        return self.source, said_of(self.id, self.caption)
+        return self.source, text_for(self.id, self.caption)
 
 
 @dataclass(frozen=True)
 class Merged:
     """What came of the merge, and what it was made of."""
 
-    rows: list[Row]  # sorted by id
+    rows: list[CaptionRow]  # sorted by id
     edits: dict[str, Edit]  # by source, or by a name that has no picture
     edits_file: Path
     spare: list[Path]  # caption files without a picture
@@ -47,7 +48,7 @@ class Merged:
     ignored: int = 0  # caption files that are left out, as curate.existing says
 
     @cached_property
-    def first(self) -> dict[str, Row]:
+    def first(self) -> dict[str, CaptionRow]:
         """By source, its first picture: the one whose draft an edit of the source answers."""
         return {row.source: row for row in reversed(self.rows)}
 
@@ -58,7 +59,7 @@ class Merged:
         changed = {name: self._changed(first[name], edit) for name, edit in self.edits.items() if name in first}
         return {name: what for name, what in changed.items() if what}
 
-    def _changed(self, row: Row, edit: Edit) -> str:
+    def _changed(self, row: CaptionRow, edit: Edit) -> str:
         what, text = [], self.texts.get(row.source)
         if edit.picture not in (None, row.picture):
             what.append("its picture has changed since")
@@ -92,20 +93,20 @@ def merge(folder: Path, existing: str, subject: str) -> Merged:
     edits, texts = read_edits(edits_file), list_texts(folder, sources)
     check_places(folder, sources)
     files = {source: path for source in sources if (path := find_text(source, texts))}
-    own = read_texts(files) if existing != "ignore" else {}
+    written = read_texts(files) if existing != "ignore" else {}
     rows = []
     for name, source, draft in zip(ids, sources, read_drafts(ids), strict=True):
-        edit, text = edits.get(source), own.get(source)
-        edited = said_of(name, edit.caption) if edit else None
-        written = said_of(name, text.said) if text else None
+        edit, text = edits.get(source), written.get(source)
+        edited = text_for(name, edit.caption) if edit else None
+        own_text = text_for(name, text.said) if text else None
         rest = _without_subject(draft) if subject == "drop" else draft.text
-        rows.append(Row(name, source, *_choose(edited, written, rest, existing), draft.text, rest))
+        rows.append(CaptionRow(name, source, *_choose(edited, own_text, rest, existing), draft.text, rest))
     return Merged(
         rows,
         edits,
         edits_file,
         sorted(set(texts.values()) - set(files.values())),
-        own,
+        written,
         len(set(files.values())) if existing == "ignore" else 0,
     )
 
@@ -115,15 +116,15 @@ def _without_subject(draft: Draft) -> str:
     return joined(drop_subject(text) if who == "captioner" else text for who, text in draft.said.items())
 
 
-def _choose(edited: str | None, own: str | None, draft: str, existing: str) -> tuple[str, str]:
+def _choose(edited: str | None, own_text: str | None, draft: str, existing: str) -> tuple[str, str]:
     """The caption of one picture and its origin."""
     if edited is not None:
         return edited, "edit"
-    if own is None:
+    if own_text is None:
         return draft, "draft"
     if existing == "copy":
-        return own, "file"
-    parts = (own, draft) if existing == "prepend" else (draft, own)
+        return own_text, "file"
+    parts = (own_text, draft) if existing == "prepend" else (draft, own_text)
     return " ".join(part for part in parts if part), "file and draft"
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-from pseudoword.captions.subject import DOING, INCIDENTAL, ITSELF, PLACE
+from pseudoword.captions.subject import DOING, INCIDENTAL
 
 
 def _words(text: str) -> frozenset[str]:
@@ -34,15 +34,9 @@ REGULAR = _words(
 # They end in s or men themselves.
 SINGULAR = _words("alias atlas bias canvas christmas cosmos gas iris lens tennis abdomen ramen regimen specimen stamen")
 WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*")
-# The noun phrase after a preposition of place, or before "in the background".
-WHERE = re.compile(
-    rf"""
-      \b(?:{PLACE}|before|in\sfront\sof)\s+(?!(?:{ITSELF})\b)
-      ((?:(?!,|\b(?:{PLACE}|before|with|while|and|{DOING})\b).)+)
-    | \bwith\s+((?:(?!,|\b(?:{PLACE}|with)\b).)+)\s+(?:in\s+the\s+)?(?:background|backdrop)\b
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
+# Words of the picture and of what somebody does in it, which name nothing that is around the subject.
+NO_SCENE = _words("photo photograph picture image view close foreground")
+DOING_WORD = re.compile(rf"(?:{DOING})", re.IGNORECASE)
 WITH = re.compile(r"\bwith\b", re.IGNORECASE)
 
 
@@ -69,22 +63,6 @@ def content_words(text: str, colours: bool = True) -> list[str]:
     return [word for word in words if colours or word not in COLOURS]
 
 
-# After "in" these are worn, after "at" they are looked at.
-NOT_PLACES = frozenset(map(singular, _words(
-    "hat cap coat jacket dress skirt shirt t-shirt blouse sweater hoodie suit uniform outfit costume clothes pants "
-    "jeans shorts shoes boots glasses sunglasses scarf tie helmet camera viewer hand head face air style pose"
-)))  # fmt: skip
-
-
-def place_words(caption: str) -> set[str]:
-    """What a caption says of where the picture was taken: the content words after in, on, by, in front of, ...
-
-    "a woman wearing a hat, in a park near tall trees" -> park, tall, tree
-    """
-    phrases = (content_words(place[1] or place[2]) for place in WHERE.finditer(caption))
-    return {word for words in phrases if words and words[-1] not in NOT_PLACES for word in words}
-
-
 def start_of(caption: str) -> str:
     """The subject that a caption begins with, lower case; empty when it begins with what is incidental.
 
@@ -95,6 +73,14 @@ def start_of(caption: str) -> str:
 
 def without_start(caption: str) -> str:
     return caption[_end_of_start(caption) :].strip(" ,.")
+
+
+def scene_words(caption: str, init_text: str) -> set[str]:
+    """The content words that say what is around the subject: without the subject, and without the init text's words."""
+    words = content_words(without_start(caption) or caption)
+    return {word for word in words if word not in NO_SCENE and not DOING_WORD.fullmatch(word)} - {
+        *content_words(init_text)
+    }
 
 
 def _end_of_start(caption: str) -> int:

@@ -2,92 +2,92 @@
 
 import math
 from statistics import fmean
-from typing import Literal
 
 from pseudoword.doctor.case import Case
-from pseudoword.doctor.finding import Finding
 from pseudoword.doctor.model import Model
-from pseudoword.pictures.mirroring import unmirrored
+from pseudoword.findings import Finding, Severity
+from pseudoword.pictures.ids import count_unmirrored
 from pseudoword.plan import AccumulationWithoutBatch, Plan, make_plan
 from pseudoword.word import vectors_for
 
-FEWEST, COMFORTABLE, MANY = 3, 5, 100  # pictures
-LARGEST_BATCH = 16  # in the table
+MIN_PICTURES, GOOD_PICTURES, MAX_PICTURES = 3, 5, 100  # pictures
+MAX_BATCH = 16  # in the table
 
 # By the UNet's levels: FLOPs of a forward pass by parameter and latent px, and numbers kept for the backward pass by
 # latent px and square root of the parameters. Counted with torch's FLOP counter and saved-tensor hooks on the layouts
 # of toyworld (2 levels), SDXL (3) and SD 1.5 (4), batch 1; SD 2.1 at 768 px has 0.27.
 LAYOUTS = {2: (0.81, 5.7), 3: (0.16, 3.3), 4: (0.23, 3.1)}
-PASS_AND_BACK = 2.1  # forward and backward pass to the text states, in forward passes
-OVERHEAD = 1.0e9  # bytes: context of the driver, workspaces
+TRAINING_PASSES = 2.1  # forward and backward pass to the text states, in forward passes
+OVERHEAD_BYTES = 1.0e9  # bytes: context of the driver, workspaces
 # TFLOP/s reached in practice, from published rates of training SD in half precision (V100: 3.3 pictures/s with
 # diffusers' script; RTX 4090: 0.83 updates/s of SDXL; A100: 36 pictures/s of SD 2). Two cores: measured, fp32.
-RATES = {"2 CPU cores": 0.12, "V100": 9.4, "RTX 4090": 20.0, "A100": 85.0}
-FLOOR = 0.02  # seconds: a GPU takes as long to be told of a small forward and backward pass
-USUAL_BATCH = 8  # samples at once, where it is left to the training
-CLOSE = 0.9  # of the memory or disk that is there
+TFLOPS = {"2 CPU cores": 0.12, "V100": 9.4, "RTX 4090": 20.0, "A100": 85.0}
+MIN_UPDATE_SECONDS = 0.02  # seconds: a GPU takes as long to be told of a small forward and backward pass
+DEFAULT_BATCH = 8  # samples at once, where it is left to the training
+WARNING_SHARE = 0.9  # of the memory or disk that is there
 
 
 def number(case: Case) -> list[Finding]:
     """How many pictures there are, and the vectors, batches and updates that follow from it."""
-    own, seen, intent = len(case.own), len(case.pictures), case.intent
+    count, samples, intent = len(case.originals), len(case.pictures), case.intent
     try:
         plan = _plan(case)
     except AccumulationWithoutBatch as error:
         return [Finding(check="number", severity="error", message=str(error), advice="Set train.batch to a number.")]
     fitting = vectors_for(_unmirrored(case))
     vectors = fitting if intent.vectors == "auto" else int(intent.vectors)
-    severity, remark, advice = _by_number(own)
+    severity, remark, advice = _by_number(count)
     if vectors > 2 * fitting:
         severity = "warning"
         remark += f" word.vectors is {vectors}, which so few pictures are soon learned by heart with."
         advice = f"Set word.vectors to auto ({fitting}) or add pictures."
-    if plan.samples != seen:
-        severity = "warning" if severity == "warning" or plan.samples < seen else "info"
-        remark += f" An update sees {plan.samples} samples, not each of the {seen} pictures once."
-        advice = f"Leave train.accumulation at auto, or make train.batch x train.accumulation {seen}."
+    if plan.samples != samples:
+        severity = "warning" if severity == "warning" or plan.samples < samples else "info"
+        remark += f" An update sees {plan.samples} samples, not each of the {samples} pictures once."
+        advice = f"Leave train.accumulation at auto, or make train.batch x train.accumulation {samples}."
     return [
         Finding(
             check="number",
             severity=severity,
-            message=f"{own} pictures{f', {seen} with copies and tiles' if seen != own else ''}: {vectors} vectors, "
-            f"{plan.steps} updates of {plan.samples} samples. Batch x accumulation that sees each once: "
-            f"{', '.join(f'{batch} x {times}' for batch, times in _batches(seen))}.{remark}",
+            message=f"{count} pictures{f', {samples} with copies and tiles' if samples != count else ''}: "
+            f"{vectors} vectors, {plan.steps} updates of {plan.samples} samples. Batch x accumulation that sees each "
+            "once: "
+            f"{', '.join(f'{batch} x {times}' for batch, times in _batches(samples))}.{remark}",
             advice=advice,
             figure={
-                "pictures": own,
-                "samples_per_pass": seen,
+                "pictures": count,
+                "samples_per_pass": samples,
                 "vectors": vectors,
                 "vectors_by_pictures": fitting,
                 "steps": plan.steps,
                 "samples_per_update": plan.samples,
-                "batch_x_accumulation": _batches(seen),
+                "batch_x_accumulation": _batches(samples),
             },
         )
     ]
 
 
 def _unmirrored(case: Case) -> int:
-    return unmirrored(picture.id for picture in case.pictures)
+    return count_unmirrored(picture.id for picture in case.pictures)
 
 
-def _by_number(own: int) -> tuple[Literal["info", "warning"], str, str]:
-    if own < FEWEST:
+def _by_number(count: int) -> tuple[Severity, str, str]:
+    if count < MIN_PICTURES:
         return "warning", " So few are copied, not learned.", "Add pictures that show the subject from other sides."
-    if own < COMFORTABLE:
+    if count < GOOD_PICTURES:
         return (
             "info",
             " It works, but a word of so few pictures is hard to place elsewhere.",
             "Five are better.",
         )
-    if own > MANY:
+    if count > MAX_PICTURES:
         return "info", " So many blur what they have in common.", "Keep the best 20 to 60."
     return "info", "", "Nothing to do: auto follows the number of pictures."
 
 
 def _batches(pictures: int) -> list[list[int]]:
     """[batch, accumulation] whose product is the number of pictures; a prime number has [1, n] alone."""
-    return [[batch, pictures // batch] for batch in range(1, min(pictures, LARGEST_BATCH) + 1) if not pictures % batch]
+    return [[batch, pictures // batch] for batch in range(1, min(pictures, MAX_BATCH) + 1) if not pictures % batch]
 
 
 def _plan(case: Case) -> Plan:
@@ -113,7 +113,7 @@ def budget(case: Case) -> list[Finding]:
     weights, each = _memory(case, model)
     at_once = case.intent.runs * (int(case.intent.batch) if case.intent.batch != "auto" else 1)
     memory, disk, flops = weights + at_once * each, _disk(case, model, plan), _flops(case, model, plan)
-    times = {machine: round(_minutes(case, flops, plan, machine), 1) for machine in RATES}
+    times = {machine: round(_minutes(case, flops, plan, machine), 1) for machine in TFLOPS}
     estimates = {
         "gpu_bytes": round(weights),
         "gpu_bytes_per_sample": round(each),
@@ -133,7 +133,7 @@ def budget(case: Case) -> list[Finding]:
         )
     ]
     machine = case.machine
-    if machine.gpu is not None and memory > CLOSE * machine.gpu:
+    if machine.gpu is not None and memory > WARNING_SHARE * machine.gpu:
         findings.append(
             Finding(
                 check="budget",
@@ -144,7 +144,7 @@ def budget(case: Case) -> list[Finding]:
                 figure=estimates,
             )
         )
-    if disk > CLOSE * machine.disk:
+    if disk > WARNING_SHARE * machine.disk:
         findings.append(
             Finding(
                 check="budget",
@@ -159,7 +159,10 @@ def budget(case: Case) -> list[Finding]:
 
 def _latent_px(case: Case, model: Model) -> list[int]:
     """Of each picture."""
-    return [(width // model.shrink) * (height // model.shrink) for width, height in (one.px for one in case.pictures)]
+    return [
+        (width // model.shrink) * (height // model.shrink)
+        for width, height in (picture.px for picture in case.pictures)
+    ]
 
 
 def _layout(model: Model) -> tuple[float, float]:
@@ -169,18 +172,18 @@ def _layout(model: Model) -> tuple[float, float]:
 def _memory(case: Case, model: Model) -> tuple[float, float]:
     """Bytes on a GPU in half precision: weights and overhead, and what one sample keeps for the backward pass."""
     kept = _layout(model)[1] * math.sqrt(model.unet) * max(_latent_px(case, model))
-    return 2.0 * (model.unet + model.encoders + model.vae) + OVERHEAD, 2 * kept
+    return 2.0 * (model.unet + model.encoders + model.vae) + OVERHEAD_BYTES, 2 * kept
 
 
 def _flops(case: Case, model: Model, plan: Plan) -> float:
     forward: float = _layout(model)[0] * model.unet * fmean(_latent_px(case, model))
-    return PASS_AND_BACK * forward * plan.steps * plan.samples * case.intent.runs
+    return TRAINING_PASSES * forward * plan.steps * plan.samples * case.intent.runs
 
 
 def _minutes(case: Case, flops: float, plan: Plan, machine: str) -> float:
-    at_once = USUAL_BATCH if case.intent.batch == "auto" else int(case.intent.batch)
-    told = 0.0 if "CPU" in machine else FLOOR * plan.steps * math.ceil(plan.samples / at_once)
-    return max(flops / RATES[machine] / 1e12, told) / 60
+    at_once = DEFAULT_BATCH if case.intent.batch == "auto" else int(case.intent.batch)
+    launching = 0.0 if "CPU" in machine else MIN_UPDATE_SECONDS * plan.steps * math.ceil(plan.samples / at_once)
+    return max(flops / TFLOPS[machine] / 1e12, launching) / 60
 
 
 def _disk(case: Case, model: Model, plan: Plan) -> float:
@@ -188,10 +191,10 @@ def _disk(case: Case, model: Model, plan: Plan) -> float:
     vectors = case.intent.vectors
     count = vectors_for(_unmirrored(case)) if vectors == "auto" else int(vectors)
     # A PNG of a photograph has about 2 bytes per px.
-    shown = sum(2 * width * height for width, height in (one.px for one in case.pictures))
+    png_bytes = sum(2 * width * height for width, height in (picture.px for picture in case.pictures))
     latents = 2 * 4 * 4 * sum(_latent_px(case, model))
     words = case.intent.runs * (len(plan.saved) * (count * model.width * 4 + 1000) + 100 * plan.steps)
-    return 2.0 * (shown + latents + words)
+    return 2.0 * (png_bytes + latents + words)
 
 
 def _gigabytes(count: float) -> str:

@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from pseudoword.doctor.finding import Shown
 from pseudoword.doctor.intent import Intent
 from pseudoword.doctor.machine import Machine
 from pseudoword.doctor.model import Model
-from pseudoword.doctor.pictures import Picture
+from pseudoword.doctor.pictures import MeasuredPicture
+from pseudoword.findings import PictureRef
 from pseudoword.pictures.shapes import Px
 
 
@@ -16,29 +16,29 @@ from pseudoword.pictures.shapes import Px
 class Case:
     """`captions` by picture id, None where there are none of these pictures; `model`: or why it cannot be read."""
 
-    pictures: list[Picture]
+    pictures: list[MeasuredPicture]
     skipped: list[tuple[str, str]]  # source and reason of each file that gives no picture
     captions: dict[str, str] | None
     intent: Intent
     model: Model | str
     machine: Machine
-    most: float  # share of the pictures from which something counts as over-represented
+    max_share: float  # share of the pictures from which something counts as over-represented
 
     @cached_property
-    def own(self) -> list[Picture]:
+    def originals(self) -> list[MeasuredPicture]:
         """One picture for each source: without mirrored copies, and of the tiles of one only the first."""
-        first: dict[str, Picture] = {}
+        first: dict[str, MeasuredPicture] = {}
         for picture in self.pictures:
             if not picture.mirrored:
                 first.setdefault(picture.source, picture)
         return list(first.values())
 
 
-def shown(pictures: Iterable[Picture]) -> list[Shown]:
+def shown(pictures: Iterable[MeasuredPicture]) -> list[PictureRef]:
     return [picture.shown for picture in pictures]
 
 
-def sources(pictures: Iterable[Picture]) -> list[str]:
+def sources(pictures: Iterable[MeasuredPicture]) -> list[str]:
     return [picture.source for picture in pictures]
 
 

@@ -12,8 +12,8 @@ import pandas as pd
 from pseudoword.captions.table import CAPTIONS, CaptionsDoNotFit
 from pseudoword.doctor.alike import near_duplicates
 from pseudoword.doctor.budget import budget, number
+from pseudoword.doctor.captions import caption_count, common_words
 from pseudoword.doctor.case import Case
-from pseudoword.doctor.finding import SEVERITIES, Finding, Report
 from pseudoword.doctor.fit import name, resolution
 from pseudoword.doctor.intent import Intent
 from pseudoword.doctor.lettering import marks, mirrored
@@ -22,14 +22,15 @@ from pseudoword.doctor.model import Model, read_model
 from pseudoword.doctor.outlier import outlier
 from pseudoword.doctor.pictures import as_preprocess_would, preprocessed
 from pseudoword.doctor.quality import bad_crop, blurred, borders, nearly_black, too_small
+from pseudoword.doctor.report import Report
 from pseudoword.doctor.skipped import skipped_files
-from pseudoword.doctor.texts import caption_count, common_words
 from pseudoword.doctor.variety import background, black_and_white, look
+from pseudoword.findings import SEVERITIES, Finding
 from pseudoword.pictures.faces import FaceFinder
-from pseudoword.pictures.shapes import STEP
+from pseudoword.pictures.shapes import STEP_PX
 from pseudoword.pictures.views import Framing, framing_for
 
-USUAL = 512, 512  # px, where neither the settings nor a model that can be read says more
+DEFAULT_PX = 512, 512  # px, where neither the settings nor a model that can be read says more
 
 
 class Check(NamedTuple):
@@ -67,7 +68,7 @@ def examine(intent: Intent, machine: Machine, same_background: float, ignore: Co
     written  look at what `preprocess` and `curate` wrote, as the stage does; else at what they would make of the
              person's folder as it is now, with captions only if those that were written are of these very pictures
     """
-    model = read_model(intent.model)
+    model = read_model(intent.model, intent.revision, intent.config)
     pictures, skipped = (
         preprocessed(intent.folder) if written else as_preprocess_would(intent.folder, _framing(intent, model))
     )
@@ -92,8 +93,8 @@ def examine(intent: Intent, machine: Machine, same_background: float, ignore: Co
 def _framing(intent: Intent, model: Model | str) -> Framing:
     wanted = intent.preprocess
     if not isinstance(model, str):
-        return framing_for(wanted, intent.model)
-    return Framing(wanted, wanted.px or USUAL, STEP, FaceFinder(wanted.focal.face_model))
+        return framing_for(wanted, intent.model, intent.revision, intent.config)
+    return Framing(wanted, wanted.px or DEFAULT_PX, STEP_PX, FaceFinder(wanted.focal.face_model))
 
 
 def _captions(path: Path = CAPTIONS) -> dict[str, str] | None:

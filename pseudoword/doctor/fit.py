@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from transformers import CLIPTokenizer
 
 from pseudoword.doctor.case import Case, shape, shown, sources
-from pseudoword.doctor.finding import Finding, names
 from pseudoword.doctor.model import Model
+from pseudoword.findings import Finding, names
 from pseudoword.word import NameTaken
 
-NEARLY, ABOUT = 0.1, 0.25  # share of the side; the second of buckets, whose steps are coarse in small models
-END = "</w>"
-PIECE = 3  # letters from which a part of a name is a word that people write
-NEAR = 4  # letters from which one letter more, less or another makes a name that is easily mistyped
+# Of the px from those that the base model was trained on, as a share of the side. Buckets of small models are coarse.
+MAX_DEVIATION, MAX_BUCKET_DEVIATION = 0.1, 0.25
+END_OF_WORD = "</w>"
+MIN_PIECE_LETTERS = 3  # letters from which a part of a name is a word that people write
+MIN_NAME_LETTERS = 4  # letters from which one letter more, less or another makes a name that is easily mistyped
 
 
 def resolution(case: Case) -> list[Finding]:
@@ -23,26 +24,26 @@ def resolution(case: Case) -> list[Finding]:
         return [Finding(check="resolution", severity="error", message=case.model, advice="Set base.model.")]
     native = case.model.resolution
     # By area: a model takes other aspect ratios better than other sizes.
-    ratios = {one.source: math.sqrt(one.px[0] * one.px[1]) / native for one in case.own}
-    near = ABOUT if case.intent.preprocess.shape == "buckets" else NEARLY
-    found = [one for one in case.own if abs(ratios[one.source] - 1) > near]
+    ratios = {picture.source: math.sqrt(picture.px[0] * picture.px[1]) / native for picture in case.originals}
+    near = MAX_BUCKET_DEVIATION if case.intent.preprocess.shape == "buckets" else MAX_DEVIATION
+    found = [picture for picture in case.originals if abs(ratios[picture.source] - 1) > near]
     if not found:
         return []
-    smaller = [one for one in found if ratios[one.source] < 1]
+    smaller = [picture for picture in found if ratios[picture.source] < 1]
     told = ["worse and cuts things off where they are smaller"] if smaller else []
     told += ["things twice and needs more memory where they are larger"] if len(smaller) < len(found) else []
     far = any(not 0.75 <= ratio <= 1.5 for ratio in ratios.values())
-    shapes = [f"{shape(px)} px" for px in dict.fromkeys(one.px for one in found)]
+    shapes = [f"{shape(px)} px" for px in dict.fromkeys(picture.px for picture in found)]
     return [
         Finding(
             check="resolution",
             severity="warning" if far else "info",
-            message=f"Training sees {len(found)} of {len(case.own)} pictures at {names(shapes)} "
+            message=f"Training sees {len(found)} of {len(case.originals)} pictures at {names(shapes)} "
             f"({names(sources(found))}), but the base model was trained on {native} px: it draws {' and '.join(told)}, "
             "and the word learns from what it makes of that.",
             advice=_towards(native, case.intent.preprocess.shape),
             pictures=shown(found),
-            figure={"native": native, "px": {one.source: list(one.px) for one in found}},
+            figure={"native": native, "px": {picture.source: list(picture.px) for picture in found}},
         )
     ]
 
@@ -59,14 +60,14 @@ def name(case: Case) -> list[Finding]:
     """The name is a word of the base model, is put together from words, or is a slip of the pen away from one."""
     assert isinstance(case.model, Model)
     word, tokenizer = case.intent.name, case.model.tokenizer
-    figure = {"tokens": [token.removesuffix(END) for token in tokenizer.tokenize(word)]}
+    figure = {"tokens": [token.removesuffix(END_OF_WORD) for token in tokenizer.tokenize(word)]}
     if len(figure["tokens"]) == 1:
         message, _, advice = str(NameTaken(word)).partition(". ")
         return [Finding(check="name", severity="error", message=f"{message}.", advice=advice, figure=figure)]
     vocabulary = tokenizer.get_vocab()
     pieces = re.findall(r"[^\W_]+", word)
     free = f"Choose letters that form no word, for example '{word}-x1' or a name without vowels."
-    if all(len(piece) >= PIECE and piece + END in vocabulary for piece in pieces):
+    if all(len(piece) >= MIN_PIECE_LETTERS and piece + END_OF_WORD in vocabulary for piece in pieces):
         return [
             Finding(
                 check="name",
@@ -83,7 +84,7 @@ def name(case: Case) -> list[Finding]:
             Finding(
                 check="name",
                 severity="info",
-                message=f"word.name: '{word}' is one letter away from {', '.join(repr(other) for other in near[:5])}, "
+                message=f"word.name: '{word}' is one letter away from {', '.join(repr(known) for known in near[:5])}, "
                 "which the base model knows: a slip of the pen draws something else.",
                 advice=free,
                 figure=figure,
@@ -94,16 +95,16 @@ def name(case: Case) -> list[Finding]:
 
 def _one_slip(word: str, tokenizer: CLIPTokenizer) -> set[str]:
     """Whole words of the vocabulary that one letter more, less or another makes of `word`."""
-    if len(word) < NEAR:
+    if len(word) < MIN_NAME_LETTERS:
         return set()
-    vocabulary = {token.removesuffix(END) for token in tokenizer.get_vocab() if token.endswith(END)}
-    return {other for other in _edits(word) if len(other) >= NEAR} & vocabulary - {word}
+    vocabulary = {token.removesuffix(END_OF_WORD) for token in tokenizer.get_vocab() if token.endswith(END_OF_WORD)}
+    return {edit for edit in _edits(word) if len(edit) >= MIN_NAME_LETTERS} & vocabulary - {word}
 
 
 def _edits(word: str) -> Iterator[str]:
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-    for at in range(len(word) + 1):
-        head, tail = word[:at], word[at:]
+    for i in range(len(word) + 1):
+        head, tail = word[:i], word[i:]
         yield from (head + letter + tail for letter in letters)
         if tail:
             yield head + tail[1:]

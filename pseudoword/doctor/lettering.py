@@ -7,28 +7,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudoword.doctor.case import Case, shown, sources
-from pseudoword.doctor.finding import Finding, names
 from pseudoword.doctor.matching import Comparable, handedness
-from pseudoword.doctor.pictures import Picture, progress
+from pseudoword.doctor.pictures import MeasuredPicture, progress
+from pseudoword.findings import Finding, names
 
-MANY = 0.7  # of the pictures, and at least
-AT_LEAST = 3
-EDGE = 6  # grey levels per px
-CELL = 16  # px of 256
-DENSE = 0.12  # of a cell: pictures of one thing reach 0.05, lettering 0.15 to 0.4
-CELLS = 3
-HANDED = 0.15  # mean gain of the correlation when pictures are compared unmirrored
-COMPARED = 24  # pictures, which is enough to tell
+MIN_SHARE = 0.7  # of the pictures must have an edge on the same spot
+MIN_PICTURES = 5  # with fewer, shapes coincide by chance: three pictures of grass have edges everywhere
+MIN_SLOPE = 6  # grey levels per px of an edge
+CELL_PX = 16  # of 256
+MIN_DENSITY = 0.12  # of a cell's px: pictures of one thing reach 0.05, lettering 0.15 to 0.4
+MIN_CELLS = 3
+MIN_GAIN = 0.15  # mean gain of the correlation when pictures are compared unmirrored
+MAX_COMPARED = 24  # pictures, which is enough to tell
 
 
 def marks(case: Case) -> list[Finding]:
     """Edges in both directions that lie on the same spot in most pictures: a watermark, a logo, a date."""
-    pictures = case.own
-    need = max(AT_LEAST, ceil(MANY * len(pictures)))
+    pictures = case.originals
+    need = max(MIN_PICTURES, ceil(MIN_SHARE * len(pictures)))
     if len(pictures) < need:
         return []
-    dense = np.minimum(_persistent(pictures, need, axis=1), _persistent(pictures, need, axis=0)) >= DENSE
-    if dense.sum() < CELLS:
+    dense = np.minimum(_persistent(pictures, need, axis=1), _persistent(pictures, need, axis=0)) >= MIN_DENSITY
+    if dense.sum() < MIN_CELLS:
         return []
     where = _place(dense)
     return [
@@ -44,19 +44,19 @@ def marks(case: Case) -> list[Finding]:
     ]
 
 
-def _persistent(pictures: list[Picture], need: int, axis: int) -> NDArray[np.float64]:
+def _persistent(pictures: list[MeasuredPicture], need: int, axis: int) -> NDArray[np.float64]:
     """For each cell the share of px where at least `need` pictures have an edge of the same sign along `axis`."""
     rising, falling = np.zeros((256, 256), np.int32), np.zeros((256, 256), np.int32)
     for picture in pictures:
         slope = np.gradient(picture.grey.astype(np.float32), axis=axis)
-        rising += slope > EDGE
-        falling += slope < -EDGE
-    there = ((rising >= need) | (falling >= need)).reshape(256 // CELL, CELL, 256 // CELL, CELL)
+        rising += slope > MIN_SLOPE
+        falling += slope < -MIN_SLOPE
+    there = ((rising >= need) | (falling >= need)).reshape(256 // CELL_PX, CELL_PX, 256 // CELL_PX, CELL_PX)
     return np.asarray(there.mean((1, 3)), np.float64)
 
 
 def _place(dense: NDArray[np.bool_]) -> str:
-    row, column = (float(np.mean(at)) / (len(dense) - 1) for at in np.nonzero(dense))
+    row, column = (float(np.mean(indices)) / (len(dense) - 1) for indices in np.nonzero(dense))
     high = "top" if row < 1 / 3 else "bottom" if row > 2 / 3 else "middle"
     wide = "left" if column < 1 / 3 else "right" if column > 2 / 3 else ""
     return " ".join(filter(None, [high, wide]))
@@ -67,11 +67,11 @@ def mirrored(case: Case) -> list[Finding]:
     copies = [picture for picture in case.pictures if picture.mirrored]
     if not copies:
         return []
-    prepared = [Comparable(picture.grey) for picture in case.own[:COMPARED]]
+    prepared = [Comparable(picture.grey) for picture in case.originals[:MAX_COMPARED]]
     pairs = progress(list(combinations(range(len(prepared)), 2)), "mirror", "pair")
-    gains = [handedness(prepared[one], prepared[other]) for one, other in pairs]
+    gains = [handedness(prepared[i], prepared[j]) for i, j in pairs]
     gain = float(np.mean(gains)) if gains else 0.0
-    handed = gain >= HANDED
+    handed = gain >= MIN_GAIN
     message = (
         f"The {len(copies)} mirrored copies, such as that of {names(sources(copies[:1]))}, contradict the others: the "
         "pictures fit each other clearly better as they are than mirrored, so the subject has a left and a right."

@@ -16,15 +16,15 @@ from PIL import Image, ImageFilter
 Array = NDArray[np.floating[Any]]
 Spectrum = NDArray[np.complexfloating[Any, Any]]
 
-LOOK, CONFIRM = 64, 128  # px at which pictures are compared, at first and where that was promising
-COARSE = 4  # px, radius of what is too coarse to tell photographs apart
-OVERLAP = 0.5  # of the smaller picture, at least
+LOOK_PX, CONFIRM_PX = 64, 128  # px at which pictures are compared, at first and where that was promising
+DETAIL_RADIUS_PX = 4  # px, radius of what is too coarse to tell photographs apart
+MIN_OVERLAP = 0.5  # of the smaller picture, at least
 SCALES = (1.0, 0.9, 0.81, 0.73, 0.66)
-FINE = (0.94, 0.96, 0.98, 1.02, 1.04, 1.06)
-FINEST = (0.985, 0.99, 0.995, 1.0, 1.005, 1.01, 1.015)
-PROMISING, LIKELY = 0.4, 0.8  # correlations from which the scale is refined, and the match confirmed
-COPY = 0.95  # correlation at 64 px that only one photograph reaches
-FLAT = 2.0  # grey levels of standard deviation, below which an overlap holds nothing to compare
+FINE_FACTORS = (0.94, 0.96, 0.98, 1.02, 1.04, 1.06)
+FINEST_FACTORS = (0.985, 0.99, 0.995, 1.0, 1.005, 1.01, 1.015)
+REFINE_FROM, CONFIRM_FROM = 0.4, 0.8  # correlations from which the scale is refined, and the match confirmed
+COPY_CORRELATION = 0.95  # correlation at 64 px that only one photograph reaches
+MIN_SPREAD = 2.0  # grey levels of standard deviation, below which an overlap holds nothing to compare
 
 
 class Match(NamedTuple):
@@ -35,13 +35,13 @@ class Match(NamedTuple):
 class Pose(NamedTuple):
     """How large the two pictures are shown, at most 1, and whether the second is mirrored."""
 
-    one: float
-    other: float
+    first: float
+    second: float
     mirrored: bool
 
     def times(self, factor: float) -> "Pose":
         """The ratio of the two scales changed by `factor`, the larger of them 1 again."""
-        ratio = self.other / self.one * factor
+        ratio = self.second / self.first * factor
         return Pose(min(1.0, 1 / ratio), min(1.0, ratio), self.mirrored)
 
 
@@ -64,7 +64,7 @@ class Comparable:
     def spectra(self, side: int, scale: float, mirrored: bool, shades: bool) -> _Spectra:
         """Of its fine detail, or of its `shades` as they are."""
         # The few scales at which all pairs are looked at are kept, about 2.4 MiB for each picture.
-        if shades or side != LOOK or scale not in SCALES:
+        if shades or side != LOOK_PX or scale not in SCALES:
             return self._transform(side, scale, mirrored, shades)
         if (scale, mirrored) not in self._kept:
             self._kept[scale, mirrored] = self._transform(side, scale, mirrored, shades)
@@ -73,50 +73,50 @@ class Comparable:
     def _transform(self, side: int, scale: float, mirrored: bool, shades: bool) -> _Spectra:
         length = round(side * scale)
         small = self.image.resize((length, length), Image.Resampling.BOX)
-        coarse = 128.0 if shades else np.asarray(small.filter(ImageFilter.GaussianBlur(COARSE)), np.float32)
+        coarse = 128.0 if shades else np.asarray(small.filter(ImageFilter.GaussianBlur(DETAIL_RADIUS_PX)), np.float32)
         detail = np.asarray(small, np.float32) - coarse
         detail = detail[:, ::-1] if mirrored else detail
         return _Spectra(_fourier(detail, side), _fourier(detail**2, side), _where(side, length), length**2)
 
 
-def match(one: Comparable, other: Comparable) -> Match:
+def match(first: Comparable, second: Comparable) -> Match:
     """The best correlation over shifts, scales of either picture, and mirroring of the second."""
     poses = [Pose(1.0, scale, flip) for scale in SCALES for flip in (False, True)]
     poses += [Pose(scale, 1.0, flip) for scale in SCALES[1:] for flip in (False, True)]
-    best, pose = _best(one, other, LOOK, poses)
-    if best >= PROMISING:
-        best, pose = max((best, pose), _best(one, other, LOOK, [pose.times(factor) for factor in FINE]))
-    if best >= LIKELY:
-        best, pose = _best(one, other, CONFIRM, [pose.times(factor) for factor in FINEST])
+    best, pose = _best(first, second, LOOK_PX, poses)
+    if best >= REFINE_FROM:
+        best, pose = max((best, pose), _best(first, second, LOOK_PX, [pose.times(factor) for factor in FINE_FACTORS]))
+    if best >= CONFIRM_FROM:
+        best, pose = _best(first, second, CONFIRM_PX, [pose.times(factor) for factor in FINEST_FACTORS])
         # The same thing drawn or cut out before two backgrounds has all its detail in common, but not its shades.
-        best = min(best, _correlate(one, other, LOOK, pose, shades=True))
+        best = min(best, _correlate(first, second, LOOK_PX, pose, shades=True))
     return Match(best, pose.mirrored)
 
 
-def handedness(one: Comparable, other: Comparable) -> float:
+def handedness(first: Comparable, second: Comparable) -> float:
     """By how much the two coincide better unmirrored than mirrored, -1 to 1; 0 for one photograph and its copy."""
     straight, flipped = (
-        _best(one, other, LOOK, [Pose(1.0, scale, flip) for scale in SCALES]
+        _best(first, second, LOOK_PX, [Pose(1.0, scale, flip) for scale in SCALES]
               + [Pose(scale, 1.0, flip) for scale in SCALES[1:]])[0]
         for flip in (False, True)
     )  # fmt: skip
-    return 0.0 if max(straight, flipped) > COPY else max(straight, 0.0) - max(flipped, 0.0)
+    return 0.0 if max(straight, flipped) > COPY_CORRELATION else max(straight, 0.0) - max(flipped, 0.0)
 
 
-def _best(one: Comparable, other: Comparable, side: int, poses: list[Pose]) -> tuple[float, Pose]:
-    return max((_correlate(one, other, side, pose), pose) for pose in poses)
+def _best(first: Comparable, second: Comparable, side: int, poses: list[Pose]) -> tuple[float, Pose]:
+    return max((_correlate(first, second, side, pose), pose) for pose in poses)
 
 
-def _correlate(one: Comparable, other: Comparable, side: int, pose: Pose, shades: bool = False) -> float:
+def _correlate(first: Comparable, second: Comparable, side: int, pose: Pose, shades: bool = False) -> float:
     """The best normalised correlation over all shifts that leave enough overlap."""
-    a = one.spectra(side, pose.one, False, shades)
-    b = other.spectra(side, pose.other, pose.mirrored, shades)
+    a = first.spectra(side, pose.first, False, shades)
+    b = second.spectra(side, pose.second, pose.mirrored, shades)
     area = np.maximum(_correlation(a.there, b.there, side), 1)
     sum_a, sum_b = _correlation(a.detail, b.there, side), _correlation(a.there, b.detail, side)
     spread_a = _correlation(a.square, b.there, side) - sum_a**2 / area
     spread_b = _correlation(a.there, b.square, side) - sum_b**2 / area
-    rough = (spread_a > area * FLAT**2) & (spread_b > area * FLAT**2)
-    enough = rough & (area >= OVERLAP * min(a.area, b.area))
+    rough = (spread_a > area * MIN_SPREAD**2) & (spread_b > area * MIN_SPREAD**2)
+    enough = rough & (area >= MIN_OVERLAP * min(a.area, b.area))
     if not enough.any():
         return -1.0
     together = (_correlation(a.detail, b.detail, side) - sum_a * sum_b / area)[enough]

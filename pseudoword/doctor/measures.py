@@ -10,11 +10,11 @@ Array = NDArray[np.floating[Any]]
 Box = tuple[int, int, int, int]  # left, top, right, bottom in px
 
 TILES = 16  # per side, of which the most detailed fifth say how sharp a picture is
-SALIENT_SIDE = 96  # px, longest side at which a subject is looked for
-EVEN = 4  # of 255: as much may most rows of a bar differ from its colour; those at its end ring more (JPEG)
-STEP = 16  # of 255: as much at least differs the picture beside a bar
-ALONG = 0.75  # of the edge: beside a thing before a plain ground it is less
-BAR = 0.03  # of the side: a bar's least width
+SALIENCE_PX = 96  # px, longest side at which a subject is looked for
+MAX_BAR_SPREAD = 4  # of 255: as much may most rows of a bar differ from its colour; those at its end ring more (JPEG)
+MIN_BAR_STEP = 16  # of 255: as much at least differs the picture beside a bar
+MIN_STEP_SHARE = 0.75  # of the edge: beside a thing before a plain ground it is less
+MIN_BAR_WIDTH = 0.03  # of the side: a bar's least width
 
 
 def grey(image: Image.Image, side: int) -> NDArray[np.uint8]:
@@ -58,7 +58,7 @@ def bars(image: Image.Image, side: int = 256) -> tuple[float, float, float, floa
 
 def _pair(rows: NDArray[np.int16]) -> tuple[float, float]:
     first, last = _bar(rows), _bar(rows[::-1])
-    alike = np.abs(rows[0].mean(0) - rows[-1].mean(0)).max() <= 3 * EVEN
+    alike = np.abs(rows[0].mean(0) - rows[-1].mean(0)).max() <= 3 * MAX_BAR_SPREAD
     return (first, last) if first and last and alike else (0.0, 0.0)
 
 
@@ -67,15 +67,15 @@ def _bar(rows: NDArray[np.int16]) -> float:
     colour = np.median(rows[0], axis=0)
     differs = np.abs(rows - colour).max(2)
     unlike = differs.mean(1)
-    width = int((unlike > STEP).argmax())
-    if not BAR * len(rows) <= width <= 0.45 * len(rows) or np.median(unlike[:width]) > EVEN:
+    width = int((unlike > MIN_BAR_STEP).argmax())
+    if not MIN_BAR_WIDTH * len(rows) <= width <= 0.45 * len(rows) or np.median(unlike[:width]) > MAX_BAR_SPREAD:
         return 0.0
-    return width / len(rows) if (differs[width + 1] > STEP).mean() > ALONG else 0.0
+    return width / len(rows) if (differs[width + 1] > MIN_BAR_STEP).mean() > MIN_STEP_SHARE else 0.0
 
 
 def salience_outside(image: Image.Image, box: Box) -> float:
     """Share of what catches the eye (edges above the picture's usual ones) outside `box`, 0 to 1."""
-    scale = SALIENT_SIDE / max(image.size)
+    scale = SALIENCE_PX / max(image.size)
     width, height = (max(8, round(length * scale)) for length in image.size)
     pixels = np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BOX), np.float32)
     across, down = np.gradient(pixels, axis=1), np.gradient(pixels, axis=0)
@@ -95,11 +95,11 @@ def colours(pixels: Array) -> Array:
     """A soft histogram of N pixels, (N, 3) in 0 to 1, over lightness, red-green and yellow-blue; it adds up to 1."""
     red, green, blue = pixels.T
     lightness = (red + green + blue) / 3
-    at = 6 * np.stack([lightness, red - green + 1, (red + green) / 2 - blue + 1], 1)
-    low = np.floor(at).astype(np.int64)
+    place = 6 * np.stack([lightness, red - green + 1, (red + green) / 2 - blue + 1], 1)
+    low = np.floor(place).astype(np.int64)
     table = np.zeros((8, 14, 14), np.float32)
     for corner in np.ndindex(2, 2, 2):
-        weight = np.where(np.array(corner), at - low, 1 - (at - low)).prod(1)
+        weight = np.where(np.array(corner), place - low, 1 - (place - low)).prod(1)
         np.add.at(table, tuple((low + np.array(corner)).T), weight)
     return table.ravel() / len(pixels)
 

@@ -10,24 +10,25 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from pseudoword.doctor.finding import Shown
 from pseudoword.doctor.measures import Box, bars, chroma, colours, frame, grey, salience_outside, sharpness
+from pseudoword.findings import PictureRef
 from pseudoword.pictures.folder import NothingUsable, NotUsable
+from pseudoword.pictures.ids import PictureId
 from pseudoword.pictures.opening import open_upright
 from pseudoword.pictures.prepared import open_pictures, read_pictures_table, read_skipped
-from pseudoword.pictures.reading import Opened, Row, read_folder
+from pseudoword.pictures.reading import Opened, PictureRow, read_folder
 from pseudoword.pictures.shapes import Px
 from pseudoword.pictures.views import Framing
 
 T = TypeVar("T")
 
-MEASURED_SIDE = 512  # px: more tells nothing that training would see
-WORTH_A_BAR = 200  # things to do
-WHOLE = 0.98  # of the area: a crop that keeps as much loses nothing
+MEASURED_PX = 512  # px: more tells nothing that training would see
+MIN_ITEMS_FOR_BAR = 200  # things to do
+MIN_WHOLE_SHARE = 0.98  # of the area: a crop that keeps as much loses nothing
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class MeasuredPicture:
     """One picture as training sees it, measured; about 90 KiB."""
 
     id: str
@@ -49,8 +50,8 @@ class Picture:
     background: NDArray[np.float32]  # colours of its frame
 
     @property
-    def shown(self) -> Shown:
-        return Shown(id=self.id, source=self.source)
+    def shown(self) -> PictureRef:
+        return PictureRef(id=self.id, source=self.source)
 
     @property
     def lost_area(self) -> float:
@@ -66,7 +67,7 @@ class Picture:
 class Examined(NamedTuple):
     """All pictures, sorted by source, and (source, reason) of each file that gives none."""
 
-    pictures: list[Picture]
+    pictures: list[MeasuredPicture]
     skipped: list[tuple[str, str]]
 
 
@@ -77,12 +78,12 @@ def preprocessed(folder: Path) -> Examined:
     return Examined([_read_row(row, folder) for row in progress(rows, "measure", "picture")], read_skipped())
 
 
-def _read_row(row: dict[str, str], folder: Path) -> Picture:
+def _read_row(row: dict[str, str], folder: Path) -> MeasuredPicture:
     (image,) = open_pictures([row["id"]])
     size = int(row["width"]), int(row["height"])
-    crop, tile = _box(row.get("crop", "")) or centre_box(*size), "-t" in row["id"]
+    crop, tile = _box(row.get("crop", "")) or centre_box(*size), bool(PictureId.parse(row["id"]).tile)
     lost = 0.0
-    if not tile and not row.get("mirrored") and _share(crop, *size) < WHOLE:
+    if not tile and not row.get("mirrored") and _share(crop, *size) < MIN_WHOLE_SHARE:
         with suppress(NotUsable):  # gone since, or changed into something else: then nothing can be said
             lost = salience_outside(open_upright(folder / row["source"]).rgb, crop)
     return _measure(image, row["id"], row["source"], row.get("mirrored", ""), tile, size, crop, lost)
@@ -98,13 +99,13 @@ def as_preprocess_would(folder: Path, framing: Framing) -> Examined:
     return Examined(pictures, skipped)
 
 
-def _measure_all(opened: Opened) -> list[Picture]:
+def _measure_all(opened: Opened) -> list[MeasuredPicture]:
     return [_measure_row(opened, row, bool(view.tile), shown) for row, view, shown, _ in opened.pictures()]
 
 
-def _measure_row(opened: Opened, row: Row, tile: bool, shown: Image.Image) -> Picture:
+def _measure_row(opened: Opened, row: PictureRow, tile: bool, shown: Image.Image) -> MeasuredPicture:
     crop, size = _box(row.crop) or centre_box(*opened.image.size), opened.image.size
-    compare = not tile and not row.mirrored and _share(crop, *size) < WHOLE
+    compare = not tile and not row.mirrored and _share(crop, *size) < MIN_WHOLE_SHARE
     lost = salience_outside(opened.image, crop) if compare else 0.0
     return _measure(shown, row.id, row.source, row.mirrored, tile, size, crop, lost)
 
@@ -130,14 +131,14 @@ def _share(box: Box, width: int, height: int) -> float:
 
 def _measure(
     image: Image.Image, name: str, source: str, mirrored: str, tile: bool, size: Px, crop: Box, lost: float
-) -> Picture:  # fmt: skip
-    if min(image.size) > MEASURED_SIDE:
-        scale = MEASURED_SIDE / min(image.size)
+) -> MeasuredPicture:  # fmt: skip
+    if min(image.size) > MEASURED_PX:
+        scale = MEASURED_PX / min(image.size)
         seen = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
     else:
         seen = image
     light, small = grey(seen, 256), np.asarray(seen.resize((64, 64), Image.Resampling.BOX))
-    return Picture(
+    return MeasuredPicture(
         id=name,
         source=source,
         mirrored=mirrored,
@@ -165,4 +166,4 @@ def _cast(pixels: NDArray[np.uint8]) -> tuple[float, float]:
 
 def progress(work: list[T], name: str, unit: str) -> "tqdm[T]":
     """A bar for work that may be long."""
-    return tqdm(work, desc=f"doctor: {name}", unit=unit, mininterval=1, disable=len(work) < WORTH_A_BAR)
+    return tqdm(work, desc=f"doctor: {name}", unit=unit, mininterval=1, disable=len(work) < MIN_ITEMS_FOR_BAR)

@@ -1,28 +1,27 @@
 """What is wrong with one picture: too small, out of focus, cropped badly, with bars."""
 
 from collections.abc import Sized
-from typing import Literal
 
 import numpy as np
 
 from pseudoword.doctor.case import Case, percent, shape, shown, sources
-from pseudoword.doctor.finding import Finding, names
+from pseudoword.findings import Finding, Severity, names
 
-SEVERITIES: tuple[Literal["warning"], Literal["info"]] = ("warning", "info")
-ENLARGED = 1.25  # factor from which detail is missing that training would take for the thing's own look
-SOFT = 1.3  # sharpness below which a picture looks blurred at the size of training
-BLACK = 40  # of 255: brightness that 99 % of a picture stay below. 12 bits in a file of 16 reach 16
-UNLIKE = 0.5  # of the pictures' median sharpness
-CUT = 0.25  # what a crop loses above its share of the area, as a share of what catches the eye
-NEARLY_ALL = 0.8
+WARNING_THEN_INFO: tuple[Severity, ...] = ("warning", "info")
+MAX_ENLARGEMENT = 1.25  # factor from which detail is missing that training would take for the thing's own look
+MIN_SHARPNESS = 1.3  # sharpness below which a picture looks blurred at the size of training
+MIN_BRIGHTNESS = 40  # of 255: brightness that 99 % of a picture stay below. 12 bits in a file of 16 reach 16
+MIN_SHARE_OF_MEDIAN = 0.5  # of the pictures' median sharpness
+MAX_EXTRA_LOSS = 0.25  # what a crop loses above its share of the area, as a share of what catches the eye
+WARNING_LOSS = 0.8
 
 
 def too_small(case: Case) -> list[Finding]:
     """Pictures that are enlarged for training; a slight enlargement is only told."""
-    factors = {picture.source: (picture, picture.enlarged) for picture in case.own}
+    factors = {picture.source: (picture, picture.enlarged) for picture in case.originals}
     findings = []
-    for severity in SEVERITIES:
-        low, high = (ENLARGED, float("inf")) if severity == "warning" else (1.02, ENLARGED)
+    for severity in WARNING_THEN_INFO:
+        low, high = (MAX_ENLARGEMENT, float("inf")) if severity == "warning" else (1.02, MAX_ENLARGEMENT)
         found = {source: factor for source, (_, factor) in factors.items() if low <= factor < high}
         if found:
             worst = max(found, key=lambda source: found[source])
@@ -45,12 +44,12 @@ def too_small(case: Case) -> list[Finding]:
 
 def blurred(case: Case) -> list[Finding]:
     """Pictures that are much softer than the others; if most are soft, only that."""
-    pictures = [picture for picture in case.own if picture.enlarged < ENLARGED]
+    pictures = [picture for picture in case.originals if picture.enlarged < MAX_ENLARGEMENT]
     if not pictures:
         return []
-    soft = [picture for picture in pictures if picture.sharpness < SOFT]
+    soft = [picture for picture in pictures if picture.sharpness < MIN_SHARPNESS]
     usual = float(np.median([picture.sharpness for picture in pictures]))
-    figure = {"median": _number(usual), "sharpness": {one.source: _number(one.sharpness) for one in soft}}
+    figure = {"median": _number(usual), "sharpness": {picture.source: _number(picture.sharpness) for picture in soft}}
     if len(soft) > len(pictures) / 2:
         return [
             Finding(
@@ -63,7 +62,7 @@ def blurred(case: Case) -> list[Finding]:
                 figure=figure,
             )
         ]
-    stray = [picture for picture in soft if picture.sharpness < UNLIKE * usual]
+    stray = [picture for picture in soft if picture.sharpness < MIN_SHARE_OF_MEDIAN * usual]
     if not stray:
         return []
     return [
@@ -80,8 +79,8 @@ def blurred(case: Case) -> list[Finding]:
 
 def nearly_black(case: Case) -> list[Finding]:
     """Pictures in which next to nothing is brighter than black."""
-    brightest = {one.source: (one, float(np.percentile(one.grey, 99))) for one in case.own}
-    found = {source: level for source, (_, level) in brightest.items() if level < BLACK}
+    brightest = {picture.source: (picture, float(np.percentile(picture.grey, 99))) for picture in case.originals}
+    found = {source: level for source, (_, level) in brightest.items() if level < MIN_BRIGHTNESS}
     if not found:
         return []
     return [
@@ -103,12 +102,16 @@ def bad_crop(case: Case) -> list[Finding]:
     by_hand = "rop it by hand so that the subject is in the middle."
     focal = case.intent.preprocess.crop == "focal"
     advice = f"C{by_hand}" if focal else f"Set preprocess.crop to focal, or c{by_hand}"
-    cut = [one for one in case.pictures if not one.mirrored and not one.tile and one.lost >= one.lost_area + CUT]
+    cut = [
+        picture
+        for picture in case.pictures
+        if not picture.mirrored and not picture.tile and picture.lost >= picture.lost_area + MAX_EXTRA_LOSS
+    ]
     findings = []
-    for severity in SEVERITIES:
-        found = [one for one in cut if (one.lost >= NEARLY_ALL) == (severity == "warning")]
+    for severity in WARNING_THEN_INFO:
+        found = [picture for picture in cut if (picture.lost >= WARNING_LOSS) == (severity == "warning")]
         if found:
-            worst = max(found, key=lambda one: one.lost)
+            worst = max(found, key=lambda picture: picture.lost)
             findings.append(
                 Finding(
                     check="crop",
@@ -117,7 +120,7 @@ def bad_crop(case: Case) -> list[Finding]:
                     f"catches the eye in {worst.source} lies outside it, with {percent(worst.lost_area)} of the area.",
                     advice=advice,
                     pictures=shown(found),
-                    figure={"lost": {one.source: round(one.lost, 2) for one in found}},
+                    figure={"lost": {picture.source: round(picture.lost, 2) for picture in found}},
                 )
             )
     return findings
@@ -125,10 +128,10 @@ def bad_crop(case: Case) -> list[Finding]:
 
 def borders(case: Case) -> list[Finding]:
     """Pictures with bars of one colour at opposite sides."""
-    found = [one for one in case.own if any(one.bars)]
+    found = [picture for picture in case.originals if any(picture.bars)]
     if not found:
         return []
-    widths = {one.source: round(max(one.bars), 2) for one in found}
+    widths = {picture.source: round(max(picture.bars), 2) for picture in found}
     return [
         Finding(
             check="borders",

@@ -3,22 +3,22 @@
 import re
 from collections import Counter
 from math import atan2, ceil, degrees
-from typing import Literal
 
 import numpy as np
 
+from pseudoword.captions.words import scene_words
 from pseudoword.doctor.case import Case, shown, sources
-from pseudoword.doctor.finding import Finding, names
-from pseudoword.doctor.pictures import Picture
-from pseudoword.doctor.texts import content_words
+from pseudoword.doctor.pictures import MeasuredPicture
+from pseudoword.findings import Finding, Severity, names
 
-FEW = 3  # pictures: with fewer nothing is over-represented
-ONE_PLACE = 0.66  # common part of two histograms of colours from which two backgrounds are one
-NAMED = 2 / 3  # of the captions of a background: a word in so many names it
-ELSEWHERE = 1 / 3  # of the other captions may have that word
-DARK, PALE = 55, 200  # mean light of 255
-TINT, TURN = 0.1, 30  # colour cast of a picture as a whole (0 to 1), and degrees within which two casts are one
-COLOURLESS = 14  # chroma of a black-and-white picture, with some JPEG noise
+MIN_PICTURES = 3  # pictures: with fewer nothing is over-represented
+MIN_OVERLAP = 0.66  # common part of two histograms of colours from which two backgrounds are one
+MIN_SHARE_INSIDE = 2 / 3  # of the captions of a background: a word in so many names it
+MAX_SHARE_OUTSIDE = 1 / 3  # of the other captions may have that word
+MAX_DARK_LIGHT, MIN_PALE_LIGHT = 55, 200  # mean light of 255
+MIN_CAST = 0.1  # of a picture as a whole, 0 to 1
+MAX_CAST_DEGREES = 30  # within which two casts are one
+MAX_GREY_CHROMA = 14  # chroma of a black-and-white picture, with some JPEG noise
 # 'black and white' alone may be said of a dog: it has to end what is said, or to be said of a picture.
 COLOURLESS_WORDS = re.compile(
     r"\b(?:black[\s-]*(?:and|&|n)[\s-]*white|b\s*[&/]\s*w)\b"
@@ -29,12 +29,12 @@ COLOURLESS_WORDS = re.compile(
 
 def background(case: Case) -> list[Finding]:
     """The largest group of pictures in front of one background, if it is most of them (half of them: info)."""
-    group = same_background(case.own)
-    share = len(group) / len(case.own)
-    if len(group) < FEW or share < min(0.5, case.most):
+    group = same_background(case.originals)
+    share = len(group) / len(case.originals)
+    if len(group) < MIN_PICTURES or share < min(0.5, case.max_share):
         return []
-    named = _own_word(case, group)
-    severity: Literal["info", "warning"] = "warning" if share >= case.most and not named else "info"
+    named = _distinctive_word(case, group)
+    severity: Severity = "warning" if share >= case.max_share and not named else "info"
     told = f"; their captions name it ('{named}'), which helps" if named else ""
     if case.captions is not None and not named:
         told = ", and no word of their captions is theirs alone, so that it could name it"
@@ -42,7 +42,7 @@ def background(case: Case) -> list[Finding]:
         Finding(
             check="background",
             severity=severity,
-            message=f"{len(group)} of {len(case.own)} pictures have the same background by its colours{told}: "
+            message=f"{len(group)} of {len(case.originals)} pictures have the same background by its colours{told}: "
             f"{names(sources(group))}. What is behind the subject everywhere becomes part of the word.",
             advice="Add pictures in other places or take some of these out, and name the background in the captions "
             "of those that stay.",
@@ -52,47 +52,47 @@ def background(case: Case) -> list[Finding]:
     ]
 
 
-def same_background(pictures: list[Picture]) -> list[Picture]:
+def same_background(pictures: list[MeasuredPicture]) -> list[MeasuredPicture]:
     """The largest group around one picture whose background all of them share."""
     table = np.stack([picture.background for picture in pictures])
-    groups = [np.minimum(table, row).sum(1) >= ONE_PLACE for row in table]
+    groups = [np.minimum(table, row).sum(1) >= MIN_OVERLAP for row in table]
     best = max(groups, key=lambda group: int(group.sum()))
     return [picture for picture, member in zip(pictures, best, strict=True) if member]
 
 
-def _own_word(case: Case, group: list[Picture]) -> str | None:
+def _distinctive_word(case: Case, group: list[MeasuredPicture]) -> str | None:
     """A word that most of the group's captions share and few of the others have, so that it may name their background.
 
     Where the group is all pictures, a word of all captions may as well be the subject's or a style's: then None.
     """
-    if len(group) == len(case.own):
+    if len(group) == len(case.originals):
         return None
     captions = case.captions or {}
-    words = {one.id: content_words(captions.get(one.id, ""), case.intent.init_text) for one in case.own}
-    inside = {one.id for one in group}
-    shared = Counter(word for one in inside for word in words[one])
-    others = Counter(word for one in words.keys() - inside for word in words[one])
-    own = {
+    words = {picture.id: scene_words(captions.get(picture.id, ""), case.intent.init_text) for picture in case.originals}
+    inside = {picture.id for picture in group}
+    shared = Counter(word for picture_id in inside for word in words[picture_id])
+    others = Counter(word for picture_id in words.keys() - inside for word in words[picture_id])
+    distinctive = {
         word: number
         for word, number in shared.items()
-        if number >= NAMED * len(inside) and others[word] <= ELSEWHERE * (len(words) - len(inside))
+        if number >= MIN_SHARE_INSIDE * len(inside) and others[word] <= MAX_SHARE_OUTSIDE * (len(words) - len(inside))
     }
-    return max(own, key=lambda word: (own[word], -others[word], word), default=None)
+    return max(distinctive, key=lambda word: (distinctive[word], -others[word], word), default=None)
 
 
 def look(case: Case) -> list[Finding]:
     """Most pictures are dark, pale, or of one colour cast: a look that the word will learn."""
-    pictures = case.own
-    if len(pictures) < FEW + 1:
+    pictures = case.originals
+    if len(pictures) < MIN_PICTURES + 1:
         return []
     looks = {
-        "dark": [one for one in pictures if one.light < DARK],
-        "pale": [one for one in pictures if one.light > PALE],
+        "dark": [picture for picture in pictures if picture.light < MAX_DARK_LIGHT],
+        "pale": [picture for picture in pictures if picture.light > MIN_PALE_LIGHT],
         "of one colour cast": _one_cast(pictures),
     }
     findings = []
     for kind, found in looks.items():
-        if len(found) >= ceil(max(case.most, 0.75) * len(pictures)):
+        if len(found) >= ceil(max(case.max_share, 0.75) * len(pictures)):
             findings.append(
                 Finding(
                     check="look",
@@ -107,18 +107,21 @@ def look(case: Case) -> list[Finding]:
     return findings
 
 
-def _one_cast(pictures: list[Picture]) -> list[Picture]:
+def _one_cast(pictures: list[MeasuredPicture]) -> list[MeasuredPicture]:
     """The largest group whose colour as a whole leans the same way, strongly."""
     casts = [picture.cast for picture in pictures]
-    strong = [(at, degrees(atan2(*cast))) for at, cast in enumerate(casts) if np.hypot(*cast) > TINT]
-    groups = [[at for at, angle in strong if abs((angle - middle + 180) % 360 - 180) <= TURN] for _, middle in strong]
-    return [pictures[at] for at in max(groups, key=len, default=[])]
+    strong = [(i, degrees(atan2(*cast))) for i, cast in enumerate(casts) if np.hypot(*cast) > MIN_CAST]
+    groups = [
+        [i for i, angle in strong if abs((angle - middle + 180) % 360 - 180) <= MAX_CAST_DEGREES]
+        for _, middle in strong
+    ]
+    return [pictures[i] for i in max(groups, key=len, default=[])]
 
 
 def black_and_white(case: Case) -> list[Finding]:
     """Some pictures without colour among others with it. One or two are fine as long as the captions say so."""
-    pictures = case.own
-    without = [one for one in pictures if one.chroma < COLOURLESS]
+    pictures = case.originals
+    without = [picture for picture in pictures if picture.chroma < MAX_GREY_CHROMA]
     if not without:
         return []
     if len(without) == len(pictures):
@@ -127,7 +130,7 @@ def black_and_white(case: Case) -> list[Finding]:
             "Fine for a style; otherwise add pictures in colour.",
         )  # fmt: skip
     captions = case.captions or {}
-    untold = [one for one in without if not COLOURLESS_WORDS.search(captions.get(one.id, "").lower())]
+    untold = [picture for picture in without if not COLOURLESS_WORDS.search(captions.get(picture.id, "").lower())]
     if not untold:
         return []
     many = len(without) > max(2, 0.2 * len(pictures))
@@ -139,8 +142,8 @@ def black_and_white(case: Case) -> list[Finding]:
     )  # fmt: skip
 
 
-def _colourless(found: list[Picture], severity: Literal["info", "warning"], message: str, advice: str) -> list[Finding]:
-    figure = {"chroma": {one.source: round(one.chroma) for one in found}}
+def _colourless(found: list[MeasuredPicture], severity: Severity, message: str, advice: str) -> list[Finding]:
+    figure = {"chroma": {picture.source: round(picture.chroma) for picture in found}}
     return [
         Finding(
             check="black-and-white",

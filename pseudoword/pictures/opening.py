@@ -11,7 +11,7 @@ from pseudoword.pictures.folder import NotUsable
 
 # Pillow runs Ghostscript for EPS; nothing that somebody put into a folder of pictures may start a program.
 UNSAFE = {"EPS"}
-LARGE = 40 * 10**6  # px; decoded, turned and flattened such a picture takes half a gigabyte
+LARGE_PX = 40 * 10**6  # px; decoded, turned and flattened such a picture takes half a gigabyte
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -45,7 +45,7 @@ def is_large(path: Path) -> bool:
     """Whether it says that it has many pixels; a file that is no picture does not."""
     try:
         with Image.open(path, formats=_formats()) as image:
-            return image.width * image.height > LARGE
+            return image.width * image.height > LARGE_PX
     except Exception:  # which decoding will tell of
         return False
 

@@ -1,6 +1,6 @@
 """All files of a person's folder as the pictures that training sees.
 
-framing = framing_for(settings.preprocess, model)
+framing = framing_for(settings.preprocess, model, revision, config)
 outcomes = read_folder(Path("data/cat"), framing, use, "preprocess")     # what `use` made of each file, and its rows
 
 Several files at a time; what comes out is in the order of their names and the same every time.
@@ -19,7 +19,8 @@ from typing import Generic, NamedTuple, TypeVar
 from PIL import Image
 from tqdm import tqdm
 
-from pseudoword.pictures.folder import NotUsable, Source, check_file, content_id, list_folder
+from pseudoword.pictures.folder import NotUsable, SourceFile, check_file, content_id, list_folder
+from pseudoword.pictures.ids import PictureId
 from pseudoword.pictures.masks import weight_of
 from pseudoword.pictures.opening import is_large, open_upright
 from pseudoword.pictures.shapes import whole
@@ -29,11 +30,11 @@ T = TypeVar("T")
 
 # Decoders, filters and encoders let go of the interpreter's lock, so threads do, and need no memory of their own.
 WORKERS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-SAME = "same as"  # begins the reason of a copy
+SAME_AS = "same as"  # begins the reason of a copy
 NOTHING_COUNTS = "nothing counts in the part that it would show: its mask is black there, or it is transparent"
 
 
-class Row(NamedTuple):
+class PictureRow(NamedTuple):
     """One line of outputs/pictures.csv; see docs/files.md."""
 
     id: str
@@ -50,16 +51,16 @@ class Row(NamedTuple):
 class Opened(NamedTuple):
     """A file that can be used: upright RGB, its loss weight as L, and each row of the table with what it shows."""
 
-    source: Source
+    source: SourceFile
     image: Image.Image
     weight: Image.Image | None
-    rows: list[tuple[Row, View]]
+    rows: list[tuple[PictureRow, View]]
 
     @property
     def views(self) -> list[View]:
         return list({view.tile: view for _, view in self.rows}.values())
 
-    def pictures(self) -> Iterator[tuple[Row, View, Image.Image, Image.Image | None]]:
+    def pictures(self) -> Iterator[tuple[PictureRow, View, Image.Image, Image.Image | None]]:
         """Each picture that is used with its row, RGB, and its loss weight by place, L."""
         for row, view in self.rows:
             if row.state == "used":
@@ -71,7 +72,7 @@ class Opened(NamedTuple):
 class Outcome(Generic[T]):
     """What became of a file: its rows, and what `use` made of it, None where it could not be used."""
 
-    rows: list[Row]
+    rows: list[PictureRow]
     made: T | None = None
 
     @property
@@ -80,13 +81,13 @@ class Outcome(Generic[T]):
         return "" if any(row.state == "used" for row in self.rows) else self.rows[0].reason
 
 
-def skipped(source: str, reason: str) -> Row:
-    return Row("", source, "skipped", reason, None, None, "", "", "")
+def skipped(source: str, reason: str) -> PictureRow:
+    return PictureRow("", source, "skipped", reason, None, None, "", "", "")
 
 
 def read_folder(
     folder: Path, framing: Framing, use: Callable[[Opened, int], T], label: str
-) -> tuple[list[Source], list[Outcome[T]]]:
+) -> tuple[list[SourceFile], list[Outcome[T]]]:
     """The files, and what became of each in their order, then of each mask without a picture.
 
     use    called once for each file that can be used, with its place; from several threads
@@ -99,20 +100,20 @@ def read_folder(
     # Pillow warns of odd metadata, and of pictures above half the size at which it refuses them: neither matters.
     with warnings.catch_warnings(action="ignore"), ThreadPoolExecutor(WORKERS) as pool:
         names = list(pool.map(read.identify, sources))
-        first = {name: at for at, (name, _) in reversed(list(enumerate(names)))}
+        first = {name: i for i, (name, _) in reversed(list(enumerate(names)))}
 
-        def outcome(at: int) -> Outcome[T] | None:
-            name, reason = names[at]
+        def outcome(i: int) -> Outcome[T] | None:
+            name, reason = names[i]
             if reason:
-                return Outcome([skipped(sources[at].name, reason)])
-            return read(sources[at], name, at) if first[name] == at else None
+                return Outcome([skipped(sources[i].name, reason)])
+            return read(sources[i], name, i) if first[name] == i else None
 
         results = pool.map(outcome, range(len(sources)))
-        for at, result in enumerate(tqdm(results, label, len(sources), unit="file", mininterval=1, delay=1)):
-            name = names[at][0]
+        for i, result in enumerate(tqdm(results, label, len(sources), unit="file", mininterval=1, delay=1)):
+            name = names[i][0]
             if result is None:
-                reason = done[name].reason or _same(sources[at], sources[first[name]])
-                result = Outcome([skipped(sources[at].name, reason)])
+                reason = done[name].reason or _same(sources[i], sources[first[name]])
+                result = Outcome([skipped(sources[i].name, reason)])
             else:
                 done[name] = result
             outcomes.append(result)
@@ -120,10 +121,10 @@ def read_folder(
     return sources, outcomes + [Outcome([skipped(mask.name, alone)]) for mask in orphans]
 
 
-def _same(source: Source, kept: Source) -> str:
+def _same(source: SourceFile, kept: SourceFile) -> str:
     if source.mask is None or source.mask == kept.mask:
-        return f"{SAME} {kept.name}"
-    return f"{SAME} {kept.name}, so its mask {source.mask.name} is not used"
+        return f"{SAME_AS} {kept.name}"
+    return f"{SAME_AS} {kept.name}, so its mask {source.mask.name} is not used"
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class _Reader(Generic[T]):
     use: Callable[[Opened, int], T]
     large: Lock = field(default_factory=Lock)
 
-    def identify(self, source: Source) -> tuple[str, str]:
+    def identify(self, source: SourceFile) -> tuple[str, str]:
         """(id, ''), or ('', the reason why the file cannot be used)."""
         try:
             check_file(source.path, self.folder, self.framing.wanted.recursive)
@@ -141,16 +142,16 @@ class _Reader(Generic[T]):
         except NotUsable as error:
             return "", str(error)
 
-    def __call__(self, source: Source, name: str, at: int) -> Outcome[T]:
+    def __call__(self, source: SourceFile, name: str, i: int) -> Outcome[T]:
         # One large picture at a time: on many cores they would fill the memory together.
         with self.large if is_large(source.path) else nullcontext():
             try:
                 opened = self._open(source, name)
             except NotUsable as error:
                 return Outcome([skipped(source.name, str(error))])
-            return Outcome([row for row, _ in opened.rows], self.use(opened, at))
+            return Outcome([row for row, _ in opened.rows], self.use(opened, i))
 
-    def _open(self, source: Source, name: str) -> Opened:
+    def _open(self, source: SourceFile, name: str) -> Opened:
         wanted = self.framing.wanted
         image, alpha = open_upright(source.path)
         weight = weight_of(source, image, alpha, wanted.masks, self.folder, wanted.recursive)
@@ -163,12 +164,14 @@ class _Reader(Generic[T]):
 
 
 def _rows(
-    source: str, name: str, image: Image.Image, weight: Image.Image | None, view: View, copies: tuple[str, ...]
-) -> list[Row]:
+    source: str, content: str, image: Image.Image, weight: Image.Image | None, view: View, copies: tuple[str, ...]
+) -> list[PictureRow]:
     if weight is not None and show(weight, view, "").getextrema()[1] == 0:
         reason = f"tile {view.tile}: {NOTHING_COUNTS}" if view.tile else NOTHING_COUNTS
-        return [Row("", source, "skipped", reason, *image.size, "", "", "")]
+        return [PictureRow("", source, "skipped", reason, *image.size, "", "", "")]
     crop = ",".join(str(edge) for edge in whole(view.box, image.size))
     weighted = "" if weight is None else "yes"
-    own = {mirrored: "-".join(part for part in (name, view.tile, mirrored) if part) for mirrored in copies}
-    return [Row(own[copy], source, "used", "", *image.size, crop, copy, weighted) for copy in copies]
+    return [
+        PictureRow(str(PictureId(content, view.tile, copy)), source, "used", "", *image.size, crop, copy, weighted)
+        for copy in copies
+    ]

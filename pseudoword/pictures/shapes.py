@@ -10,8 +10,8 @@ from pseudoword.settings.preprocess import Autosize
 Px = tuple[int, int]  # width, height
 Box = tuple[float, float, float, float]
 
-EXTREME = 4.0  # longest aspect ratio of a bucket, as in SDXL's list
-STEP = 64  # px between the sides that autosize chooses from
+MAX_RATIO = 4.0  # longest aspect ratio of a bucket, as in SDXL's list
+STEP_PX = 64  # px between the sides that autosize chooses from
 
 
 def cover_box(source: Px, target: Px, centre: tuple[float, float] = (0.5, 0.5)) -> Box:
@@ -31,9 +31,9 @@ def buckets(side: int, multiple: int) -> list[Px]:
     A `side` that is no multiple itself counts as the next lower one.
     """
     area = max(side // multiple * multiple, multiple) ** 2
-    half = {(one, area // one // multiple * multiple) for one in range(multiple, area // multiple + 1, multiple)}
+    half = {(width, area // width // multiple * multiple) for width in range(multiple, area // multiple + 1, multiple)}
     shapes = half | {(width, height) for height, width in half}
-    return sorted((width, height) for width, height in shapes if 1 / EXTREME <= width / height <= EXTREME)
+    return sorted((width, height) for width, height in shapes if 1 / MAX_RATIO <= width / height <= MAX_RATIO)
 
 
 def nearest_bucket(source: Px, shapes: list[Px]) -> Px:
@@ -59,7 +59,7 @@ def autosized(source: Px, sizes: Autosize) -> Px | None:
         ratio = (source[0] / source[1]) / (shape[0] / shape[1])
         return 1 - min(ratio, 1 / ratio)
 
-    sides = range(sizes.min_side, sizes.max_side + 1, STEP)
+    sides = range(sizes.min_side, sizes.max_side + 1, STEP_PX)
     shapes = [
         (width, height)
         for width in sides

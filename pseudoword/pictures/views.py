@@ -5,13 +5,13 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from pseudoword.base.identity import ModelIdentity
+from pseudoword.base.location import native_resolution, side_multiple
 from pseudoword.errors import UserError
 from pseudoword.pictures.faces import FaceFinder
 from pseudoword.pictures.focus import MIDDLE, Focus, find_focus
 from pseudoword.pictures.folder import NotUsable
 from pseudoword.pictures.shapes import (
-    STEP,
+    STEP_PX,
     Box,
     Px,
     autosized,
@@ -25,7 +25,7 @@ from pseudoword.pictures.shapes import (
 )
 from pseudoword.settings.preprocess import Preprocess
 
-MOST_TILES = 100
+MAX_TILES = 100
 
 FLIPS = {
     "h": Image.Transpose.FLIP_LEFT_RIGHT,
@@ -47,7 +47,7 @@ class View(NamedTuple):
 class WrongSteps(UserError):
     def __init__(self, multiple: int) -> None:
         super().__init__(
-            f"preprocess.shape: autosize makes sides of multiples of {STEP} px, and the UNet of base.model takes "
+            f"preprocess.shape: autosize makes sides of multiples of {STEP_PX} px, and the UNet of base.model takes "
             f"multiples of {multiple}. Choose buckets, keep or square in params.yaml."
         )
 
@@ -84,10 +84,10 @@ class Framing:
         # What a picture of the resolution's own shape becomes, so that tiles have the px of other pictures.
         tile = self._px(self.target)
         offsets = tile_offsets(source, tile, split.threshold, split.overlap)
-        if len(offsets) > MOST_TILES:
+        if len(offsets) > MAX_TILES:
             raise NotUsable(f"{source[0]}x{source[1]} px would be split into {len(offsets)} tiles; crop it")
         boxes = [tile_box(source, tile, offset) for offset in offsets]
-        return [View(f"t{at}", box, tile, MIDDLE) for at, box in enumerate(boxes)]
+        return [View(f"t{i}", box, tile, MIDDLE) for i, box in enumerate(boxes)]
 
     def _px(self, source: Px) -> Px:
         """What a picture of `source` px becomes. Raises NotUsable."""
@@ -110,12 +110,12 @@ class Framing:
         return self.target
 
 
-def framing_for(wanted: Preprocess, model: ModelIdentity) -> Framing:
+def framing_for(wanted: Preprocess, model: str, revision: str | None, config: str | None) -> Framing:
     """With what the base model asks for. Raises UserError."""
-    target = wanted.px or (model.resolution,) * 2
+    target = wanted.px or (native_resolution(model, revision, config),) * 2
     # What is given in px is taken as it is; only for the other shapes does one have to know the model.
-    multiple = 1 if wanted.shape == "square" else model.side_multiple
-    if wanted.shape == "autosize" and STEP % multiple:
+    multiple = 1 if wanted.shape == "square" else side_multiple(model, revision, config)
+    if wanted.shape == "autosize" and STEP_PX % multiple:
         raise WrongSteps(multiple)
     return Framing(wanted, target, multiple, FaceFinder(wanted.focal.face_model))
 

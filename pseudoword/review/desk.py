@@ -12,13 +12,14 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from pseudoword.captions.edits import Edit
-from pseudoword.captions.lint import LINT, SEVERITIES, Finding, lint
-from pseudoword.captions.merging import Merged, Row, merge
+from pseudoword.captions.lint import LINT, lint
+from pseudoword.captions.merging import CaptionRow, Merged, merge
 from pseudoword.captions.prompt_length import PromptLength
 from pseudoword.captions.saving import save_edit
+from pseudoword.captions.sides import text_for
 from pseudoword.captions.texts import Text, one_line
 from pseudoword.errors import UserError
-from pseudoword.pictures.mirroring import said_of
+from pseudoword.findings import SEVERITIES, Finding, PictureRef
 
 
 class NoSuchPicture(UserError):
@@ -81,7 +82,7 @@ class Desk:
         """What the findings and prompts would be if the picture had this caption. Raises NoSuchPicture."""
         merged, caption = self._merge(), one_line(caption)
         _present(merged, source)
-        rows = [row._replace(caption=said_of(row.id, caption)) if row.source == source else row for row in merged.rows]
+        rows = [row._replace(caption=text_for(row.id, caption)) if row.source == source else row for row in merged.rows]
         found = self._findings(replace(merged, rows=rows))
         return {"findings": _of(found, source), "prompts": self._prompts(caption)}
 
@@ -145,18 +146,18 @@ def _state(merged: Merged, source: str) -> str:
     return "approved" if edit.approved else "edited"
 
 
-def _digest(row: Row, text: Text | None, edit: Edit | None) -> str:
+def _digest(row: CaptionRow, text: Text | None, edit: Edit | None) -> str:
     content = [row.picture, row.draft, row.caption, text and text.said, edit and edit._replace(line=0)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
 def _of(found: list[Finding], source: str) -> list[dict[str, str]]:
     """A picture's findings; that an edit is stale is its state already."""
-    return [_shown(one) for one in found if one.source == source and one.kind != "stale edit"]
+    return [_shown(one) for one in found if one.source == source and one.check != "stale edit"]
 
 
 def _shown(finding: Finding) -> dict[str, str]:
-    return {key: getattr(finding, key) for key in ("kind", "severity", "detail", "advice", "text")}
+    return {key: getattr(finding, key) for key in ("check", "severity", "message", "advice", "suggestion")}
 
 
 def _judged(merged: Merged) -> list[Finding]:
@@ -171,5 +172,13 @@ def _judged(merged: Merged) -> list[Finding]:
     for one in said.to_dict("records"):
         row, (kind, detail) = present.get(one["id"]), one["finding"].split(": ", 1)
         if row is not None and row.caption == one["caption"]:
-            found.append(Finding(row.id, row.source, kind, one["severity"], row.caption, detail, one["suggestion"]))
+            found.append(
+                Finding(
+                    check=kind,
+                    severity=one["severity"],
+                    message=detail,
+                    advice=one["suggestion"],
+                    pictures=[PictureRef(id=row.id, source=row.source)],
+                )
+            )
     return found

@@ -58,11 +58,11 @@ const sentence = (words) => `${words[0].toUpperCase()}${words.slice(1)}. `;
 
 function finding(one) {
   const item = make("li", "", one.severity);
-  item.append(make("strong", one.kind), make("span", sentence(one.detail)), make("span", sentence(one.advice), "advice"));
-  if (one.text) {
-    const button = make("button", `Use “${one.text}”`);
+  item.append(make("strong", one.check), make("span", sentence(one.message)), make("span", sentence(one.advice), "advice"));
+  if (one.suggestion) {
+    const button = make("button", `Use “${one.suggestion}”`);
     button.type = "button";
-    button.addEventListener("click", () => write(one.text));
+    button.addEventListener("click", () => write(one.suggestion));
     item.append(document.createElement("br"), button);
   }
   return item;

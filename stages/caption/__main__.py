@@ -9,14 +9,14 @@ tagger its tags, the file's name a text. Drafts made before are taken from .scra
 
 from pseudoword.base.placement import resolve_device, resolve_precision
 from pseudoword.captions.drafts import write_drafts
-from pseudoword.pictures.mirroring import said_of
+from pseudoword.captions.sides import text_for
 from pseudoword.pictures.prepared import read_pictures_table
 from pseudoword.settings import load_settings
 from stages._runtime import alone_on, run_stage
 from stages.caption.captioner import Captioner, choose_model
 from stages.caption.filename import read_name
 from stages.caption.reuse import draft_all
-from stages.caption.tagger import Tagger
+from stages.caption.tagger import TagModel
 from stages.caption.tags import Writing
 
 
@@ -30,17 +30,17 @@ def main() -> None:
         device = resolve_device(settings.base.device)
         precision = resolve_precision(settings.base.precision, device)
         model = choose_model(options.model, settings.base.model)
-        way = (options.prefix, options.beams, options.min_tokens, options.max_tokens)
+        generation = (options.prefix, options.beams, options.min_tokens, options.max_tokens)
         with alone_on(device):
-            return draft_all(Captioner(model, options.revision, device, precision, *way), ids, options.batch)
+            return draft_all(Captioner(model, options.revision, device, precision, *generation), ids, options.batch)
 
     def tag() -> list[str]:
         writing = Writing(**tagging.model_dump(exclude={"model", "revision"}))
-        return draft_all(Tagger(str(tagging.model), tagging.revision, writing), ids, batch=1)
+        return draft_all(TagModel(str(tagging.model), tagging.revision, writing), ids, batch=1)
 
     def name() -> list[str]:
         texts = [read_name(source, naming.strip, naming.words, naming.join) for source in sources]
-        return [said_of(of, text) for of, text in zip(ids, texts, strict=True)]
+        return [text_for(picture_id, text) for picture_id, text in zip(ids, texts, strict=True)]
 
     drafters = {"captioner": caption, "tagger": tag, "filename": name}
     said: dict[str, list[str]] = {

@@ -53,8 +53,8 @@ def choose_model(model: str, base_model: str) -> str:
     """`auto` is the captioner that lies in the base model's folder, else BLIP base from the hub."""
     if model != "auto":
         return model
-    own = Path(base_model) / "captioner"
-    return str(own) if own.is_dir() else FALLBACK
+    beside = Path(base_model) / "captioner"
+    return str(beside) if beside.is_dir() else FALLBACK
 
 
 class Captioner:
@@ -87,15 +87,15 @@ class Captioner:
     @cached_property
     def loaded(self) -> tuple[Any, Any, Any]:
         """What reads pictures and texts, what turns tokens into text, and the model."""
-        own: dict[str, Any] = {"trust_remote_code": False}
+        safely: dict[str, Any] = {"trust_remote_code": False}
         try:
             folder = fetch_model(self.model, self.commit) if self.commit else Path(self.model)
-            reader: Any = AutoProcessor.from_pretrained(folder, **own)
+            reader: Any = AutoProcessor.from_pretrained(folder, **safely)
             writer = reader
             if not isinstance(reader, ProcessorMixin):  # a model such as ViT-GPT2 has two parts instead of one
-                reader = AutoImageProcessor.from_pretrained(folder, **own)
-                writer = AutoTokenizer.from_pretrained(folder, **own)
-            model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=self.precision, **own)
+                reader = AutoImageProcessor.from_pretrained(folder, **safely)
+                writer = AutoTokenizer.from_pretrained(folder, **safely)
+            model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=self.precision, **safely)
         except (NotFetched, *UNREADABLE) as error:
             raise NoCaptioner(self.model, _told(error)) from error
         return reader, writer, model.to(self.device).eval()

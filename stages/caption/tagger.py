@@ -50,7 +50,7 @@ def locate_tagger(model: str, revision: str | None) -> tuple[Path, Path]:
     raise NoTagger(model, f"neither {WD14} nor {DEEPDANBOORU} lies beside {path}")
 
 
-class Tagger:
+class TagModel:
     """The model is loaded when the first picture comes. Raises NoTagger, BadTags."""
 
     def __init__(self, model: str, revision: str | None, writing: Writing) -> None:
@@ -93,7 +93,7 @@ class Tagger:
             raise NoTagger(self.model, f"ONNX Runtime cannot read {self.file}: {first_line(error)}") from error
         inputs = session.get_inputs()
         if len(inputs) != 1 or inputs[0].type != "tensor(float)" or len(inputs[0].shape) != 4:
-            found = ", ".join(f"{one.name} {one.type} {one.shape}" for one in inputs)
+            found = ", ".join(f"{taken.name} {taken.type} {taken.shape}" for taken in inputs)
             raise NoTagger(self.model, f"it takes {found}; wanted is one picture as tensor(float) (1, side, side, 3)")
         batch, height, width, channels = inputs[0].shape
         if _known(channels) not in (None, 3) or _known(batch) not in (None, 1):

@@ -99,8 +99,8 @@ class Writing:
             and score >= (self.character_threshold if tag.category == "character" else self.threshold)
             and _same(tag.name) not in unwanted
         ]
-        found.sort(key=lambda one: (-one[1] if self.sort == "score" else 0, one[0]))
-        return ", ".join(self._write_one(*one) for one in found)
+        found.sort(key=lambda tag: (-tag[1] if self.sort == "score" else 0, tag[0]))
+        return ", ".join(self._write_one(*tag) for tag in found)
 
     def _write_one(self, name: str, score: float) -> str:
         # A name without two letters in a row is a face, such as ^_^ or o_o.

@@ -16,24 +16,24 @@ from collections import Counter
 import pandas as pd
 
 from pseudoword.base.families import UnknownFamily
-from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.location import ModelNotFound
-from pseudoword.captions.lint import LINT, SEVERITIES, Finding, lint, lint_table
-from pseudoword.captions.merging import Merged, Row, merge, warnings
+from pseudoword.captions.lint import LINT, lint, lint_table
+from pseudoword.captions.merging import CaptionRow, Merged, merge, warnings
 from pseudoword.captions.prompt_length import PromptLength, load_prompt_length
 from pseudoword.captions.table import CAPTIONS
 from pseudoword.errors import UserError
 from pseudoword.files import write_table
-from pseudoword.pictures.mirroring import unmirrored
+from pseudoword.findings import SEVERITIES, Finding
+from pseudoword.pictures.ids import count_unmirrored
 from pseudoword.pictures.prepared import open_pictures
 from pseudoword.settings import Settings, load_settings, runs
 from stages._runtime import run_stage
 
-SHOWN = 5  # names in a message, findings in the log
+MAX_NAMES = 5  # names in a message, findings in the log
 
 
 def shown(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    return ", ".join(names[:MAX_NAMES]) + (", ..." if len(names) > MAX_NAMES else "")
 
 
 class NotReviewed(UserError):
@@ -44,26 +44,26 @@ class NotReviewed(UserError):
         )
 
 
-def prompt_length(settings: Settings, model: ModelIdentity, pictures: int) -> PromptLength | None:
+def prompt_length(settings: Settings, pictures: int) -> PromptLength | None:
     """None, with a note, when the base model is not to be had."""
     vectors = [run.word.vectors for run in runs(settings).values()]
     try:
         return load_prompt_length(
-            model, settings.train.template, settings.word.name, vectors, pictures,
-            windowed=settings.train.long_prompts == "window",
+            settings.base.model, settings.base.revision, settings.base.config, settings.train.template,
+            settings.word.name, vectors, pictures, windowed=settings.train.long_prompts == "window",
         )  # fmt: skip
     except (ModelNotFound, UnknownFamily) as error:
         print(f"note: tokens are not counted: {error}")
         return None
 
 
-def doubted_by_judge(merged: Merged, judge: str, model: ModelIdentity) -> list[Finding]:
+def doubted_by_judge(merged: Merged, judge: str, model: str, revision: str | None) -> list[Finding]:
     """Captions that differ from their picture; nothing, with a note, without a judge. On the CPU: the same anywhere."""
     from pseudoword.captions.similarity import differing
     from pseudoword.judge import Judge, NoJudge, judge_name
 
     try:
-        judge_model = Judge.load(judge_name(judge, model), "cpu")
+        judge_model = Judge.load(judge_name(judge, model, revision), "cpu")
     except (NoJudge, ModelNotFound, UnknownFamily) as error:
         print(f"note: captions are not compared with their pictures: {error}")
         return []
@@ -75,18 +75,17 @@ def main() -> None:
     merged = merge(settings.data.folder, settings.curate.existing, settings.curate.subject)
     for line in warnings(merged):
         print(f"warning: {line}")
-    model = ModelIdentity(settings.base.model, settings.base.revision, settings.base.config)
-    length = prompt_length(settings, model, unmirrored(row.id for row in merged.rows))
+    length = prompt_length(settings, count_unmirrored(row.id for row in merged.rows))
     init_texts = [run.word.init_text for run in runs(settings).values()]
     found = lint(merged, settings.word.name, init_texts, length)
     if settings.curate.similarity:
-        found += doubted_by_judge(merged, settings.evaluate.judge, model)
+        found += doubted_by_judge(merged, settings.evaluate.judge, settings.base.model, settings.base.revision)
     report(merged, found)
     # Before the stop: the page on which a person then approves shows it.
-    write_table(LINT, lint_table(found))
+    write_table(LINT, lint_table(found, merged))
     if settings.curate.require_review and (unapproved := merged.unapproved()):
         raise NotReviewed(unapproved)
-    table = pd.DataFrame(merged.rows, columns=list(Row._fields))
+    table = pd.DataFrame(merged.rows, columns=list(CaptionRow._fields))
     write_table(CAPTIONS, table[["id", "caption", "origin", "draft"]])
 
 
@@ -105,10 +104,10 @@ def report(merged: Merged, found: list[Finding]) -> None:
     if swapped:
         print(f"left and right changed places in your texts for {swapped} mirrored copies")
     if found:
-        kinds = Counter(finding.kind for finding in found)
+        kinds = Counter(finding.check for finding in found)
         print(f"lint, in {LINT}: {', '.join(f'{kind} ({count})' for kind, count in sorted(kinds.items()))}")
-    for finding in sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))[:SHOWN]:
-        print(f"  {finding.severity}: {finding.source or 'all captions'}: {finding.detail}")
+    for finding in sorted(found, key=lambda finding: SEVERITIES.index(finding.severity))[:MAX_NAMES]:
+        print(f"  {finding.severity}: {finding.source or 'all captions'}: {finding.message}")
 
 
 if __name__ == "__main__":

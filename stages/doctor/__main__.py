@@ -16,10 +16,11 @@ from pathlib import Path
 
 from pseudoword.base.placement import resolve_device
 from pseudoword.doctor.examine import examine
-from pseudoword.doctor.finding import REPORT, SEVERITIES, Stopped, summary, write_report
 from pseudoword.doctor.intent import Intent
 from pseudoword.doctor.machine import this_machine
+from pseudoword.doctor.report import REPORT, Stopped, summary, write_report
 from pseudoword.files import write_text
+from pseudoword.findings import SEVERITIES
 from pseudoword.settings import load_settings
 from pseudoword.templates import read_templates
 from stages._runtime import run_stage

@@ -13,19 +13,20 @@ import torch
 from diffusers import AutoencoderKL
 from tqdm import tqdm
 
-from pseudoword.base.identity import ModelIdentity
+from pseudoword.base.hub import commit_of
 from pseudoword.base.loading import load_vae
+from pseudoword.base.location import digest, locate_vae
 from pseudoword.base.placement import resolve_device
 from pseudoword.latents import Encoded, write_latents
 from pseudoword.pictures.prepared import open_pictures, to_tensor
 from pseudoword.settings import load_settings
 from stages._runtime import alone_on, run_stage
 from stages.latents.encoding import NotFinite, batches, encode, prepare
+from stages.latents.prepared import PreparedPicture, read_prepared_pictures, read_weight
 from stages.latents.scratch import Scratch, key_of
-from stages.latents.sources import Source, read_sources, read_weight
 
 
-def encode_all(vae: AutoencoderKL, sources: list[Source], scratch: Scratch) -> None:
+def encode_all(vae: AutoencoderKL, sources: list[PreparedPicture], scratch: Scratch) -> None:
     """Encode into the scratch; one batch of pictures is held in memory."""
     with tqdm(total=len(sources), desc="latents", unit="picture", mininterval=1) as bar:
         for part in batches(sources):
@@ -35,12 +36,12 @@ def encode_all(vae: AutoencoderKL, sources: list[Source], scratch: Scratch) -> N
             if not finite.all():
                 bad = [source.name for source, good in zip(part, finite, strict=True) if not good]
                 raise NotFinite(bad, vae.dtype)
-            for source, own_mean, own_std in zip(part, mean, std, strict=True):
-                scratch.save(source.sha256, own_mean, own_std)
+            for source, picture_mean, picture_std in zip(part, mean, std, strict=True):
+                scratch.save(source.sha256, picture_mean, picture_std)
             bar.update(len(part))
 
 
-def encoded(sources: list[Source], scratch: Scratch) -> Iterator[Encoded]:
+def encoded(sources: list[PreparedPicture], scratch: Scratch) -> Iterator[Encoded]:
     for source in sources:
         found = scratch.load(source.sha256)
         assert found is not None
@@ -51,23 +52,23 @@ def encoded(sources: list[Source], scratch: Scratch) -> Iterator[Encoded]:
 
 def main() -> None:
     settings = load_settings()
-    own, base = settings.latents, settings.base
+    options, base = settings.latents, settings.base
     device = resolve_device(settings.base.device)
-    sources = read_sources()
-    model = ModelIdentity(base.model, base.revision, base.config, base.vae)
+    sources = read_prepared_pictures()
+    place = locate_vae(base.model, base.revision, base.vae)
     about = {
         "model": base.vae or base.model,
-        "commit": model.vae_commit or "",
-        "vae": model.vae_sha256,
-        "precision": own.precision,
+        "commit": commit_of(place) or "",
+        "vae": digest(place),
+        "precision": options.precision,
     }
-    scratch = Scratch(key_of(device, about["vae"], own.precision, str(own.tile)))
+    scratch = Scratch(key_of(device, about["vae"], options.precision, str(options.tile)))
     # By content: a picture and its mirrored twin are the same file when it is symmetric.
     missing = list({source.sha256: source for source in sources if not scratch.load(source.sha256)}.values())
     if missing:
         with alone_on(device):
-            vae = load_vae(model, device)
-            vae = prepare(vae, own.precision, own.tile)
+            vae = load_vae(base.model, base.revision, device, config=base.config, vae=base.vae)
+            vae = prepare(vae, options.precision, options.tile)
             encode_all(vae, missing, scratch)
     resident = write_latents(encoded(sources, scratch), about)
     kept = {source.sha256 for source in sources}

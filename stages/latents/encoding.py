@@ -7,10 +7,10 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 
 from pseudoword.errors import UserError
-from stages.latents.sources import Source
+from stages.latents.prepared import PreparedPicture
 
-AT_ONCE = 4
-PIXELS_AT_ONCE = AT_ONCE * 256 * 256  # four pictures of 256 px, one of 512: a larger one fills a GPU by itself
+MAX_BATCH = 4
+MAX_BATCH_PX = MAX_BATCH * 256 * 256  # four pictures of 256 px, one of 512: a larger one fills a GPU by itself
 
 
 class NotFinite(UserError):
@@ -35,15 +35,15 @@ def prepare(vae: AutoencoderKL, precision: str, tile: int) -> AutoencoderKL:
 
 def batch_for(width: int, height: int) -> int:
     """How many pictures of this shape go through the VAE at once."""
-    return max(1, min(AT_ONCE, PIXELS_AT_ONCE // (width * height)))
+    return max(1, min(MAX_BATCH, MAX_BATCH_PX // (width * height)))
 
 
-def batches(sources: list[Source]) -> Iterator[list[Source]]:
+def batches(sources: list[PreparedPicture]) -> Iterator[list[PreparedPicture]]:
     """In batches of one shape, each as long as `batch_for` lets it."""
     for shape in sorted({source.shape for source in sources}):
-        own = [source for source in sources if source.shape == shape]
+        alike = [source for source in sources if source.shape == shape]
         step = batch_for(*shape)
-        yield from (own[at : at + step] for at in range(0, len(own), step))
+        yield from (alike[start : start + step] for start in range(0, len(alike), step))
 
 
 @torch.no_grad()

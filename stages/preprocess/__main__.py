@@ -16,15 +16,14 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from pseudoword.base.identity import ModelIdentity
 from pseudoword.files import save_with, write_table
 from pseudoword.pictures.folder import NothingUsable
 from pseudoword.pictures.prepared import PICTURES, TABLE, mask_name
-from pseudoword.pictures.reading import Opened, Outcome, Row, read_folder
+from pseudoword.pictures.reading import Opened, Outcome, PictureRow, read_folder
 from pseudoword.pictures.views import Framing, framing_for
 from pseudoword.settings import load_settings
 from stages._runtime import run_stage
-from stages.preprocess.sheet import ROOM, Cell, compose, draw_skipped, draw_source
+from stages.preprocess.sheet import MAX_CELLS, Cell, compose, draw_skipped, draw_source
 from stages.preprocess.summary import Written, summary
 
 SHEET = Path("outputs/preprocess.png")
@@ -33,7 +32,7 @@ SHEET = Path("outputs/preprocess.png")
 def main() -> None:
     settings = load_settings()
     folder, wanted, base = settings.data.folder, settings.preprocess, settings.base
-    framing = framing_for(wanted, ModelIdentity(base.model, base.revision, base.config))
+    framing = framing_for(wanted, base.model, base.revision, base.config)
     # As dvc does before a stage: nothing of an earlier run stays behind, also where this one fails.
     shutil.rmtree(PICTURES, ignore_errors=True)
     for path in (TABLE, SHEET):
@@ -46,23 +45,23 @@ def main() -> None:
         print(f"skipped {source}: {reason}")
     if len(skips) == len(rows):
         raise NothingUsable(folder, skips)
-    cells = [_cell(outcome) for outcome in outcomes[:ROOM]]
+    cells = [_cell(outcome) for outcome in outcomes[:MAX_CELLS]]
     sheet = compose(cells, len(outcomes))
     save_with(SHEET, lambda part: sheet.save(part, "PNG"))
-    table = pd.DataFrame(rows, columns=list(Row._fields))
+    table = pd.DataFrame(rows, columns=list(PictureRow._fields))
     write_table(TABLE, table.astype({"width": "Int64", "height": "Int64"}))
     for line in summary(wanted, sources, rows, [outcome.made for outcome in outcomes if outcome.made]):
         print(line)
 
 
-def _write(framing: Framing, opened: Opened, at: int) -> Written:
+def _write(framing: Framing, opened: Opened, i: int) -> Written:
     shapes = []
     for row, _, picture, weight in opened.pictures():
         _save(picture, f"{row.id}.png")
         if weight is not None:
             _save(weight, mask_name(row.id))
         shapes.append(picture.size)
-    cell = draw_source(opened, framing.wanted.focal.debug) if at < ROOM else None
+    cell = draw_source(opened, framing.wanted.focal.debug) if i < MAX_CELLS else None
     return Written(opened.source.name, cell, shapes, framing.wanted.mirror != "none" and _shows_face(framing, opened))
 
 

@@ -11,10 +11,10 @@ from pseudoword.pictures.reading import Opened
 from pseudoword.pictures.shapes import Px
 from pseudoword.pictures.views import View
 
-ROOM = 100  # cells; of more files the first ones are shown
-WIDTH = 1920  # px of the sheet
-SMALL, LARGE = 176, 304  # px of a thumbnail, and of one that points are drawn into
-GAP, LINE, LETTERS = 8, 15, 11  # px around a cell, of a line of text, of its letters
+MAX_CELLS = 100  # cells; of more files the first ones are shown
+SHEET_PX = 1920  # px of the sheet
+THUMBNAIL_PX, DEBUG_THUMBNAIL_PX = 176, 304  # px of a thumbnail, and of one that points are drawn into
+GAP_PX, LINE_PX, FONT_PX = 8, 15, 11  # px around a cell, of a line of text, of its letters
 BOXES = ((0, 220, 90), (255, 150, 0))  # tiles take turns
 POINTS = {"face": (255, 60, 60), "edges": (70, 140, 255), "entropy": (255, 225, 0)}
 UNWEIGHTED, INK, RED = (255, 0, 255), (30, 30, 30), (190, 0, 0)
@@ -30,7 +30,7 @@ class Cell(NamedTuple):
 def draw_source(opened: Opened, debug: bool) -> Cell:
     """The upright source with what is cut off dimmed and what does not count tinted. debug: also what focal found."""
     image, weight, views = opened.image, opened.weight, opened.views
-    side = LARGE if debug else SMALL
+    side = DEBUG_THUMBNAIL_PX if debug else THUMBNAIL_PX
     scale = side / max(image.size)
     px = _scaled(image.size, scale)
     thumbnail = image.resize(px, Image.Resampling.LANCZOS)
@@ -56,16 +56,16 @@ def draw_skipped(name: str, reason: str) -> Cell:
 
 def compose(cells: list[Cell], total: int) -> Image.Image:
     """All cells on white, in rows; a line tells of the files that have no cell."""
-    side = max((max(cell.thumbnail.size) for cell in cells if cell.thumbnail), default=SMALL)
-    side = LARGE if side > SMALL else SMALL
-    wide, high = side + GAP, side + GAP + 2 * LINE
-    columns = min(WIDTH // wide, max(len(cells), 1))
+    side = max((max(cell.thumbnail.size) for cell in cells if cell.thumbnail), default=THUMBNAIL_PX)
+    side = DEBUG_THUMBNAIL_PX if side > THUMBNAIL_PX else THUMBNAIL_PX
+    wide, high = side + GAP_PX, side + GAP_PX + 2 * LINE_PX
+    columns = min(SHEET_PX // wide, max(len(cells), 1))
     rows = -(-len(cells) // columns)
     more = total - len(cells)
-    sheet = Image.new("RGB", (columns * wide + GAP, rows * high + GAP + LINE * (more > 0)), "white")
+    sheet = Image.new("RGB", (columns * wide + GAP_PX, rows * high + GAP_PX + LINE_PX * (more > 0)), "white")
     pen, font = ImageDraw.Draw(sheet), _font()
-    for at, cell in enumerate(cells):
-        left, top = at % columns * wide + GAP, at // columns * high + GAP
+    for i, cell in enumerate(cells):
+        left, top = i % columns * wide + GAP_PX, i // columns * high + GAP_PX
         pen.rectangle((left, top, left + side - 1, top + side - 1), fill=(235, 235, 235))
         if cell.thumbnail:
             width, height = cell.thumbnail.size
@@ -78,9 +78,9 @@ def compose(cells: list[Cell], total: int) -> Image.Image:
             ink = INK if cell.thumbnail or not line else RED
             # A name's end tells as much as its start; of a sentence the end is left out.
             fitted = _fitted(text, side, font, middle=not line)
-            pen.text((left, top + side + line * LINE), fitted, ink, font)
+            pen.text((left, top + side + line * LINE_PX), fitted, ink, font)
     if more > 0:
-        pen.text((GAP, rows * high + GAP), f"and {more} more files, see pictures.csv", INK, font)
+        pen.text((GAP_PX, rows * high + GAP_PX), f"and {more} more files, see pictures.csv", INK, font)
     return sheet
 
 
@@ -104,7 +104,7 @@ def _draw_focus(pen: ImageDraw.ImageDraw, view: View, px: Px) -> None:
         pen.ellipse((x - reach, y - reach, x + reach, y + reach), outline=POINTS[point.kind], width=2)
         text, left = f"{point.kind} {point.weight:g}", x < px[0] / 2
         place = x + reach + 1 if left else x - reach - 1 - _font().getlength(text)
-        pen.text((place, y - LETTERS / 2), text, POINTS[point.kind], _font())
+        pen.text((place, y - FONT_PX / 2), text, POINTS[point.kind], _font())
     x, y = view.focus.centre[0] * px[0], view.focus.centre[1] * px[1]
     pen.line((x - 6, y, x + 6, y), fill=BOXES[0], width=2)
     pen.line((x, y - 6, x, y + 6), fill=BOXES[0], width=2)
@@ -112,7 +112,7 @@ def _draw_focus(pen: ImageDraw.ImageDraw, view: View, px: Px) -> None:
 
 def _font() -> ImageFont.FreeTypeFont:
     path = Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf")
-    return ImageFont.truetype(path, LETTERS, layout_engine=ImageFont.Layout.BASIC)
+    return ImageFont.truetype(path, FONT_PX, layout_engine=ImageFont.Layout.BASIC)
 
 
 def _fitted(text: str, width: int, font: ImageFont.FreeTypeFont, middle: bool) -> str:

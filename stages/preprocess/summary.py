@@ -3,13 +3,13 @@
 from collections import Counter
 from typing import NamedTuple
 
-from pseudoword.pictures.folder import SHOWN, Source
-from pseudoword.pictures.reading import Row
+from pseudoword.pictures.folder import MAX_NAMES, SourceFile
+from pseudoword.pictures.reading import PictureRow
 from pseudoword.pictures.shapes import Px
 from pseudoword.settings.preprocess import Preprocess
 from stages.preprocess.sheet import Cell
 
-WRONG = {
+MIRRORED_WRONGLY = {
     "horizontal": "lettering, and faces and things whose left differs from their right",
     "vertical": "lettering, faces, and everything that has a top",
     "both": "lettering, faces, and everything that has a top or whose left differs from its right",
@@ -25,20 +25,24 @@ class Written(NamedTuple):
     face: bool  # seen, and mirrored
 
 
-def summary(wanted: Preprocess, sources: list[Source], rows: list[Row], written: list[Written]) -> list[str]:
+def summary(wanted: Preprocess, sources: list[SourceFile], rows: list[PictureRow], written: list[Written]) -> list[str]:
     used = [row for row in rows if row.state == "used"]
     lines = []
     if wanted.mirror != "none":
-        lines.append(f"warning: preprocess.mirror is {wanted.mirror}: {WRONG[wanted.mirror]} are learned wrongly")
-        if faces := [one.source for one in written if one.face]:
-            more = f" and {len(faces) - SHOWN} more" if len(faces) > SHOWN else ""
-            lines.append(f"warning: there seem to be faces in {', '.join(faces[:SHOWN])}{more}, which are mirrored now")
+        lines.append(
+            f"warning: preprocess.mirror is {wanted.mirror}: {MIRRORED_WRONGLY[wanted.mirror]} are learned wrongly"
+        )
+        if faces := [picture.source for picture in written if picture.face]:
+            more = f" and {len(faces) - MAX_NAMES} more" if len(faces) > MAX_NAMES else ""
+            lines.append(
+                f"warning: there seem to be faces in {', '.join(faces[:MAX_NAMES])}{more}, which are mirrored now"
+            )
     masks = sum(source.mask is not None for source in sources)
     if masks and wanted.masks not in ("files", "auto"):
         lines.append(f"{masks} pictures have a mask file that is not used: preprocess.masks is {wanted.masks}")
     if weighted := sum(row.weighted == "yes" for row in used):
         lines.append(f"{weighted} pictures have a loss weight by place")
-    shapes = Counter(px for one in written for px in one.shapes)
+    shapes = Counter(px for picture in written for px in picture.shapes)
     if len(shapes) > 1:
         lines.append("px: " + ", ".join(f"{count} of {w}x{h}" for (w, h), count in sorted(shapes.items())))
     return [*lines, f"{len(used)} pictures used, {len(rows) - len(used)} skipped"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pseudoword.doctor.finding import Report
+from pseudoword.doctor.report import Report
 from pseudoword.errors import UserError
 from pseudoword.formats.embedding import Embedding
 from pseudoword.formats.reading import read_embedding

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pseudoword.doctor.finding import Finding
+from pseudoword.findings import Finding
 from stages.report.charts import score_charts, series_of, training_charts
 from stages.report.images import Picture, data_uri, embed
 from stages.report.inputs import Inputs

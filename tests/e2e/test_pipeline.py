@@ -97,6 +97,23 @@ def test_every_promised_file_is_there(project: Path):
     assert steps == ["snorf-0.safetensors", "snorf-20.safetensors", "snorf-40.safetensors", "snorf-60.safetensors"]
 
 
+def test_the_columns_and_keys_of_each_file_are_those_that_the_docs_tell(project: Path):
+    documented = {}
+    for row in re.findall(r"^\| (`outputs/.*`) \| \w+ \| (.*) \|$", (ROOT / "docs/files.md").read_text(), re.MULTILINE):
+        documented[re.findall("`(.*?)`", row[0])[0].replace("<run>", "base")] = row[1]
+    read = [name for name in documented if name.endswith((".csv", ".json"))]
+    assert len(read) >= 12
+    for name in read:
+        if name.endswith(".csv"):
+            columns = (project / name).read_text().splitlines()[0].split(",")
+            told = re.findall("`(.*?)`", documented[name])[0].split(", ")
+            # The drafts have a column for each drafter, which the page tells in words.
+            assert columns[: len(told)] == told and len(columns) - len(told) == (name == "outputs/drafts.csv"), name
+        elif name != "outputs/words/base/settings.json":
+            told = set(re.findall(r"\w+", " ".join(re.findall("`(.*?)`", documented[name]))))
+            assert set(json.loads((project / name).read_text())) <= told, name
+
+
 def test_the_word_is_learned(project: Path):
     metrics = json.loads((project / "outputs/evaluation/metrics.json").read_text())
     choice = json.loads((project / "outputs/evaluation/choice.json").read_text())

@@ -88,12 +88,12 @@ def test_a_card_shows_all_that_is_known_of_a_picture(client: TestClient) -> None
     assert dog["state"] == "draft" and shown["b.png"]["state"] == "edited"
     assert [prompt for prompt, _ in dog["prompts"]] == ["a photo of a snorf in the snow", "a snorf"]
     assert dog["prompts"][0][1] > dog["prompts"][1][1] > 5
-    assert "starts unlike the others" in [one["kind"] for one in shown["b.png"]["findings"]]
+    assert "starts unlike the others" in [one["check"] for one in shown["b.png"]["findings"]]
 
 
 def test_what_is_typed_is_checked_before_it_is_saved(client: TestClient) -> None:
     answer = client.post("/api/check", json={"source": "b.png", "caption": "with a flower\nin a hat with a hat"}).json()
-    assert [one["kind"] for one in answer["findings"]] == ["repeats itself", "names what the word learns"]
+    assert [one["check"] for one in answer["findings"]] == ["repeats itself", "names what the word learns"]
     assert answer["prompts"][0][0] == "a photo of a snorf with a flower in a hat with a hat"
     answer = client.post("/api/check", json={"source": "b.png", "caption": "snow " * 80}).json()
     assert answer["findings"][0]["severity"] == "error"
@@ -172,10 +172,10 @@ def test_what_the_judge_said_is_shown_while_the_caption_is_the_same(client: Test
     row = {"id": "0e1", "source": "b.png", "finding": finding, "severity": "warning", "caption": "old",
            "suggestion": "look"}  # fmt: skip
     pd.DataFrame([row]).to_csv("outputs/lint.csv", index=False)
-    kinds = [one["kind"] for one in cards(client)["b.png"]["findings"]]
+    kinds = [one["check"] for one in cards(client)["b.png"]["findings"]]
     assert "differs from the picture" in kinds
     save(client, "b.png", "another")
-    assert "differs from the picture" not in [one["kind"] for one in cards(client)["b.png"]["findings"]]
+    assert "differs from the picture" not in [one["check"] for one in cards(client)["b.png"]["findings"]]
 
 
 def test_a_malformed_file_or_missing_drafts_are_told(client: TestClient) -> None:

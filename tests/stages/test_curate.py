@@ -369,7 +369,7 @@ def test_lint_is_printed_and_written_with_suggestions(project: Path, capsys: pyt
         "lint, in outputs/lint.csv: empty (1), names what the word learns (1), repeats itself (1)",
         "  warning: a.jpg: says 'hat' more than once",
         "  warning: a.jpg: says 'flower', which is in word.init_text: what a caption says, the word need not learn",
-        "  note: b.png: nothing is said of the picture, so the word learns all that it shows",
+        "  info: b.png: nothing is said of the picture, so the word learns all that it shows",
     ]
 
 

@@ -16,13 +16,12 @@ import yaml
 from diffusers import AutoencoderKL
 from PIL import Image
 
-from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.loading import load_vae
 from pseudoword.latents import INDEX, LATENTS, Latents, read_latents
 from pseudoword.pictures.prepared import PicturesUnreadable, to_tensor
 from stages.latents.__main__ import main
 from stages.latents.encoding import NotFinite, batch_for, encode, prepare
-from stages.latents.sources import BadMask, read_weight
+from stages.latents.prepared import BadMask, read_weight
 from tests.tiny import tiny_stable_diffusion
 
 ROOT = Path(__file__).parents[2]
@@ -93,7 +92,7 @@ def test_each_picture_has_the_vaes_mean_and_spread_in_the_unets_units(project: P
     latents = read_latents()
     assert latents.ids == list(SHAPES)
     assert [group.mean.shape for group in latents.groups] == [(6, 4, 4, 4), (1, 4, 4, 8)]
-    vae = load_vae(ModelIdentity("base"), "cpu")
+    vae = load_vae("base", None, "cpu")
     for name, (mean, std, weight) in by_id(latents).items():
         with torch.no_grad():
             posterior = vae.encode(to_tensor(picture(name))[None]).latent_dist
@@ -278,7 +277,7 @@ def test_a_mask_that_is_missing_is_named(project: Path):
 
 @pytest.fixture
 def vae() -> AutoencoderKL:
-    return load_vae(ModelIdentity(str(ROOT / "models/toyworld")), "cpu")
+    return load_vae(str(ROOT / "models/toyworld"), None, "cpu")
 
 
 def waves(width: int, height: int) -> torch.Tensor:

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from pseudoword.base.identity import ModelIdentity
-from pseudoword.doctor.finding import SEVERITIES, Report, names, summary
+from pseudoword.captions.words import scene_words
 from pseudoword.doctor.machine import Machine
-from pseudoword.doctor.texts import content_words
+from pseudoword.doctor.report import Report, summary
+from pseudoword.findings import SEVERITIES, names
 from tests.pseudoword.doctor.drawn import (
     SCENERY,
     diagnose,
@@ -74,15 +74,15 @@ def test_a_word_that_most_captions_share() -> None:
 
 def test_the_subject_and_the_init_text_may_be_in_every_caption() -> None:
     preprocessed(things_everywhere(), [f"a red flower with flower petals in the {word}" for word in SCENERY])
-    assert [finding.figure["share"] for finding in diagnose("words")] == [{"petals": 1.0}]
+    assert [finding.figure["share"] for finding in diagnose("words")] == [{"petal": 1.0}]
     Path("outputs/captions.csv").write_text(Path("outputs/captions.csv").read_text().replace(" with flower petals", ""))
     assert diagnose("words") == []
 
 
 def test_the_subject_is_cut_from_a_caption() -> None:
-    assert content_words("A woman, with a hat in front of wood panels", "woman") == {"hat", "wood", "panels"}
-    assert content_words("blue sky and white clouds", "") == {"blue", "sky", "white", "clouds"}
-    assert content_words("", "") == set()
+    assert scene_words("A woman, with a hat in front of wood panels", "woman") == {"hat", "wood", "panel"}
+    assert scene_words("blue sky and white clouds", "") == {"blue", "sky", "white", "cloud"}
+    assert scene_words("", "") == set()
 
 
 @pytest.mark.parametrize("pictures", [things_everywhere(), in_style(3), [scenery(at) for at in range(8)]])
@@ -274,7 +274,7 @@ def test_pictures_of_other_px_than_the_base_models(wanted: dict[str, object], se
 def test_a_base_model_that_is_not_there(folder: Path) -> None:
     save([scenery(0, 64, 64)])
     (folder / "empty").mkdir()
-    report = everything(model=ModelIdentity("empty"))
+    report = everything(model="empty")
     (finding,) = report.at_least("error")
     assert finding.check == "resolution" and "no model_index.json" in finding.message
     assert set(report.left_out) >= {"name", "budget"}

@@ -14,7 +14,7 @@ from pseudoword.errors import UserError
 from pseudoword.pictures.prepared import PICTURES, PicturesUnreadable, read_pictures_table
 
 
-class Source(NamedTuple):
+class PreparedPicture(NamedTuple):
     name: str  # the picture's id
     sha256: str  # of its file
     shape: tuple[int, int]  # width, height in px
@@ -29,14 +29,14 @@ class BadMask(UserError):
         )
 
 
-def read_sources() -> list[Source]:
+def read_prepared_pictures() -> list[PreparedPicture]:
     """The used pictures in the order of their ids. Raises PicturesUnreadable."""
     table = read_pictures_table()
     weighted = table["weighted"] if "weighted" in table else [""] * len(table)
     return [_source(str(name), mark == "yes") for name, mark in zip(table["id"], weighted, strict=True)]
 
 
-def _source(name: str, weighted: bool) -> Source:
+def _source(name: str, weighted: bool) -> PreparedPicture:
     path = PICTURES / f"{name}.png"
     try:
         content = path.read_bytes()
@@ -45,7 +45,7 @@ def _source(name: str, weighted: bool) -> Source:
     except OSError as error:
         raise PicturesUnreadable(path, str(error)) from None
     mask = PICTURES / f"{name}.mask.png" if weighted else None
-    return Source(name, hashlib.sha256(content).hexdigest(), shape, mask)
+    return PreparedPicture(name, hashlib.sha256(content).hexdigest(), shape, mask)
 
 
 def read_weight(mask: Path, picture: tuple[int, int], height: int, width: int) -> Tensor:

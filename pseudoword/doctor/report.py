@@ -1,37 +1,17 @@
-"""What the doctor says: findings, and outputs/doctor.json that holds them."""
+"""outputs/doctor.json: the findings of all checks."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
 
 from pydantic import Field
 
 from pseudoword.errors import UserError
 from pseudoword.files import write_text
+from pseudoword.findings import SEVERITIES, Finding
 from pseudoword.records import Record
 
 REPORT = Path("outputs/doctor.json")
-SEVERITIES = ("error", "warning", "info")  # the worst first
-NAMED = 6  # pictures that a message names; the record holds all of them
-
-
-class Shown(Record):
-    """A picture that a finding is about: its id (empty for a file that gives none) and its file name in data.folder."""
-
-    id: str
-    source: str
-
-
-class Finding(Record):
-    """One thing that the doctor saw, in a sentence or two, and the way out in one."""
-
-    check: str
-    severity: Literal["info", "warning", "error"]
-    message: str
-    advice: str
-    pictures: list[Shown] = Field(default_factory=list)
-    figure: dict[str, Any] = Field(default_factory=dict, description="The numbers behind the message, by name.")
 
 
 class Report(Record):
@@ -63,14 +43,6 @@ class Stopped(UserError):
 
 def write_report(report: Report, path: Path) -> None:
     write_text(path, json.dumps(report.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n")
-
-
-def names(sources: Sequence[str]) -> str:
-    """'a.jpg, b.jpg and 3 more', each file once, in the order given."""
-    shown = list(dict.fromkeys(sources))
-    if len(shown) <= NAMED:
-        return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
-    return f"{', '.join(shown[:NAMED])} and {len(shown) - NAMED} more"
 
 
 def summary(report: Report) -> str:
