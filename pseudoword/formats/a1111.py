@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pseudoword.formats.embedding import BadEmbedding, Embedding
 from pseudoword.formats.keyed import check_key, from_keyed, to_keyed, vectors_of
+from pseudoword.formats.keys import Key
 from pseudoword.formats.pickled import ParameterDict, load_pickled, save_pickled
 
 ASTERISK = 265  # the id of "*" in CLIP's vocabulary
@@ -35,9 +36,9 @@ def save_pt(path: Path, embedding: Embedding) -> None:
     save_pickled(path, to_content(embedding))
 
 
-def save_bin(path: Path, embedding: Embedding) -> None:
-    """Write diffusers' older file: the tensor under a key that is the word. It has no room for metadata."""
-    save_pickled(path, to_keyed(embedding))
+def save_bin(path: Path, embedding: Embedding, key: Key = "word") -> None:
+    """Write diffusers' older file: the tensor under a key. It has no room for metadata."""
+    save_pickled(path, to_keyed(embedding, key))
 
 
 def from_content(content: object, path: Path) -> Embedding:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from pseudoword.formats.embedding import Embedding, check_shape
-from pseudoword.formats.keyed import BUNDLED, from_keyed
+from pseudoword.formats.embedding import Embedding, stored_tensor
+from pseudoword.formats.keyed import from_keyed
+from pseudoword.formats.keys import BUNDLED
 
 
 def is_bundle(keys: Iterable[str]) -> bool:
@@ -24,7 +25,6 @@ def load_bundle(path: Path) -> list[Embedding]:
     with safe_open(path, framework="pt") as file:
         for key in file.keys():  # noqa: SIM118 -- the file is no dict
             if key.startswith(BUNDLED):
-                check_shape(file.get_slice(key).get_shape(), path)
                 name, _, rest = key.removeprefix(BUNDLED).partition(".")
-                words[name][rest] = file.get_tensor(key)
+                words[name][rest] = stored_tensor(file, key, path)
     return [replace(from_keyed(words[name], path), name=name or path.stem) for name in sorted(words)]

@@ -5,20 +5,24 @@ accept any single key and take the trigger from the file's name.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from pseudoword.errors import UserError
+from pseudoword.formats.keys import NAMELESS
+from pseudoword.formats.strangers import told_by_keys
 from pseudoword.formats.tensors import save_tensors
 
-# Keys that other trainers write for every word; the file's name tells which one it is.
-NAMELESS = ("emb_params", "emp_params", "*", "clip_l", "clip_g")
 # Seventy-five vectors of the widest encoders are far below; a tensor of stride 0 can claim any shape in few bytes.
 MOST_NUMBERS = 2**24
+# safetensors' names of the number formats that become float32 with the value that was written.
+NUMBER_FORMATS = ("F64", "F32", "F16", "BF16", "F8_E5M2", "F8_E4M3")
 
 
 class BadEmbedding(UserError):
@@ -54,16 +58,35 @@ def load_embedding(path: Path) -> Embedding:
     try:
         with safe_open(path, framework="pt") as file:
             key = _only(list(file.keys()), path)
-            check_shape(file.get_slice(key).get_shape(), path)
-            vectors, metadata = file.get_tensor(key), dict(file.metadata() or {})
+            vectors, metadata = stored_tensor(file, key, path), dict(file.metadata() or {})
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.") from None
     except (SafetensorError, OSError) as error:
-        raise BadEmbedding(path, f"it cannot be read ({error})") from None
+        raise unreadable(path, error) from None
     return Embedding(name_of(key, path), checked(vectors, path), metadata)
 
 
+def stored_tensor(file: Any, key: str, path: Path) -> Tensor:
+    """One tensor of an open safetensors `file`, refused by the header alone where it cannot be a word's."""
+    stored = file.get_slice(key)
+    check_shape(stored.get_shape(), path)
+    if (number_format := stored.get_dtype()) not in NUMBER_FORMATS:
+        raise BadEmbedding(path, f"its numbers are {number_format}, wanted one of {', '.join(NUMBER_FORMATS)}")
+    tensor: Tensor = file.get_tensor(key)
+    return tensor
+
+
+def unreadable(path: Path, error: Exception) -> BadEmbedding:
+    """For what safetensors says of a file: its words are those of its parser, and long."""
+    text = str(error)
+    if unknown := re.search("unknown variant `(.*?)`", text):
+        return BadEmbedding(path, f"its numbers are {unknown[1]}, wanted one of {', '.join(NUMBER_FORMATS)}")
+    return BadEmbedding(path, f"it cannot be read ({text})")
+
+
 def _only(keys: list[str], path: Path) -> str:
+    if what := told_by_keys(keys):
+        raise BadEmbedding(path, what)
     if len(keys) != 1:
         raise BadEmbedding(path, f"it holds {len(keys)} tensors{', such as ' + repr(sorted(keys)[0]) if keys else ''}")
     return keys[0]

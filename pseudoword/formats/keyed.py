@@ -7,12 +7,9 @@ import torch
 from torch import Tensor
 
 from pseudoword.errors import UserError
-from pseudoword.formats.embedding import NAMELESS, BadEmbedding, Embedding, check_shape, checked, name_of
-
-SDXL = {"clip_l", "clip_g"}
-BUNDLED = "bundle_emb."  # before the keys of a word inside a LoRA file
-# As keys these mean something else to one reader or another.
-RESERVED = (*NAMELESS, "string_to_param", "__metadata__")
+from pseudoword.formats.embedding import BadEmbedding, Embedding, check_shape, checked, name_of
+from pseudoword.formats.keys import BUNDLED, RESERVED, SDXL, Key
+from pseudoword.formats.strangers import told_by_keys
 
 
 class ReservedName(UserError):
@@ -24,6 +21,8 @@ class ReservedName(UserError):
 
 def from_keyed(tensors: Mapping[object, object], path: Path) -> Embedding:
     """An embedding of the only tensor, or of SDXL's two. Raises BadEmbedding for any other content."""
+    if what := told_by_keys(tensors.keys()):
+        raise BadEmbedding(path, what)
     if set(tensors) == SDXL:
         return _of_pair(tensors["clip_l"], tensors["clip_g"], path)
     if len(tensors) != 1:
@@ -53,12 +52,17 @@ def vectors_of(value: object, path: Path) -> Tensor:
     return checked(value.detach(), path).clone(memory_format=torch.contiguous_format)
 
 
-def to_keyed(embedding: Embedding) -> dict[str, Tensor]:
-    """What diffusers reads: one key that is the word, or SDXL's two, where the file's name is the word."""
+def to_keyed(embedding: Embedding, key: Key = "word") -> dict[str, Tensor]:
+    """What diffusers reads: one key that is the word, or SDXL's two, where the file's name is the word.
+
+    Another `key` than the word is for InvokeAI (emb_params) and OneTrainer (emp_params): there too the file's name is
+    the word. SDXL's keys are the same for all.
+    """
     if embedding.vectors_g is not None:
         return {"clip_l": embedding.vectors, "clip_g": embedding.vectors_g}
-    check_key(embedding.name)
-    return {embedding.name: embedding.vectors}
+    if key == "word":
+        check_key(embedding.name)
+    return {embedding.name if key == "word" else key: embedding.vectors}
 
 
 def check_key(name: str) -> None:

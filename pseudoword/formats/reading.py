@@ -7,12 +7,15 @@ from safetensors import SafetensorError, safe_open
 from pseudoword.errors import UserError
 from pseudoword.formats.a1111 import load_pt
 from pseudoword.formats.bundle import is_bundle, load_bundle
-from pseudoword.formats.embedding import BadEmbedding, Embedding, check_shape, load_embedding
-from pseudoword.formats.keyed import SDXL, from_keyed
+from pseudoword.formats.embedding import BadEmbedding, Embedding, load_embedding, stored_tensor, unreadable
+from pseudoword.formats.keyed import from_keyed
+from pseudoword.formats.keys import SDXL
 from pseudoword.formats.picture import load_picture
+from pseudoword.formats.strangers import told_by_bytes
 
 PICKLES, PICTURES = (".pt", ".bin"), (".png", ".webp", ".avif")
 EXTENSIONS = (".safetensors", *PICKLES, *PICTURES)
+LONGEST_MARK = 256  # bytes of a file that say what it is
 
 
 class NotInBundle(UserError):
@@ -56,15 +59,19 @@ def _kind(path: Path) -> str:
 
 
 def _start(path: Path) -> bytes:
+    if path.exists() and not path.is_file() and not path.is_dir():  # it would be waited for without end
+        raise BadEmbedding(path, "it is a pipe or a device")
     try:
         with path.open("rb") as file:
-            start = file.read(16)
+            start = file.read(LONGEST_MARK)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.") from None
     except OSError as error:
         raise BadEmbedding(path, f"it cannot be read ({error.strerror})") from None
     if not start:
         raise BadEmbedding(path, "it is empty")
+    if what := told_by_bytes(start):
+        raise BadEmbedding(path, what)
     return start
 
 
@@ -76,12 +83,10 @@ def _read_safetensors(path: Path) -> list[Embedding]:
             return load_bundle(path)
         return [_read_sdxl(path) if set(keys) == SDXL else load_embedding(path)]
     except (SafetensorError, OSError) as error:
-        raise BadEmbedding(path, f"it cannot be read ({error})") from None
+        raise unreadable(path, error) from None
 
 
 def _read_sdxl(path: Path) -> Embedding:
     with safe_open(path, framework="pt") as file:
-        for key in SDXL:
-            check_shape(file.get_slice(key).get_shape(), path)
-        pair = from_keyed({key: file.get_tensor(key) for key in SDXL}, path)
+        pair = from_keyed({key: stored_tensor(file, key, path) for key in SDXL}, path)
         return Embedding(pair.name, pair.vectors, dict(file.metadata() or {}), pair.vectors_g)

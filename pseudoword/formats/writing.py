@@ -7,10 +7,12 @@ from pseudoword.formats.a1111 import save_bin, save_pt
 from pseudoword.formats.card import draw_card
 from pseudoword.formats.embedding import Embedding
 from pseudoword.formats.keyed import to_keyed
+from pseudoword.formats.keys import Key
 from pseudoword.formats.picture import open_card, save_picture
 from pseudoword.formats.tensors import save_tensors
 
 EXTENSIONS = (".safetensors", ".pt", ".bin", ".png")
+KEYED = (".safetensors", ".bin")  # those with a key of one's choice
 
 
 class UnknownExtension(UserError):
@@ -28,8 +30,13 @@ class NoPictureWanted(UserError):
         super().__init__(f"{path} is not a PNG, so it has no place for a picture. Leave it out, or write to a .png.")
 
 
-def write_embedding(path: Path, embedding: Embedding, picture: Path | None = None, overwrite: bool = False) -> None:
-    """Write atomically in the format of the extension; `picture` is what a .png shows, a plain card without one.
+def write_embedding(
+    path: Path, embedding: Embedding, picture: Path | None = None, overwrite: bool = False, key: Key = "word"
+) -> None:
+    """Write atomically in the format of the extension.
+
+    picture  what a .png shows; a plain card without one
+    key      of the tensor in a .safetensors or .bin; .pt and .png have A1111's own keys
 
     Raises UnknownExtension, AlreadyThere, NoPictureWanted, ReservedName and BadPicture, all before anything is written.
     """
@@ -40,9 +47,11 @@ def write_embedding(path: Path, embedding: Embedding, picture: Path | None = Non
     if kind == ".png":
         save_picture(path, embedding, draw_card(embedding, open_card(picture) if picture else None))
     elif kind == ".safetensors":
-        save_tensors(path, to_keyed(embedding), embedding.metadata)
+        save_tensors(path, to_keyed(embedding, key), embedding.metadata)
+    elif kind == ".bin":
+        save_bin(path, embedding, key)
     else:
-        (save_pt if kind == ".pt" else save_bin)(path, embedding)
+        save_pt(path, embedding)
 
 
 def check_target(path: Path, overwrite: bool) -> None:

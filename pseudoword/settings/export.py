@@ -22,3 +22,8 @@ class Export(Section):
         description="Files of the word to write: safetensors for all tools, pt as A1111 writes it, bin for old "
         "versions of diffusers, png a picture of the word that carries it.",
     )
+    key: Literal["word", "emb_params", "emp_params"] = Field(
+        "word",
+        description="What the tensor in a safetensors or bin is called, for Stable Diffusion 1 and 2: the word, which "
+        "diffusers takes from there; emb_params for InvokeAI; emp_params to go on from it in OneTrainer.",
+    )

@@ -47,8 +47,8 @@ def main() -> None:
     shutil.rmtree(EMBEDDING, ignore_errors=True)  # as dvc does before a stage: no format of an earlier setting stays
     files = [EMBEDDING / f"{word}.{kind}" for kind in formats]
     for path in files:
-        write_embedding(path, embedding, picture if path.suffix == ".png" else None)
-    print(how_to_use(files, word, embedding))
+        write_embedding(path, embedding, picture if path.suffix == ".png" else None, key=settings.export.key)
+    print(how_to_use(files, word, embedding, settings.export.key))
 
 
 def _checkpoint(path: Path, word: str) -> Embedding:

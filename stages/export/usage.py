@@ -3,12 +3,14 @@
 from pathlib import Path
 
 from pseudoword.formats.embedding import Embedding
+from pseudoword.formats.keys import Key
+from pseudoword.formats.writing import KEYED
 
 FOR_DIFFUSERS = (".safetensors", ".bin", ".pt")  # best first
 
 
-def how_to_use(files: list[Path], word: str, embedding: Embedding) -> str:
-    """Lines for each tool that can read one of `files`, which are all of the same word."""
+def how_to_use(files: list[Path], word: str, embedding: Embedding, key: Key = "word") -> str:
+    """Lines for each tool that can read one of `files`, which are all of the same word; `key` as they were written."""
     num_vectors, width = embedding.vectors.shape
     second = "" if embedding.vectors_g is None else f" and {embedding.vectors_g.shape[1]}"
     lines = [
@@ -17,7 +19,7 @@ def how_to_use(files: list[Path], word: str, embedding: Embedding) -> str:
     ]
     readable = [path for suffix in FOR_DIFFUSERS for path in files if path.suffix == suffix]
     if readable:
-        lines += diffusers_lines(readable[0], word, embedding.vectors_g is not None)
+        lines += diffusers_lines(readable[0], word, embedding.vectors_g is not None, key)
     lines.append(
         f"A1111:      copy one of the files to embeddings/, then write {word} in the prompt; the file's name is the "
         "trigger"
@@ -32,10 +34,12 @@ def how_to_use(files: list[Path], word: str, embedding: Embedding) -> str:
     return "\n".join(lines)
 
 
-def diffusers_lines(file: Path, word: str, sdxl: bool) -> list[str]:
+def diffusers_lines(file: Path, word: str, sdxl: bool, key: Key = "word") -> list[str]:
     """Each text encoder of SDXL is given its own part; diffusers does not split the file by itself."""
     if not sdxl:
-        return [f'diffusers:  pipe.load_textual_inversion("{file}"), then write {word} in the prompt']
+        # Of a .pt it takes the name that stands in it.
+        token = f', token="{word}"' if key != "word" and file.suffix in KEYED else ""
+        return [f'diffusers:  pipe.load_textual_inversion("{file}"{token}), then write {word} in the prompt']
     if file.suffix == ".safetensors":
         read = f'safetensors.torch.load_file("{file}")'
     else:

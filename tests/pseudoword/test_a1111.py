@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from pseudoword.errors import UserError
 from pseudoword.formats.a1111 import save_bin, save_pt
 from pseudoword.formats.embedding import BadEmbedding, Embedding
-from pseudoword.formats.keyed import BUNDLED, RESERVED, ReservedName
+from pseudoword.formats.keyed import ReservedName
+from pseudoword.formats.keys import BUNDLED, RESERVED
 from pseudoword.formats.reading import NotInBundle, read_embedding, read_embeddings
 from pseudoword.formats.writing import AlreadyThere, NoPictureWanted, UnknownExtension, write_embedding
 from tests.tiny import tiny_stable_diffusion

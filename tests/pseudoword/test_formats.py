@@ -84,7 +84,7 @@ def test_files_of_other_trainers_are_read(tmp_path: Path, key: str, tensor: torc
         ({"a": torch.ones(1, 2, 3)}, r"shape \(1, 2, 3\)"),
         ({"a": torch.tensor(1.0)}, r"shape \(\)"),
         ({"a": torch.ones(0, 4)}, r"shape \(0, 4\)"),
-        ({"a": torch.ones(1, 4, dtype=torch.int64)}, "int64"),
+        ({"a": torch.ones(1, 4, dtype=torch.int64)}, "numbers are I64"),
         ({"a": torch.tensor([[0.0, float("nan")]])}, "NaN"),
         ({"a": torch.tensor([[0.0, float("-inf")]])}, "NaN"),
         ({"a": torch.tensor([[0.0, 1e300]], dtype=torch.float64)}, "NaN or infinite"),

@@ -45,9 +45,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def set_formats(*formats: str) -> None:
+def set_formats(*formats: str, key: str = "word") -> None:
     content = yaml.safe_load(Path("params.yaml").read_text())
-    Path("params.yaml").write_text(yaml.safe_dump(content | {"export": {"formats": list(formats)}}))
+    Path("params.yaml").write_text(yaml.safe_dump(content | {"export": {"formats": list(formats), "key": key}}))
 
 
 def write_inputs(num_vectors: int, widths: tuple[int, ...] = (WIDTH,), **changes: Any) -> Tensor:
@@ -141,6 +141,19 @@ def test_only_the_formats_that_are_asked_for_are_there(project: Path, capsys: py
         main()
         assert sorted(path.name for path in FILE.parent.iterdir()) == sorted(f"{WORD}.{kind}" for kind in formats)
         assert ("load_textual_inversion" in capsys.readouterr().out) == (formats != ["png"])
+
+
+@pytest.mark.parametrize("key", ["emb_params", "emp_params"])
+def test_the_key_for_another_tool_is_told_to_diffusers(
+    project: Path, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    set_formats("safetensors", "bin", "pt", key=key)
+    vectors = write_inputs(3)
+    main()
+    assert torch.equal(load_file(FILE)[key], vectors)
+    assert torch.equal(torch.load(FILE.with_suffix(".bin"), weights_only=True)[key], vectors)
+    assert read_embedding(FILE).name == read_embedding(FILE.with_suffix(".pt")).name == WORD
+    assert f'load_textual_inversion("{FILE}", token="{WORD}")' in capsys.readouterr().out
 
 
 def test_without_a_png_no_picture_is_needed(project: Path) -> None:

@@ -1,0 +1,43 @@
+"""Files that are taken for embeddings, told as what they are: by their first bytes or by the keys in them."""
+
+import re
+from collections.abc import Collection
+
+# Widths of the contexts that A1111's hypernetworks act on: their keys in its file.
+HYPERNETWORK_WIDTHS = {320, 640, 768, 1024, 1280, 2048}
+OUTPUTS = {"emp_params_out", "clip_l_out", "clip_g_out", "t5_out"}
+MODEL_PARTS = ("model.diffusion_model.", "first_stage_model.", "cond_stage_model.", "conditioner.", "down_blocks.")
+VAE_PARTS = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
+LORA_KEY = re.compile(r"lora_(unet|te\d?)_|.*\.(lora|lokr|hada)_|.*\.lora\.")
+
+
+def told_by_bytes(start: bytes) -> str | None:
+    """What a file that begins like this is, where that is no file of tensors at all; None when it may be one."""
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer, which stands for a file that was not fetched; `git lfs pull` fetches it"
+    if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
+        return "it is a web page, saved in place of the file; download the file itself"
+    return None
+
+
+def told_by_keys(keys: Collection[object]) -> str | None:
+    """What holds tensors under these keys, where that is known and no embedding; None for everything else."""
+    names = {key for key in keys if isinstance(key, str)}
+    if HYPERNETWORK_WIDTHS & {key for key in keys if isinstance(key, int)}:
+        return "it is a hypernetwork, which holds no word"
+    if "optimizer_state_dict" in names:
+        return "it is the state of A1111's optimizer; the word is in the file beside it whose name lacks .optim"
+    if "t5xxl" in names and len(names) > 1:
+        return "it is an embedding for Stable Diffusion 3, whose third text encoder is not supported"
+    if outputs := sorted(OUTPUTS & names):
+        return f"it holds an output embedding of OneTrainer ({', '.join(outputs)}), which stands for no tokens"
+    if {"IN01", "MID"} <= names:
+        return "it is an XTI embedding, which has other vectors for each layer of the UNet"
+    if any(LORA_KEY.match(name) for name in names):
+        return "it is a LoRA without a word"
+    if any(name.startswith(MODEL_PARTS) for name in names):
+        return "it is a whole model"
+    if len(names) > 1 and all(name.startswith(VAE_PARTS) for name in names):
+        return "it is a VAE"
+    return None
