@@ -19,7 +19,6 @@ class Stream(IntEnum):
     SCORE = 3
     PICTURE = 4
     POSTERIOR = 5
-    EVALUATION = 6
 
 
 def generator(seed: int, stream: Stream, a: int = 0, b: int = 0) -> Generator:

@@ -26,6 +26,7 @@ from pseudoword.base.loading import load_base
 from pseudoword.base.location import digest, locate
 from pseudoword.base.placement import resolve_device, resolve_precision
 from pseudoword.captions.table import read_captions
+from pseudoword.deterministic_loss import DeterministicLoss
 from pseudoword.errors import UserError
 from pseudoword.files import save_with, write_table, write_text
 from pseudoword.formats.reading import read_embedding
@@ -41,7 +42,6 @@ from pseudoword.word import side_by_side
 from stages._runtime import alone_on, run_stage
 from stages.evaluate.choice import Candidate, Choice, choose
 from stages.evaluate.drawing import contact_sheet, draw
-from stages.evaluate.scoring import deterministic_loss, fixed_noise
 
 WORDS, OUT = Path("outputs/words"), Path("outputs/evaluation")
 SHEETS = OUT / "sheets"
@@ -104,12 +104,11 @@ def shortlist(steps: list[int], losses: list[float], number: int) -> list[int]:
 def score(base: Base, name: str, latents: Latents, checkpoints: list[Checkpoint], timesteps: int) -> list[float]:
     """The deterministic loss of each checkpoint, with its run's first training template and each picture's caption."""
     captions = read_captions(latents.ids)
-    noise = fixed_noise(latents, timesteps)
-    losses = []
+    loss, losses = DeterministicLoss(base, latents, timesteps), []
     for checkpoint in tqdm(checkpoints, desc="loss", unit="checkpoint", mininterval=1):
         prompts = [fill(checkpoint.template, name, caption) for caption in captions]
         ids = vocabulary_of(base, name, checkpoint).encode_all(prompts)
-        losses.append(deterministic_loss(base, latents, noise, ids, checkpoint.vectors))
+        losses.append(float(loss(ids, checkpoint.vectors)))
     return losses
 
 

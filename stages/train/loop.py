@@ -14,18 +14,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pseudoword.base.interface import Base
+from pseudoword.deterministic_loss import DeterministicLoss
 from pseudoword.errors import UserError
 from pseudoword.latents import Latents
 from pseudoword.plan import Plan
 from stages.train.objective import Losses, Objective
 from stages.train.optimizer import FIRST_SCALE_FP16, Optimizer, Update
-from stages.train.samples import Block, Drawing, Rows, draw_block, draw_sample, fixed_rows
+from stages.train.samples import Block, Drawing, Rows, draw_block, draw_sample
 from stages.train.state import RECORDED, State
 from stages.train.stopping import Stopping, levelled_out
 
 # A block is drawn, run and read back at a time, and the device is never waited for inside it. At most so many updates
 # and so many rows: the bar moves and the state is saved at its end.
 BLOCK_UPDATES, BLOCK_ROWS = 10, 256
+EVALUATED_PICTURES, EVALUATED_LEVELS = 8, 4  # of the deterministic loss that early stopping watches
 COMPILED_MAY_DIFFER = 0.1  # share of the gradient; half precision rounds by a few hundredths
 # How torch says it where it has no error of its own for it: on a CPU, on MPS, in cuBLAS.
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
@@ -108,7 +110,10 @@ class Training:
         evaluations = {run.stopping.every for run in runs if run.stopping}
         self.boundaries = {block, *evaluations, *stops_at}
         self.evaluations = evaluations
-        self.fixed = self._fixed_rows() if evaluations else []
+        if evaluations:
+            few = range(min(EVALUATED_PICTURES, len(latents.ids)))
+            self.deterministic_loss = DeterministicLoss(base, latents, EVALUATED_LEVELS, few)
+            self.plain_ids = [self._plain_ids(run) for run in runs]
         self.ahead: tuple[range, list[int], Block] | None = None
         self.compiled = False
         self.checkpointing, self.may_checkpoint = checkpointing is True, checkpointing is not False
@@ -264,19 +269,15 @@ class Training:
             self.ahead = (updates, learning, drawn)
         return self.ahead[2]
 
-    def _fixed_rows(self) -> list[Rows]:
-        ids = [[run.plain_ids(picture) for picture in range(len(self.shapes))] for run in self.runs]
-        return fixed_rows(ids, self.shapes, self.places, self.base.num_timesteps, self.base.device)
+    def _plain_ids(self, run: Run) -> Tensor:
+        ids = np.stack([run.plain_ids(picture) for picture in range(len(self.latents.ids))])
+        return torch.from_numpy(ids).to(self.base.device)
 
-    @torch.no_grad()
     def _evaluate(self, vectors: Tensor) -> Tensor:
-        """(R,), the deterministic loss: the same pictures, noise levels and noise each time."""
-        total = torch.zeros(len(self.runs), device=self.base.device, dtype=self.dtype)
+        """(R,), the deterministic loss of each run."""
         with self.eagerly():
-            for rows in self.fixed:
-                for part in rows.parts(int(self.state.rows)):
-                    total.index_add_(0, part.run, self.losses(vectors, part))
-        return (total / (sum(map(len, self.fixed)) / len(self.runs))).float()
+            losses = [self.deterministic_loss(ids, vectors, int(self.state.rows)) for ids in self.plain_ids]
+        return torch.stack(losses)
 
     def _stop_early(self) -> None:
         for at in self.learning_at(self.state.step):

@@ -17,7 +17,6 @@ from torch import Tensor
 from pseudoword.draws import Stream, generator
 
 Shape = tuple[int, ...]
-EVALUATED_PICTURES, EVALUATED_LEVELS = 8, 4
 
 
 class Sample(NamedTuple):
@@ -132,25 +131,6 @@ def draw_block(
             spans[group].append(slice(starts[group], len(rows)))
     shown = [group for group in groups if grouped[group]]
     return Block([_rows(group, grouped[group], places, device) for group in shown], [spans[group] for group in shown])
-
-
-def fixed_rows(
-    ids: Sequence[Sequence[NDArray[np.int64]]], shapes: Sequence[Shape], places: Sequence[tuple[int, int]],
-    timesteps: int, device: torch.device,
-) -> list[Rows]:  # fmt: skip
-    """The rows of the deterministic loss, by shape: the first pictures at the middles of equal bins of noise levels.
-
-    ids  of each run and picture, (E, W, L); noise and levels are the same for all runs
-    """
-    grouped: dict[int, list[tuple[int, int, Sample]]] = {}
-    for picture, shape in enumerate(shapes[:EVALUATED_PICTURES]):
-        for level in range(EVALUATED_LEVELS):
-            noise = generator(0, Stream.EVALUATION, picture, level).standard_normal(shape, np.float32)
-            t = int((level + 0.5) * timesteps / EVALUATED_LEVELS)
-            for run, own in enumerate(ids):
-                sample = Sample(picture, own[picture], t, np.zeros_like(noise), noise)
-                grouped.setdefault(places[picture][0], []).append((run, picture, sample))
-    return [_rows(group, grouped[group], places, device) for group in sorted(grouped)]
 
 
 def _rows(

@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from pseudoword.base.interface import Conditioning
+from pseudoword.deterministic_loss import DeterministicLoss
 from pseudoword.errors import UserError
 from pseudoword.latents import Latents
 from pseudoword.word import vocabulary_norms
-from stages.train.loop import Checkpoint
+from stages.train.loop import EVALUATED_LEVELS, Checkpoint
 from stages.train.memory import probed_rows, rows_that_fit
 from stages.train.state import State
 from stages.train.stopping import Stopping, levelled_out
@@ -383,6 +384,21 @@ def test_the_evaluation_is_the_same_for_equal_vectors_and_falls_as_they_learn():
     assert records.isfinite().all()
     assert float((records[:, 1] - records[0, 1]).abs().max()) < 1e-5
     assert float(records[-1, 0]) < float(records[0, 0])
+
+
+def test_the_evaluation_is_the_deterministic_loss_of_the_word_as_it_is_kept():
+    """What loss.csv has of an update is what `evaluate` finds for the checkpoint, on the same pictures and levels."""
+    base, latents, kept = tiny_base(), two_shapes(), []
+    rule = Stopping(every=2, window=99, threshold=0.0, floor=999)
+    # Another loss to learn by does not change the one to compare by.
+    pack = [make_run(base, stopping=rule, huber_delta=0.1, min_snr_gamma=5.0), make_run(base, 2, 3, 1)]
+    state = learn(base, pack, lambda _, checkpoints: kept.extend(checkpoints), latents=latents)
+    loss = DeterministicLoss(base, latents, EVALUATED_LEVELS)
+    last = {checkpoint.run: checkpoint.vectors for checkpoint in kept if checkpoint.update == 12}
+    for place, vectors in last.items():
+        alone = make_run(base, 0, len(vectors))
+        ids = torch.from_numpy(np.stack([alone.plain_ids(picture) for picture in range(3)]))
+        torch.testing.assert_close(loss(ids, vectors), state.records[-1, place, 3].float(), rtol=1e-5, atol=0)
 
 
 def test_gradient_checkpointing_changes_nothing_but_memory():

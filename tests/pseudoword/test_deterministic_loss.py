@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from pseudoword.base.stable_diffusion import StableDiffusion
+from pseudoword.deterministic_loss import SEED, DeterministicLoss, fixed_noise, noise_key
 from pseudoword.draws import Stream, generator
 from pseudoword.latents import Encoded, Latents, read_latents, write_latents
 from pseudoword.prompts import Vocabulary
-from stages.evaluate.scoring import SEED, deterministic_loss, fixed_noise, noise_key
 from tests.tiny import tiny_stable_diffusion
 
 SHAPES = {"00000000000a": (4, 4), "00000000000b": (4, 8), "00000000000b-h": (4, 8), "00000000000c-t0": (4, 4)}
-TIMESTEPS = 3
+LEVELS = 3
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def score(base: StableDiffusion, latents: Latents) -> float:
     vocabulary = Vocabulary(base.tokenizers, [len(base.tables[0])], "snorf", 1)
     prompts = vocabulary.encode_all([f"a snorf {noise_key(name) % 7}" for name in latents.ids])
     vectors = torch.full((1, base.tables[0].shape[1]), 0.1)
-    return deterministic_loss(base, latents, fixed_noise(latents, TIMESTEPS), prompts, vectors)
+    return float(DeterministicLoss(base, latents, LEVELS)(prompts, vectors))
 
 
 def test_pictures_of_several_shapes_count_alike_whatever_their_neighbours(base: StableDiffusion, tmp_path: Path):
@@ -48,14 +48,22 @@ def test_pictures_of_several_shapes_count_alike_whatever_their_neighbours(base: 
     assert together == pytest.approx(sum(alone) / len(alone), rel=1e-5)
 
 
-def test_noise_belongs_to_the_picture_and_twins_have_their_own(base: StableDiffusion, tmp_path: Path):
-    noise = fixed_noise(latents_of(tmp_path, list(SHAPES)), TIMESTEPS)
-    assert [part.shape for part in noise] == [(2, 3, 4, 4, 4), (2, 3, 4, 4, 8)]
-    alone = fixed_noise(latents_of(tmp_path, ["00000000000b-h"]), TIMESTEPS)
-    assert torch.equal(noise[1][1:], alone[0])
-    assert not torch.equal(noise[1][0], noise[1][1])
+def test_a_subset_counts_alone_and_takes_no_other_noise(base: StableDiffusion, tmp_path: Path):
+    latents = latents_of(tmp_path, list(SHAPES))
+    vocabulary = Vocabulary(base.tokenizers, [len(base.tables[0])], "snorf", 1)
+    ids = vocabulary.encode_all([f"a snorf {noise_key(name) % 7}" for name in latents.ids])
+    vectors = torch.full((1, base.tables[0].shape[1]), 0.1)
+    subset = DeterministicLoss(base, latents, LEVELS, [1, 3])(ids, vectors)
+    alone = [score(base, latents_of(tmp_path, [latents.ids[row]])) for row in (1, 3)]
+    assert float(subset) == pytest.approx(sum(alone) / 2, rel=1e-5)
+    small = DeterministicLoss(base, latents, LEVELS, [1, 3])(ids, vectors, max_batch=1)
+    torch.testing.assert_close(small, subset)
+
+
+def test_noise_belongs_to_the_picture_and_twins_have_their_own():
     plain = generator(SEED, Stream.SCORE, 0xB, 2).standard_normal((4, 4, 8), "float32")
-    assert torch.equal(noise[1][0, 2], torch.from_numpy(plain))
+    assert torch.equal(fixed_noise("00000000000b", 2, (4, 4, 8)), torch.from_numpy(plain))
+    assert not torch.equal(fixed_noise("00000000000b", 2, (4, 4, 8)), fixed_noise("00000000000b-h", 2, (4, 4, 8)))
 
 
 def test_where_the_weight_is_nought_nothing_counts(base: StableDiffusion, tmp_path: Path):
