@@ -254,10 +254,10 @@ def convert(options: argparse.Namespace) -> None:
 def _warn_of_known(name: str, base: str, config: str | None) -> None:
     from transformers import CLIPTokenizer
 
-    from pseudoword.base.location import configs
+    from pseudoword.base.identity import ModelIdentity
     from pseudoword.word import NameTaken, check_name
 
-    tokenizer = CLIPTokenizer.from_pretrained(configs(base, None, config) / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(ModelIdentity(base, config=config).configs / "tokenizer")
     try:
         near = check_name(name, tokenizer, overwrite=True)
     except NameTaken:
@@ -365,6 +365,7 @@ def _check_word_name(name: str) -> None:
 
 def review(options: argparse.Namespace) -> None:
     from pseudoword.base.families import UnknownFamily
+    from pseudoword.base.identity import ModelIdentity
     from pseudoword.base.location import ModelNotFound
     from pseudoword.captions.prompt_length import load_prompt_length
     from pseudoword.pictures.ids import count_unmirrored
@@ -377,7 +378,7 @@ def review(options: argparse.Namespace) -> None:
     words = [run.word for run in runs(settings).values()]
     try:
         length = load_prompt_length(
-            settings.base.model, settings.base.revision, settings.base.config, settings.train.template,
+            ModelIdentity(settings.base.model, settings.base.revision, settings.base.config), settings.train.template,
             settings.word.name, [word.vectors for word in words], count_unmirrored(used_ids()),
             windowed=settings.train.long_prompts == "window",
         )  # fmt: skip
@@ -428,9 +429,10 @@ def _encoders(folder: Path) -> list[str]:
 
 def base_widths(base: str, config: str | None = None) -> tuple[int, ...]:
     """Numbers in a token embedding of each text encoder of the base model, from its configs alone."""
-    from pseudoword.base.location import configs, read_config
+    from pseudoword.base.identity import ModelIdentity
+    from pseudoword.base.location import read_config
 
-    folder = configs(base, None, config)
+    folder = ModelIdentity(base, config=config).configs
     return tuple(int(read_config(folder, f"text_encoder{end}/config.json")["hidden_size"]) for end in _encoders(folder))
 
 
@@ -441,10 +443,11 @@ def _vocabularies(base: str, config: str | None) -> "list[tuple[CLIPTokenizer, T
     """
     from transformers import CLIPTokenizer
 
-    from pseudoword.base.location import configs, locate
+    from pseudoword.base.identity import ModelIdentity
     from pseudoword.base.single_file import BadCheckpoint, token_tables
 
-    place, folder = locate(base, None), configs(base, None, config)
+    model = ModelIdentity(base, config=config)
+    place, folder = model.place, model.configs
     ends = _encoders(folder)
     tables = token_tables(place) if place.is_file() else [_table_in(folder / f"text_encoder{end}") for end in ends]
     if len(tables) != len(ends):

@@ -9,7 +9,7 @@ from torch import Tensor
 from transformers import CLIPModel, CLIPProcessor
 
 from pseudoword.base.hub import UNREADABLE, NotFetched, commit_of, fetch_model, first_line
-from pseudoword.base.location import locate
+from pseudoword.base.identity import ModelIdentity
 from pseudoword.errors import UserError
 
 DEFAULT = "openai/clip-vit-base-patch32"
@@ -24,12 +24,12 @@ class NoJudge(UserError):
         )
 
 
-def judge_name(judge: str, base_model: str, revision: str | None) -> str:
+def judge_name(judge: str, model: ModelIdentity) -> str:
     """`auto` is the judge in the base model's own folder where there is one, else CLIP ViT-B/32."""
-    own = locate(base_model, revision) / "judge"
     if judge != "auto":
         return judge
-    return str(own) if own.is_dir() else DEFAULT
+    beside = model.place / "judge"
+    return str(beside) if beside.is_dir() else DEFAULT
 
 
 class Judge:

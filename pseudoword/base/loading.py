@@ -16,9 +16,10 @@ from diffusers.loaders.single_file_utils import SingleFileComponentError
 
 from pseudoword.base.attention import set_attention
 from pseudoword.base.hub import UNREADABLE, first_line, weights_of
+from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.inpainting import Inpainting
 from pseudoword.base.interface import Base
-from pseudoword.base.location import ModelNotFound, NoVae, configs, family, locate, locate_vae, read_config
+from pseudoword.base.location import ModelNotFound, NoVae, read_config
 from pseudoword.base.sdxl import StableDiffusionXL
 from pseudoword.base.single_file import BadCheckpoint, check_complete, check_has_vae, check_vae, outline
 from pseudoword.base.stable_diffusion import StableDiffusion
@@ -38,26 +39,21 @@ UNUSED_SD = UNUSED | {"safety_checker": None, "requires_safety_checker": False}
 
 
 def load_base(
-    model: str, revision: str | None, device: str, dtype: torch.dtype, *, config: str | None = None,
-    vae: str | None = None, clip_skip: int = 0, attention: str = "auto",
-) -> Base:  # fmt: skip
+    model: ModelIdentity, device: str, dtype: torch.dtype, clip_skip: int = 0, attention: str = "auto"
+) -> Base:
     """The whole model, frozen, in evaluation mode.
 
-    model, revision  folder, file or hub id, and which version of that
-    config           configs for a checkpoint file, see `configs`
-    vae              folder, file or hub id of another VAE
-    clip_skip        layers of the text encoders to leave out at the end
-    attention        auto | sdpa | sliced | xformers
+    clip_skip  layers of the text encoders to leave out at the end
+    attention  auto | sdpa | sliced | xformers
 
     Raises UserErrors that name the key of `base`.
     """
-    place, folder = locate(model, revision), configs(model, revision, config)
-    kind = family(folder, model)
-    pipeline_type, base_type = FAMILIES[kind]
-    options = (UNUSED_SDXL if kind == "sdxl" else UNUSED_SD) | {"dtype": dtype, "local_files_only": True}
-    options["vae"] = _in_precision(load_vae(model, revision, "cpu", config=config, vae=vae), dtype)
+    place, folder = model.place, model.configs
+    pipeline_type, base_type = FAMILIES[model.family]
+    options = (UNUSED_SDXL if model.family == "sdxl" else UNUSED_SD) | {"dtype": dtype, "local_files_only": True}
+    options["vae"] = _in_precision(load_vae(model, "cpu"), dtype)
     if place.is_dir():
-        pipeline = _reading(model, pipeline_type.from_pretrained, place, variant=_variant(place), **options)
+        pipeline = _reading(model.name, pipeline_type.from_pretrained, place, variant=_variant(place), **options)
     else:
         pipeline = _read_file(place, pipeline_type, folder, options)
     for part in (pipeline.unet, pipeline.text_encoder, getattr(pipeline, "text_encoder_2", None), pipeline.vae):
@@ -67,13 +63,11 @@ def load_base(
     return base_type(pipeline.to(device), clip_skip)
 
 
-def load_vae(
-    model: str, revision: str | None, device: str, *, config: str | None = None, vae: str | None = None
-) -> AutoencoderKL:
+def load_vae(model: ModelIdentity, device: str) -> AutoencoderKL:
     """The VAE alone, in fp32: half precision overflows in some VAEs, and each picture is encoded only once."""
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
-    place, folder = locate_vae(model, revision, vae), configs(model, revision, config)
+    place, folder = model.vae_place, model.configs
     options = {"torch_dtype": torch.float32, "local_files_only": True}
     try:
         if place.is_file():
@@ -82,12 +76,12 @@ def load_vae(
             loaded = AutoencoderKL.from_single_file(str(place), config=str(folder), subfolder="vae", **options)
             check_vae(place, loaded)
         else:
-            loaded = _reading(model, AutoencoderKL.from_pretrained, place, variant=_variant(place), **options)
+            loaded = _reading(model.name, AutoencoderKL.from_pretrained, place, variant=_variant(place), **options)
         _check_fit(loaded, folder)
     # One's own VAE that cannot be read is a mistake in base.vae, whatever is wrong with it.
     except (UserError, SingleFileComponentError, OSError, ValueError, RuntimeError, KeyError) as error:
-        if vae:
-            raise NoVae(vae, first_line(error)) from error
+        if model.vae:
+            raise NoVae(model.vae, first_line(error)) from error
         if isinstance(error, UserError):
             raise
         raise BadCheckpoint(place, first_line(error)) from error

@@ -141,29 +141,6 @@ def read_config(folder: Path, name: str) -> dict[str, Any]:
         raise ModelNotFound(str(folder), f"{name}: {error}") from error
 
 
-def native_resolution(model: str, revision: str | None, config: str | None = None) -> int:
-    """Side in px of the square pictures that the model was trained on, from its configs alone."""
-    folder = configs(model, revision, config)
-    latent_side = read_config(folder, "unet/config.json").get("sample_size")
-    if isinstance(latent_side, list):
-        latent_side = max(latent_side)
-    if not isinstance(latent_side, int):
-        raise NoNativeResolution(model, latent_side)
-    return latent_side * _reduction(folder, "vae")
-
-
-def side_multiple(model: str, revision: str | None, config: str | None = None) -> int:
-    """Px that each side of a picture has to be a multiple of, so that the UNet can halve its latents at each level."""
-    folder = configs(model, revision, config)
-    return _reduction(folder, "vae") * _reduction(folder, "unet")
-
-
-def _reduction(folder: Path, part: str) -> int:
-    """How many times smaller its lowest level is: each but the last halves."""
-    levels = len(read_config(folder, f"{part}/config.json")["block_out_channels"])
-    return int(2 ** (levels - 1))
-
-
 def digest(place: Path, vae: str | None = None) -> str:
     """SHA-256 of a model's file, or over the names and contents of the weights and configs that are read of its folder.
 

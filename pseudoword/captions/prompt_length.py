@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformers import CLIPTokenizer
 
-from pseudoword.base.location import configs
+from pseudoword.base.identity import ModelIdentity
 from pseudoword.prompts import fill
 from pseudoword.templates import FILEWORDS, read_templates
 from pseudoword.word import vectors_for
@@ -49,7 +49,7 @@ class PromptLength:
 
 
 def load_prompt_length(
-    model: str, revision: str | None, config: str | None, template: Path, name: str, vectors: Iterable[int | str],
+    model: ModelIdentity, template: Path, name: str, vectors: Iterable[int | str],
     pictures: int, windowed: bool,
 ) -> PromptLength:  # fmt: skip
     """For the longest of a sweep's words; `vectors` of each run as in the settings, `auto` or a number.
@@ -57,6 +57,6 @@ def load_prompt_length(
     Of SDXL's two tokenizers the first counts: both cut a text alike, but for rows of "!". Raises ModelNotFound,
     UnknownFamily and BadTemplate.
     """
-    tokenizer = CLIPTokenizer.from_pretrained(configs(model, revision, config) / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(model.configs / "tokenizer")
     most = max(number if isinstance(number, int) else vectors_for(pictures) for number in vectors)
     return PromptLength(tokenizer, read_templates(template), name, most, windowed)

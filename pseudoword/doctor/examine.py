@@ -68,7 +68,7 @@ def examine(intent: Intent, machine: Machine, same_background: float, ignore: Co
     written  look at what `preprocess` and `curate` wrote, as the stage does; else at what they would make of the
              person's folder as it is now, with captions only if those that were written are of these very pictures
     """
-    model = read_model(intent.model, intent.revision, intent.config)
+    model = read_model(intent.model)
     pictures, skipped = (
         preprocessed(intent.folder) if written else as_preprocess_would(intent.folder, _framing(intent, model))
     )
@@ -93,7 +93,7 @@ def examine(intent: Intent, machine: Machine, same_background: float, ignore: Co
 def _framing(intent: Intent, model: Model | str) -> Framing:
     wanted = intent.preprocess
     if not isinstance(model, str):
-        return framing_for(wanted, intent.model, intent.revision, intent.config)
+        return framing_for(wanted, intent.model)
     return Framing(wanted, wanted.px or DEFAULT_PX, STEP_PX, FaceFinder(wanted.focal.face_model))
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from pseudoword.base.identity import ModelIdentity
 from pseudoword.settings.base import Base, Data
 from pseudoword.settings.preprocess import Preprocess
 from pseudoword.settings.train import Train
@@ -16,9 +17,7 @@ class Intent:
     """`vectors`, `steps`, `batch`, `accumulation` and `save_every` may be "auto"."""
 
     folder: Path
-    model: str
-    revision: str | None
-    config: str | None
+    model: ModelIdentity
     preprocess: Preprocess
     name: str
     init_text: str
@@ -35,9 +34,7 @@ class Intent:
     ) -> Self:
         return cls(
             folder=data.folder,
-            model=base.model,
-            revision=base.revision,
-            config=base.config,
+            model=ModelIdentity(base.model, base.revision, base.config),
             preprocess=preprocess,
             name=word.name,
             init_text=word.init_text,

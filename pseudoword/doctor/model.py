@@ -6,7 +6,8 @@ from pathlib import Path
 
 from transformers import CLIPTokenizer
 
-from pseudoword.base.location import configs, native_resolution, read_config
+from pseudoword.base.identity import ModelIdentity
+from pseudoword.base.location import read_config
 from pseudoword.errors import UserError
 
 ENCODERS = ("text_encoder", "text_encoder_2")
@@ -26,13 +27,13 @@ class Model:
     tokenizer: CLIPTokenizer
 
 
-def read_model(name: str, revision: str | None, config: str | None) -> Model | str:
+def read_model(identity: ModelIdentity) -> Model | str:
     """The model, or in a sentence why it cannot be used. A hub id is fetched."""
     try:
-        folder = configs(name, revision, config)
+        folder = identity.configs
         encoders = [part for part in ENCODERS if (folder / part / "config.json").is_file()]
         return Model(
-            resolution=native_resolution(name, revision, config),
+            resolution=identity.resolution,
             levels=len(read_config(folder, "unet/config.json")["block_out_channels"]),
             shrink=2 ** (len(read_config(folder, "vae/config.json")["block_out_channels"]) - 1),
             unet=_parameters(folder / "unet"),
@@ -44,7 +45,7 @@ def read_model(name: str, revision: str | None, config: str | None) -> Model | s
     except UserError as error:
         return str(error)
     except (OSError, KeyError, ValueError, TypeError) as error:  # a folder that is not whole
-        return f"base.model: '{name}' cannot be read: {type(error).__name__} {error}."
+        return f"base.model: '{identity.name}' cannot be read: {type(error).__name__} {error}."
 
 
 def _parameters(folder: Path) -> int:

@@ -1,6 +1,6 @@
 """All files of a person's folder as the pictures that training sees.
 
-framing = framing_for(settings.preprocess, model, revision, config)
+framing = framing_for(settings.preprocess, model)
 outcomes = read_folder(Path("data/cat"), framing, use, "preprocess")     # what `use` made of each file, and its rows
 
 Several files at a time; what comes out is in the order of their names and the same every time.

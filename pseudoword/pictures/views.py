@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from pseudoword.base.location import native_resolution, side_multiple
+from pseudoword.base.identity import ModelIdentity
 from pseudoword.errors import UserError
 from pseudoword.pictures.faces import FaceFinder
 from pseudoword.pictures.focus import MIDDLE, Focus, find_focus
@@ -110,11 +110,11 @@ class Framing:
         return self.target
 
 
-def framing_for(wanted: Preprocess, model: str, revision: str | None, config: str | None) -> Framing:
+def framing_for(wanted: Preprocess, model: ModelIdentity) -> Framing:
     """With what the base model asks for. Raises UserError."""
-    target = wanted.px or (native_resolution(model, revision, config),) * 2
+    target = wanted.px or (model.resolution,) * 2
     # What is given in px is taken as it is; only for the other shapes does one have to know the model.
-    multiple = 1 if wanted.shape == "square" else side_multiple(model, revision, config)
+    multiple = 1 if wanted.shape == "square" else model.side_multiple
     if wanted.shape == "autosize" and STEP_PX % multiple:
         raise WrongSteps(multiple)
     return Framing(wanted, target, multiple, FaceFinder(wanted.focal.face_model))

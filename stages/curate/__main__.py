@@ -16,6 +16,7 @@ from collections import Counter
 import pandas as pd
 
 from pseudoword.base.families import UnknownFamily
+from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.location import ModelNotFound
 from pseudoword.captions.lint import LINT, lint, lint_table
 from pseudoword.captions.merging import CaptionRow, Merged, merge, warnings
@@ -44,26 +45,26 @@ class NotReviewed(UserError):
         )
 
 
-def prompt_length(settings: Settings, pictures: int) -> PromptLength | None:
+def prompt_length(settings: Settings, model: ModelIdentity, pictures: int) -> PromptLength | None:
     """None, with a note, when the base model is not to be had."""
     vectors = [run.word.vectors for run in runs(settings).values()]
     try:
         return load_prompt_length(
-            settings.base.model, settings.base.revision, settings.base.config, settings.train.template,
-            settings.word.name, vectors, pictures, windowed=settings.train.long_prompts == "window",
+            model, settings.train.template, settings.word.name, vectors, pictures,
+            windowed=settings.train.long_prompts == "window",
         )  # fmt: skip
     except (ModelNotFound, UnknownFamily) as error:
         print(f"note: tokens are not counted: {error}")
         return None
 
 
-def doubted_by_judge(merged: Merged, judge: str, model: str, revision: str | None) -> list[Finding]:
+def doubted_by_judge(merged: Merged, judge: str, model: ModelIdentity) -> list[Finding]:
     """Captions that differ from their picture; nothing, with a note, without a judge. On the CPU: the same anywhere."""
     from pseudoword.captions.similarity import differing
     from pseudoword.judge import Judge, NoJudge, judge_name
 
     try:
-        judge_model = Judge.load(judge_name(judge, model, revision), "cpu")
+        judge_model = Judge.load(judge_name(judge, model), "cpu")
     except (NoJudge, ModelNotFound, UnknownFamily) as error:
         print(f"note: captions are not compared with their pictures: {error}")
         return []
@@ -75,11 +76,12 @@ def main() -> None:
     merged = merge(settings.data.folder, settings.curate.existing, settings.curate.subject)
     for line in warnings(merged):
         print(f"warning: {line}")
-    length = prompt_length(settings, count_unmirrored(row.id for row in merged.rows))
+    model = ModelIdentity(settings.base.model, settings.base.revision, settings.base.config)
+    length = prompt_length(settings, model, count_unmirrored(row.id for row in merged.rows))
     init_texts = [run.word.init_text for run in runs(settings).values()]
     found = lint(merged, settings.word.name, init_texts, length)
     if settings.curate.similarity:
-        found += doubted_by_judge(merged, settings.evaluate.judge, settings.base.model, settings.base.revision)
+        found += doubted_by_judge(merged, settings.evaluate.judge, model)
     report(merged, found)
     # Before the stop: the page on which a person then approves shows it.
     write_table(LINT, lint_table(found, merged))

@@ -20,10 +20,10 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from pseudoword.base.hub import OtherModel, commit_of
+from pseudoword.base.hub import OtherModel
+from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.interface import Base
 from pseudoword.base.loading import load_base
-from pseudoword.base.location import digest, locate
 from pseudoword.base.placement import resolve_device, resolve_precision
 from pseudoword.captions.table import read_captions
 from pseudoword.deterministic_loss import DeterministicLoss
@@ -69,13 +69,13 @@ class Checkpoint:
     template: str  # the first one that it was trained with
 
 
-def read_checkpoints(base_sha256: str, commit: str | None) -> list[Checkpoint]:
+def read_checkpoints(model: ModelIdentity) -> list[Checkpoint]:
     """All checkpoints of all runs, by run and step. Raises OtherBase for one that was not learned on this model."""
     found = []
     for run in WORDS.glob("*/settings.json"):
         record = read_record(run, RunRecord)
-        if record.model.sha256 not in ("", base_sha256):
-            raise OtherBase(run.parent.name, record.model, commit)
+        if record.model.sha256 not in ("", model.sha256):
+            raise OtherBase(run.parent.name, record.model, model.commit)
         files = list(run.parent.glob("steps/*.safetensors"))
         if len(files) < 2:
             print(f"note: run '{run.parent.name}' has no checkpoint but its start and is left out")
@@ -224,20 +224,17 @@ def main() -> None:
     own, name = settings.evaluate, settings.word.name
     device = resolve_device(settings.base.device)
     dtype = resolve_precision(settings.base.precision, device)
-    place = locate(settings.base.model, settings.base.revision)
-    latents, checkpoints = read_latents(), read_checkpoints(digest(place, settings.base.vae), commit_of(place))
+    model = ModelIdentity(settings.base.model, settings.base.revision, settings.base.config, settings.base.vae)
+    latents, checkpoints = read_latents(), read_checkpoints(model)
     # A square where there is one: what prompts ask for has room in it, whatever shape most pictures have.
     shapes = [(group.mean.shape[2] == group.mean.shape[3], len(group.rows), group) for group in latents.groups]
     shape = max(shapes, key=lambda one: one[:2])[2].mean.shape[1:]
-    judged_by = judge_name(own.judge, settings.base.model, settings.base.revision)
+    judged_by = judge_name(own.judge, model)
     with alone_on(device):
         judge = Judge.load(judged_by, device)
         training = open_pictures(latents.ids)
         references = judge.pictures(training)
-        base = load_base(
-            settings.base.model, settings.base.revision, device, dtype, config=settings.base.config,
-            vae=settings.base.vae, clip_skip=settings.base.clip_skip, attention=settings.base.attention,
-        )  # fmt: skip
+        base = load_base(model, device, dtype, settings.base.clip_skip, settings.base.attention)
         losses = score(base, name, latents, checkpoints, own.timesteps)
         shutil.rmtree(SHEETS, ignore_errors=True)  # as dvc does before a stage
         drawn = shortlisted(checkpoints, losses, own.shortlist)

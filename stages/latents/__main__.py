@@ -13,9 +13,8 @@ import torch
 from diffusers import AutoencoderKL
 from tqdm import tqdm
 
-from pseudoword.base.hub import commit_of
+from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.loading import load_vae
-from pseudoword.base.location import digest, locate_vae
 from pseudoword.base.placement import resolve_device
 from pseudoword.latents import Encoded, write_latents
 from pseudoword.pictures.prepared import open_pictures, to_tensor
@@ -55,11 +54,11 @@ def main() -> None:
     options, base = settings.latents, settings.base
     device = resolve_device(settings.base.device)
     sources = read_prepared_pictures()
-    place = locate_vae(base.model, base.revision, base.vae)
+    model = ModelIdentity(base.model, base.revision, base.config, base.vae)
     about = {
         "model": base.vae or base.model,
-        "commit": commit_of(place) or "",
-        "vae": digest(place),
+        "commit": model.vae_commit or "",
+        "vae": model.vae_sha256,
         "precision": options.precision,
     }
     scratch = Scratch(key_of(device, about["vae"], options.precision, str(options.tile)))
@@ -67,7 +66,7 @@ def main() -> None:
     missing = list({source.sha256: source for source in sources if not scratch.load(source.sha256)}.values())
     if missing:
         with alone_on(device):
-            vae = load_vae(base.model, base.revision, device, config=base.config, vae=base.vae)
+            vae = load_vae(model, device)
             vae = prepare(vae, options.precision, options.tile)
             encode_all(vae, missing, scratch)
     resident = write_latents(encoded(sources, scratch), about)

@@ -16,6 +16,7 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
+from pseudoword.base.identity import ModelIdentity
 from pseudoword.files import save_with, write_table
 from pseudoword.pictures.folder import NothingUsable
 from pseudoword.pictures.prepared import PICTURES, TABLE, mask_name
@@ -32,7 +33,7 @@ SHEET = Path("outputs/preprocess.png")
 def main() -> None:
     settings = load_settings()
     folder, wanted, base = settings.data.folder, settings.preprocess, settings.base
-    framing = framing_for(wanted, base.model, base.revision, base.config)
+    framing = framing_for(wanted, ModelIdentity(base.model, base.revision, base.config))
     # As dvc does before a stage: nothing of an earlier run stays behind, also where this one fails.
     shutil.rmtree(PICTURES, ignore_errors=True)
     for path in (TABLE, SHEET):

@@ -19,10 +19,9 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from pseudoword.base.hub import commit_of
+from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.interface import Base
 from pseudoword.base.loading import load_base
-from pseudoword.base.location import configs, digest, locate, locate_vae, native_resolution
 from pseudoword.base.placement import resolve_device, resolve_precision
 from pseudoword.captions.table import read_captions
 from pseudoword.errors import UserError
@@ -163,36 +162,26 @@ def main() -> None:
     device = resolve_device(settings.base.device)
     dtype = resolve_precision(settings.base.precision, device)
     latents = read_latents()
-    vae = locate_vae(settings.base.model, settings.base.revision, settings.base.vae)
-    check_vae(digest(vae), commit_of(vae))
+    identity = ModelIdentity(settings.base.model, settings.base.revision, settings.base.config, settings.base.vae)
+    check_vae(identity.vae_sha256, identity.vae_commit)
     captions = read_captions(latents.ids)
     own, sweep = settings.train, runs(settings)
     plan = make_plan(len(captions), len(sweep), own.steps, own.batch, own.accumulation, own.save_every)
     with alone_on(device):
-        base = load_base(
-            settings.base.model, settings.base.revision, device, dtype, config=settings.base.config,
-            vae=settings.base.vae, clip_skip=settings.base.clip_skip, attention=settings.base.attention,
-        )  # fmt: skip
+        base = load_base(identity, device, dtype, settings.base.clip_skip, settings.base.attention)
         near = check_name(settings.word.name, base.tokenizers[0], settings.word.overwrite)
         if near:
             print(f"warning: word.name '{settings.word.name}' is close to words of the base model: {', '.join(near)}")
         pack = make_pack(sweep, base, captions, count_unmirrored(latents.ids), plan.steps)
         plan = plan.ending(packed.run.steps for packed in pack)
-        place = locate(settings.base.model, settings.base.revision)
-        sha, commit = digest(place, settings.base.vae), commit_of(place)
-        folder = configs(settings.base.model, settings.base.revision, settings.base.config)
-        configs_sha = "" if folder == place else digest(folder)
-        resolution = native_resolution(settings.base.model, settings.base.revision, settings.base.config)
-        model = {"name": settings.base.model, "family": base.family, "resolution": resolution, "sha256": sha,
-                 "commit": commit or ""}  # fmt: skip
-        data_sha = data_digest(captions)
+        model, data_sha = identity.record(), data_digest(captions)
         code = [*CODE.glob("pseudoword/**/*.py"), *CODE.glob("stages/train/*.py")]
         inputs = {one.train.template for one in sweep.values()}
         inputs |= {EMBEDDINGS / one.word.init_file for one in sweep.values() if one.word.init_file}
         # A branch and the commit that it stands for are the same model: what counts of them is in the digests.
         unpinned = settings.base.model_copy(update={"revision": None})
         relevant = [unpinned, settings.word, settings.train, settings.sweep]
-        digests = [sha, commit, configs_sha, data_sha, device, str(dtype)]
+        digests = [model, data_sha, device, str(dtype)]
         key = fingerprint((relevant, digests), [*sorted(inputs), *sorted(code)], PACKAGES)
         scratch = SCRATCH / key
         shutil.rmtree(OUT, ignore_errors=True)  # as dvc does before a stage: no run of an earlier sweep stays behind

@@ -11,9 +11,10 @@ from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 
 from pseudoword.base.families import UnknownFamily
+from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.interface import Conditioning
 from pseudoword.base.loading import load_base, load_vae
-from pseudoword.base.location import ModelNotFound, NoNativeResolution, NoVae, digest, locate, native_resolution
+from pseudoword.base.location import ModelNotFound, NoNativeResolution, NoVae, digest
 from pseudoword.base.placement import NoSuchDevice, resolve_device
 from pseudoword.base.splice import SplicedEmbedding
 from pseudoword.base.stable_diffusion import StableDiffusion
@@ -99,16 +100,16 @@ def test_native_resolution_comes_from_the_configs(tmp_path: Path, sample_size: o
     config = json.loads((tmp_path / "unet/config.json").read_text())
     (tmp_path / "unet/config.json").write_text(json.dumps(config | {"sample_size": sample_size}))
     if expected:
-        assert native_resolution(str(tmp_path), None) == expected
+        assert ModelIdentity(str(tmp_path)).resolution == expected
     else:
         with pytest.raises(NoNativeResolution, match=r"unet/config\.json"):
-            native_resolution(str(tmp_path), None)
+            _ = ModelIdentity(str(tmp_path)).resolution
 
 
 def test_a_folder_with_half_precision_weights_only_loads(tmp_path: Path):
     tiny_stable_diffusion().to(torch.float16).save_pretrained(tmp_path, variant="fp16")
-    assert load_base(str(tmp_path), None, "cpu", torch.float32).unet.dtype is torch.float32
-    assert load_vae(str(tmp_path), None, "cpu").dtype is torch.float32
+    assert load_base(ModelIdentity(str(tmp_path)), "cpu", torch.float32).unet.dtype is torch.float32
+    assert load_vae(ModelIdentity(str(tmp_path)), "cpu").dtype is torch.float32
 
 
 def test_a_folder_whose_weights_are_missing_is_named(tmp_path: Path):
@@ -116,7 +117,7 @@ def test_a_folder_whose_weights_are_missing_is_named(tmp_path: Path):
     for path in tmp_path.glob("unet/*.safetensors"):
         path.unlink()
     with pytest.raises(ModelNotFound, match=re.escape(str(tmp_path))):
-        load_base(str(tmp_path), None, "cpu", torch.float32)
+        load_base(ModelIdentity(str(tmp_path)), "cpu", torch.float32)
 
 
 def test_another_family_is_refused_with_what_was_found(tmp_path: Path):
@@ -124,14 +125,14 @@ def test_another_family_is_refused_with_what_was_found(tmp_path: Path):
     index = json.loads((tmp_path / "model_index.json").read_text())
     (tmp_path / "model_index.json").write_text(json.dumps(index | {"_class_name": "StableDiffusionXLPipeline"}))
     with pytest.raises(UnknownFamily, match="StableDiffusionXLPipeline"):
-        locate(str(tmp_path), None)
+        _ = ModelIdentity(str(tmp_path)).place
 
 
 def test_a_folder_without_a_model_and_a_hub_id_out_of_reach_are_told_apart(tmp_path: Path):
     with pytest.raises(ModelNotFound, match=r"no model_index\.json"):
-        locate(str(tmp_path), None)
+        _ = ModelIdentity(str(tmp_path)).place
     with pytest.raises(ModelNotFound, match=r"hub id"):
-        locate("nobody/nothing-here", None)
+        _ = ModelIdentity("nobody/nothing-here").place
 
 
 def test_a_device_that_is_not_there_is_refused():
@@ -151,7 +152,7 @@ def saved(pipeline: Any, folder: Path) -> str:
     ("maker", "family"), [(tiny_stable_diffusion, "sd1"), (tiny_inpainting, "sd1-inpainting"), (tiny_sdxl, "sdxl")]
 )
 def test_a_folder_loads_as_the_family_that_its_configs_say(tmp_path: Path, maker: Any, family: str):
-    base = load_base(saved(maker(), tmp_path), None, "cpu", torch.float32)
+    base = load_base(ModelIdentity(saved(maker(), tmp_path)), "cpu", torch.float32)
     assert base.family == family
     assert len(base.tokenizers) == len(base.tables) == len(base.widths) == (2 if family == "sdxl" else 1)
     assert base.latent_shape(32, 48) == (4, 4, 6)
@@ -169,8 +170,8 @@ def test_another_vae_takes_the_place_of_the_models_own_in_latents_and_drawing(tm
              if name.startswith("first_stage_model.")}  # fmt: skip
     save_file(alone, tmp_path / "vae.safetensors")
     for place in ("other", "vae", "whole.safetensors", "vae.safetensors"):
-        vae = load_vae(model, None, "cpu", vae=str(tmp_path / place))
-        drawing = load_base(model, None, "cpu", torch.float32, vae=str(tmp_path / place)).vae
+        vae = load_vae(ModelIdentity(model, vae=str(tmp_path / place)), "cpu")
+        drawing = load_base(ModelIdentity(model, vae=str(tmp_path / place)), "cpu", torch.float32).vae
         for name, value in other.vae.state_dict().items():
             assert torch.equal(vae.state_dict()[name], value), f"{place}: {name}"
             assert torch.equal(drawing.state_dict()[name], value), f"{place}: {name}"
@@ -186,9 +187,9 @@ def test_a_vae_that_does_not_fit_is_refused(tmp_path: Path):
     refusals = {"wide": "latents have 16 channels", "empty": "no config.json", "lora.safetensors": "missing"}
     for place, reason in refusals.items():
         with pytest.raises(NoVae, match=rf"base\.vae: .*{reason}"):
-            load_vae(model, None, "cpu", vae=str(tmp_path / place))
+            load_vae(ModelIdentity(model, vae=str(tmp_path / place)), "cpu")
     with pytest.raises(NoVae, match=r"base\.vae: 'nobody/nothing-here'"):
-        load_vae(model, None, "cpu", vae="nobody/nothing-here")
+        load_vae(ModelIdentity(model, vae="nobody/nothing-here"), "cpu")
 
 
 @pytest.mark.parametrize(("upcast", "expected"), [(True, torch.float32), (False, torch.float16)])
@@ -196,9 +197,9 @@ def test_a_vae_that_overflows_in_fp16_stays_in_fp32(tmp_path: Path, upcast: bool
     pipeline = tiny_sdxl()
     pipeline.vae.register_to_config(force_upcast=upcast)
     model = saved(pipeline, tmp_path)
-    base = load_base(model, None, "cpu", torch.float16)
+    base = load_base(ModelIdentity(model), "cpu", torch.float16)
     assert (base.dtype, base.vae.dtype) == (torch.float16, expected)
-    assert load_base(model, None, "cpu", torch.bfloat16).vae.dtype is torch.bfloat16
+    assert load_base(ModelIdentity(model), "cpu", torch.bfloat16).vae.dtype is torch.bfloat16
     told = base.encode(torch.zeros(1, 2, 1, 77, dtype=torch.long), torch.empty(0, 40))
     assert len(base.draw(told, None, torch.zeros(1, 4, 4, 4), 2, 3.0)) == 1
 
@@ -206,14 +207,14 @@ def test_a_vae_that_overflows_in_fp16_stays_in_fp32(tmp_path: Path, upcast: bool
 def test_the_attention_of_the_settings_is_that_of_the_unet(tmp_path: Path):
     model = saved(tiny_stable_diffusion(), tmp_path)
     for attention, expected in (("auto", "AttnProcessor2_0"), ("sdpa", "AttnProcessor2_0"), ("sliced", "SlicedAttn")):
-        base = load_base(model, None, "cpu", torch.float32, attention=attention)
+        base = load_base(ModelIdentity(model), "cpu", torch.float32, attention=attention)
         assert all(expected in type(own).__name__ for own in base.unet.attn_processors.values())
 
 
 @pytest.mark.gpu
 @pytest.mark.filterwarnings("ignore")  # dynamo looks at gradients of what is no leaf, and uses old names of torch
 def test_a_compiled_unet_gives_the_same_loss_and_gradient(tmp_path: Path):
-    base = load_base(saved(tiny_stable_diffusion(), tmp_path), None, "cuda:0", torch.float32)
+    base = load_base(ModelIdentity(saved(tiny_stable_diffusion(), tmp_path)), "cuda:0", torch.float32)
     clean, noise = torch.randn(2, 2, 4, 4, 4, generator=torch.Generator().manual_seed(0)).cuda()
     ids = Vocabulary(base.tokenizers, [len(base.tables[0])], "snorf", 2).encode_all(["a snorf", "snorf"]).cuda()
 

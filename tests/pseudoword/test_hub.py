@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 
 from pseudoword.base.families import UnknownFamily
 from pseudoword.base.hub import commit_of
+from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.loading import load_base, load_vae
-from pseudoword.base.location import ModelNotFound, NoConfigs, NoVae, digest, locate
+from pseudoword.base.location import ModelNotFound, NoConfigs, NoVae, digest
 from pseudoword.judge import Judge, NoJudge
 from tests.hub import TOKEN, Hub, hub_client, serving
 from tests.original_layout import original
@@ -47,7 +48,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 def seed_of(model: str, revision: str | None = None, **options: Any) -> int:
     """Which of the two pipelines it is, by a weight of its UNet."""
-    own = load_base(model, revision, "cpu", torch.float32, **options).unet.conv_in.weight
+    own = load_base(ModelIdentity(model, revision, **options), "cpu", torch.float32).unet.conv_in.weight
     return next(seed for seed in (0, 1) if torch.equal(own, tiny_stable_diffusion(seed=seed).unet.conv_in.weight))
 
 
@@ -64,12 +65,12 @@ def test_a_revision_is_a_branch_a_tag_or_a_commit(hub: Hub, folders: Path):
     new = hub.push(MODEL, folders / "first")
     found = {revision: seed_of(MODEL, revision) for revision in (None, "main", "v1", old, new)}
     assert found == {None: 0, "main": 0, "v1": 1, old: 1, new: 0}
-    assert [commit_of(locate(MODEL, revision)) for revision in (None, "v1")] == [new, old]
+    assert [commit_of(ModelIdentity(MODEL, revision).place) for revision in (None, "v1")] == [new, old]
 
 
 def test_sdxl_comes_from_the_hub(hub: Hub, folders: Path):
     hub.push(MODEL, folders / "sdxl")
-    assert load_base(MODEL, None, "cpu", torch.float32).family == "sdxl"
+    assert load_base(ModelIdentity(MODEL), "cpu", torch.float32).family == "sdxl"
 
 
 def test_once_fetched_nothing_is_fetched_again_and_no_hub_is_needed(hub: Hub, folders: Path, tmp_path: Path):
@@ -92,7 +93,7 @@ def test_only_what_is_read_is_fetched_and_only_that_makes_the_digest(hub: Hub, f
     hub.push(MODEL, plain | more)
     assert seed_of(MODEL) == 0
     assert sorted(set(weights_asked(hub))) == ["diffusion_pytorch_model.safetensors", "model.safetensors"]
-    place = locate(MODEL, None)
+    place = ModelIdentity(MODEL).place
     assert digest(place) == digest(folders / "first") != digest(folders / "second")
     (place / "unet" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"of another tool")
     assert digest(place) == digest(folders / "first")
@@ -104,7 +105,7 @@ def test_half_precision_is_taken_where_there_is_no_other(hub: Hub, folders: Path
     }
     hub.push(MODEL, halves)
     assert seed_of(MODEL) == 0
-    assert load_vae(MODEL, None, "cpu").dtype is torch.float32
+    assert load_vae(ModelIdentity(MODEL), "cpu").dtype is torch.float32
 
 
 class Hostile:
@@ -130,7 +131,7 @@ def test_pickles_are_read_as_tensors_alone(hub: Hub, folders: Path, tmp_path: Pa
         torch.save({"conv_in.weight": Hostile(proof)}, tmp_path / "hostile.bin")
         hub.push(MODEL, hostile | {name: (tmp_path / "hostile.bin").read_bytes()}, part)
         with pytest.raises(ModelNotFound, match=r"base\.model: 'someone/model'"):
-            load_base(MODEL, part, "cpu", torch.float32)
+            load_base(ModelIdentity(MODEL, part), "cpu", torch.float32)
     assert not proof.exists()
 
 
@@ -138,14 +139,14 @@ def test_a_model_of_another_family_is_refused_before_its_weights_come(hub: Hub, 
     index = json.dumps({"_class_name": "FluxPipeline"}).encode()
     hub.push(MODEL, content(folders / "first") | {"model_index.json": index})
     with pytest.raises(UnknownFamily, match=r"base\.model: 'someone/model' is a FluxPipeline"):
-        locate(MODEL, None)
+        _ = ModelIdentity(MODEL).place
     assert weights_asked(hub) == []
 
 
 def test_a_repository_without_a_pipeline_is_told(hub: Hub):
     hub.push(MODEL, {"dream.safetensors": b"", "config.json": b"{}"})
     with pytest.raises(ModelNotFound, match=r"base\.model: 'someone/model'.* no model_index\.json; a checkpoint in it"):
-        locate(MODEL, None)
+        _ = ModelIdentity(MODEL).place
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_what_the_hub_does_not_give_is_told(hub: Hub, folders: Path, model: str,
     with pytest.raises(
         ModelNotFound, match=rf"base\.model: '{re.escape(model)}'.*{told}.* Give a folder, a file, or a hub"
     ):
-        locate(model, revision)
+        _ = ModelIdentity(model, revision).place
 
 
 def test_a_gated_model_comes_with_a_token(hub: Hub, folders: Path, tmp_path: Path):
@@ -184,19 +185,19 @@ def test_a_hub_that_does_not_answer_is_told(tmp_path: Path, offline: bool):
         hub_client("http://127.0.0.1:9", tmp_path / "home", offline=offline),
         pytest.raises(ModelNotFound, match=message),
     ):
-        locate(MODEL, None)
+        _ = ModelIdentity(MODEL).place
 
 
 def test_a_download_that_breaks_off_is_told_and_the_next_one_heals(hub: Hub, folders: Path, tmp_path: Path):
     hub.push(MODEL, folders / "first")
     hub.cut_off.add("unet/diffusion_pytorch_model.safetensors")
     with pytest.raises(ModelNotFound, match=r"base\.model: 'someone/model'.*download broke off \(.+\).*run it again"):
-        locate(MODEL, None)
+        _ = ModelIdentity(MODEL).place
     with (
         hub_client(hub.address, tmp_path / "home", offline=True),
         pytest.raises(ModelNotFound, match=r"the hub does not answer .* and the cache lacks it or a part"),
     ):
-        locate(MODEL, None)
+        _ = ModelIdentity(MODEL).place
     hub.cut_off.clear()
     with hub_client(hub.address, tmp_path / "home"):
         assert seed_of(MODEL) == 0
@@ -208,12 +209,12 @@ def test_a_vae_by_hub_id(hub: Hub, folders: Path, flat: bool):
     hub.push(MODEL, folders / "first")
     commit = hub.push("someone/vae", folders / "second" / "vae" if flat else folders / "second", "v2")
     for name in ("someone/vae@v2", f"someone/vae@{commit}"):
-        base = load_base(MODEL, None, "cpu", torch.float32, vae=name)
+        base = load_base(ModelIdentity(MODEL, vae=name), "cpu", torch.float32)
         assert torch.equal(base.vae.encoder.conv_in.weight, tiny_stable_diffusion(seed=1).vae.encoder.conv_in.weight)
     assert weights_asked(hub)[3:] == ["diffusion_pytorch_model.safetensors"]  # behind those of the base model
-    assert digest(locate(MODEL, None), "someone/vae@v2") != digest(locate(MODEL, None))
+    assert digest(ModelIdentity(MODEL).place, "someone/vae@v2") != digest(ModelIdentity(MODEL).place)
     with pytest.raises(NoVae, match=r"base\.vae: 'someone/vae@v3'.*no branch, tag or commit of it that is called 'v3'"):
-        load_base(MODEL, None, "cpu", torch.float32, vae="someone/vae@v3")
+        load_base(ModelIdentity(MODEL, vae="someone/vae@v3"), "cpu", torch.float32)
 
 
 def test_the_configs_of_a_file_by_hub_id(hub: Hub, folders: Path, tmp_path: Path):
@@ -223,7 +224,7 @@ def test_the_configs_of_a_file_by_hub_id(hub: Hub, folders: Path, tmp_path: Path
     assert seed_of(str(file), config="someone/configs") == 1
     assert weights_asked(hub) == []
     with pytest.raises(NoConfigs, match=r"base\.config: .*'someone/nothing'.*the hub knows no such model"):
-        load_base(str(file), None, "cpu", torch.float32, config="someone/nothing")
+        load_base(ModelIdentity(str(file), config="someone/nothing"), "cpu", torch.float32)
 
 
 def test_a_judge_by_hub_id(hub: Hub, folders: Path):

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from pseudoword.base.families import UnknownFamily
+from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.loading import load_base, load_vae
-from pseudoword.base.location import ModelNotFound, NoConfigs, NoVae, digest, locate, native_resolution
+from pseudoword.base.location import ModelNotFound, NoConfigs, NoVae, digest
 from pseudoword.base.single_file import BadCheckpoint, home_of
 from tests.original_layout import original
 from tests.tiny import tiny_inpainting, tiny_sdxl, tiny_stable_diffusion
@@ -46,13 +47,13 @@ def test_a_file_holds_the_model_of_the_folder(tmp_path: Path, family: str, suffi
         torch.save({"state_dict": original(pipeline), "global_step": 7}, file)
     else:
         save_file(original(pipeline), file)
-    whole = load_base(str(folder), None, "cpu", torch.float32)
-    single = load_base(str(file), None, "cpu", torch.float32, config=str(configs))
+    whole = load_base(ModelIdentity(str(folder)), "cpu", torch.float32)
+    single = load_base(ModelIdentity(str(file), config=str(configs)), "cpu", torch.float32)
     theirs, ours = parts_of(whole), parts_of(single)
     assert theirs.keys() == ours.keys()
     assert [name for name in theirs if not torch.equal(theirs[name], ours[name])] == []
     assert (single.family, single.prediction_type) == (whole.family, whole.prediction_type)
-    vae = load_vae(str(file), None, "cpu", config=str(configs)).state_dict()
+    vae = load_vae(ModelIdentity(str(file), config=str(configs)), "cpu").state_dict()
     assert all(torch.equal(value, ours[f"vae.{name}"]) for name, value in vae.items())
 
 
@@ -60,8 +61,8 @@ def test_the_digest_of_a_file_is_its_sha256_and_its_resolution_that_of_the_confi
     pipeline, file = tiny_stable_diffusion(), tmp_path / "model.safetensors"
     save_file(original(pipeline), file)
     pipeline.save_pretrained(tmp_path / "configs")
-    assert digest(locate(str(file), None)) == hashlib.sha256(file.read_bytes()).hexdigest()
-    assert native_resolution(str(file), None, str(tmp_path / "configs")) == 32
+    assert digest(ModelIdentity(str(file)).place) == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert ModelIdentity(str(file), config=str(tmp_path / "configs")).resolution == 32
 
 
 class Hostile:
@@ -78,14 +79,14 @@ def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path, suffix: str):
     torch.save({"state_dict": original(tiny_stable_diffusion()), "callbacks": Hostile(proof)}, file)
     tiny_stable_diffusion().save_pretrained(tmp_path / "configs")
     for load in (
-        lambda: load_base(str(file), None, "cpu", torch.float32, config=str(tmp_path / "configs")),
-        lambda: load_vae(str(file), None, "cpu", config=str(tmp_path / "configs")),
+        lambda: load_base(ModelIdentity(str(file), config=str(tmp_path / "configs")), "cpu", torch.float32),
+        lambda: load_vae(ModelIdentity(str(file), config=str(tmp_path / "configs")), "cpu"),
         lambda: home_of(file),
     ):
         with pytest.raises(BadCheckpoint, match="more than tensors"):
             load()
     with pytest.raises(NoVae, match="more than tensors"):
-        load_vae(str(tmp_path / "configs"), None, "cpu", vae=str(file))
+        load_vae(ModelIdentity(str(tmp_path / "configs"), vae=str(file)), "cpu")
     assert not proof.exists()
 
 
@@ -95,7 +96,9 @@ def test_a_file_that_lacks_weights_is_refused_and_not_filled_with_random_ones(tm
     save_file(weights, tmp_path / "model.safetensors")
     tiny_stable_diffusion().save_pretrained(tmp_path / "configs")
     with pytest.raises(BadCheckpoint, match=r"it holds \d+ of the \d+ tensors of the"):
-        load_base(str(tmp_path / "model.safetensors"), None, "cpu", torch.float32, config=str(tmp_path / "configs"))
+        load_base(
+            ModelIdentity(str(tmp_path / "model.safetensors"), config=str(tmp_path / "configs")), "cpu", torch.float32
+        )
 
 
 def test_a_file_without_a_vae_wants_one_and_takes_it(tmp_path: Path):
@@ -104,8 +107,8 @@ def test_a_file_without_a_vae_wants_one_and_takes_it(tmp_path: Path):
     save_file({name: value for name, value in weights.items() if not name.startswith("first_stage_model.")}, file)
     tiny_stable_diffusion(seed=3).save_pretrained(configs)
     with pytest.raises(BadCheckpoint, match=r"it holds no VAE; name one in base\.vae"):
-        load_base(file, None, "cpu", torch.float32, config=configs)
-    base = load_base(file, None, "cpu", torch.float32, config=configs, vae=configs)
+        load_base(ModelIdentity(file, config=configs), "cpu", torch.float32)
+    base = load_base(ModelIdentity(file, config=configs, vae=configs), "cpu", torch.float32)
     assert torch.equal(base.vae.decoder.conv_in.weight, tiny_stable_diffusion(seed=3).vae.decoder.conv_in.weight)
 
 
@@ -113,7 +116,9 @@ def test_a_file_and_configs_of_another_architecture_are_refused(tmp_path: Path):
     save_file(original(tiny_stable_diffusion(width=32)), tmp_path / "model.safetensors")
     tiny_stable_diffusion().save_pretrained(tmp_path / "configs")
     with pytest.raises(BadCheckpoint, match="with the configs of"):
-        load_base(str(tmp_path / "model.safetensors"), None, "cpu", torch.float32, config=str(tmp_path / "configs"))
+        load_base(
+            ModelIdentity(str(tmp_path / "model.safetensors"), config=str(tmp_path / "configs")), "cpu", torch.float32
+        )
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path):
@@ -121,10 +126,10 @@ def test_a_damaged_file_is_refused(tmp_path: Path):
         file = tmp_path / f"model{suffix}"
         file.write_bytes(b"not a model at all")
         with pytest.raises(BadCheckpoint, match=rf"model{suffix}"):
-            native_resolution(str(file), None)
+            _ = ModelIdentity(str(file)).resolution
     (tmp_path / "model.gguf").write_bytes(b"")
     with pytest.raises(ModelNotFound, match=r"does not end in \.safetensors"):
-        locate(str(tmp_path / "model.gguf"), None)
+        _ = ModelIdentity(str(tmp_path / "model.gguf")).place
 
 
 def test_a_file_of_another_kind_is_told_from_a_whole_model(tmp_path: Path):
@@ -152,6 +157,6 @@ def test_configs_that_cannot_be_had_are_named(tmp_path: Path):
     file = tmp_path / "model.safetensors"
     save_file(original(tiny_stable_diffusion()), file)
     with pytest.raises(NoConfigs, match=r"base\.config.*stable-diffusion-v1-5"):
-        native_resolution(str(file), None)
+        _ = ModelIdentity(str(file)).resolution
     with pytest.raises(NoConfigs, match=r"no model_index\.json"):
-        native_resolution(str(file), None, str(tmp_path))
+        _ = ModelIdentity(str(file), config=str(tmp_path)).resolution

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from pseudoword.base.identity import ModelIdentity
 from pseudoword.cli import main as pseudoword
 from pseudoword.doctor.pictures import as_preprocess_would, preprocessed
 from pseudoword.doctor.report import Report, Stopped
@@ -175,7 +176,7 @@ def test_the_command_line_sees_pictures_as_preprocess_makes_them(
     settings = load_settings()
     assert pseudoword(["doctor"]) == 0
     seen = {picture.source: picture for picture in as_preprocess_would(
-        settings.data.folder, framing_for(settings.preprocess, "models/toyworld", None, None)).pictures}  # fmt: skip
+        settings.data.folder, framing_for(settings.preprocess, ModelIdentity("models/toyworld"))).pictures}  # fmt: skip
     preprocess()
     made = {picture.source: picture for picture in preprocessed(settings.data.folder).pictures}
     assert list(seen) == list(made) == ["deep/16.png", "deep/clear.png"]

@@ -16,6 +16,7 @@ import yaml
 from diffusers import AutoencoderKL
 from PIL import Image
 
+from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.loading import load_vae
 from pseudoword.latents import INDEX, LATENTS, Latents, read_latents
 from pseudoword.pictures.prepared import PicturesUnreadable, to_tensor
@@ -92,7 +93,7 @@ def test_each_picture_has_the_vaes_mean_and_spread_in_the_unets_units(project: P
     latents = read_latents()
     assert latents.ids == list(SHAPES)
     assert [group.mean.shape for group in latents.groups] == [(6, 4, 4, 4), (1, 4, 4, 8)]
-    vae = load_vae("base", None, "cpu")
+    vae = load_vae(ModelIdentity("base"), "cpu")
     for name, (mean, std, weight) in by_id(latents).items():
         with torch.no_grad():
             posterior = vae.encode(to_tensor(picture(name))[None]).latent_dist
@@ -277,7 +278,7 @@ def test_a_mask_that_is_missing_is_named(project: Path):
 
 @pytest.fixture
 def vae() -> AutoencoderKL:
-    return load_vae(str(ROOT / "models/toyworld"), None, "cpu")
+    return load_vae(ModelIdentity(str(ROOT / "models/toyworld")), "cpu")
 
 
 def waves(width: int, height: int) -> torch.Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
+from pseudoword.base.identity import ModelIdentity
 from pseudoword.doctor.examine import CHECKS, examine
 from pseudoword.doctor.intent import Intent
 from pseudoword.doctor.machine import Machine
@@ -21,7 +22,7 @@ from toyworld.world import NOUNS, SCENES, draw, new_style, new_thing, thing_of
 SCENERY = ["snow", "sea", "night", "forest", "city", "desert", "meadow", "room"]
 PLENTY = Machine(gpu=None, disk=10**12)
 INTENT = Intent(
-    folder=Path("data"), model=str(TOYWORLD), revision=None, config=None, name="snorf",
+    folder=Path("data"), model=ModelIdentity(str(TOYWORLD)), name="snorf",
     preprocess=Preprocess.model_validate({"resolution": 256}),
     init_text="flower",
     vectors="auto", steps="auto", batch="auto", accumulation="auto", save_every="auto", runs=1,

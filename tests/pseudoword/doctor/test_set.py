@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
+from pseudoword.base.identity import ModelIdentity
 from pseudoword.captions.words import scene_words
 from pseudoword.doctor.machine import Machine
 from pseudoword.doctor.report import Report, summary
@@ -274,7 +275,7 @@ def test_pictures_of_other_px_than_the_base_models(wanted: dict[str, object], se
 def test_a_base_model_that_is_not_there(folder: Path) -> None:
     save([scenery(0, 64, 64)])
     (folder / "empty").mkdir()
-    report = everything(model="empty")
+    report = everything(model=ModelIdentity("empty"))
     (finding,) = report.at_least("error")
     assert finding.check == "resolution" and "no model_index.json" in finding.message
     assert set(report.left_out) >= {"name", "budget"}
