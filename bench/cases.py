@@ -16,9 +16,13 @@ from pseudoword.base.stable_diffusion import StableDiffusion
 from pseudoword.draws import Stream, generator
 from pseudoword.latents import Group, Latents
 from pseudoword.plan import make_plan
-from pseudoword.settings import Settings, runs
+from pseudoword.settings.base import Base as BaseSettings
+from pseudoword.settings.sweep import runs
+from pseudoword.settings.train import Train
+from pseudoword.settings.word import Word
 from stages.train.loop import Training
 from stages.train.pack import make_pack
+from stages.train.settings import Settings
 
 TEMPLATE = Path(__file__).parents[1] / "templates/training/subject.txt"
 PICTURES = 16
@@ -88,14 +92,9 @@ def _latents(base: Base, resolution: int) -> Latents:
 
 
 def _settings(number: int, batch: int) -> Settings:
-    return Settings.model_validate(
-        {
-            "data": {"folder": "data/sample"},
-            "base": {"model": "models/toyworld"},
-            "word": {"name": "snorf"},
-            **{section: {} for section in ("preprocess", "caption", "curate", "doctor", "latents", "export")},
-            "train": {"template": TEMPLATE, "batch": batch, "accumulation": 1, "steps": NO_END},
-            "sweep": {"train.seed": list(range(number))},
-            "evaluate": {"prompts": TEMPLATE},
-        }
+    return Settings(
+        base=BaseSettings.model_validate({"model": "models/toyworld"}),
+        word=Word.model_validate({"name": "snorf"}),
+        train=Train.model_validate({"template": TEMPLATE, "batch": batch, "accumulation": 1, "steps": NO_END}),
+        sweep={"train.seed": list(range(number))},
     )

@@ -72,7 +72,7 @@ def prepare(folder: Path, concept: str, steps: int) -> dict[str, Any]:
 def run(folder: Path, settings: dict[str, Any], *stages: str) -> None:
     (folder / "params.yaml").write_text(yaml.safe_dump(settings))
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    for stage in stages:
+    for stage in ("check", *stages):
         command = [sys.executable, "-m", f"stages.{stage}"]
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -259,7 +259,7 @@ def _warn_of_known(name: str, base: str, config: str | None) -> None:
 
     tokenizer = CLIPTokenizer.from_pretrained(ModelIdentity(base, config=config).configs / "tokenizer")
     try:
-        near = check_name(name, tokenizer, overwrite=True)
+        near = check_name(name, tokenizer)
     except NameTaken:
         _warn(f"'{name}' is a word that {base} knows already, so old prompts would change their meaning")
     else:
@@ -336,7 +336,7 @@ def create(options: argparse.Namespace) -> None:
     check_target(options.out, options.overwrite)
     _check_word_name(options.name)
     vocabularies = _vocabularies(options.base, options.config)
-    near = check_name(options.name, vocabularies[0][0], overwrite=True)
+    near = check_name(options.name, vocabularies[0][0])
     if len(vocabularies) > 1:
         _check_file_name(options.out, options.name)
     start = [
@@ -372,13 +372,15 @@ def review(options: argparse.Namespace) -> None:
     from pseudoword.pictures.prepared import used_ids
     from pseudoword.review.desk import Desk
     from pseudoword.review.server import reviewer, serve
-    from pseudoword.settings import load_settings, runs
+    from pseudoword.settings.loading import load_settings
+    from pseudoword.settings.sweep import runs
 
     settings = load_settings()
     words = [run.word for run in runs(settings).values()]
     try:
         length = load_prompt_length(
-            ModelIdentity(settings.base.model, settings.base.revision, settings.base.config), settings.train.template,
+            ModelIdentity(settings.base.model, settings.base.revision, settings.base.config),
+            settings.train.template.lines,
             settings.word.name, [word.vectors for word in words], count_unmirrored(used_ids()),
             windowed=settings.train.long_prompts == "window",
         )  # fmt: skip
@@ -398,14 +400,12 @@ def doctor(options: argparse.Namespace) -> None:
     from pseudoword.doctor.intent import Intent
     from pseudoword.doctor.machine import this_machine
     from pseudoword.doctor.report import summary
-    from pseudoword.settings import load_settings
-    from pseudoword.templates import read_templates
+    from pseudoword.settings.loading import load_settings
 
     settings = load_settings()
     intent = Intent.of(settings.data, settings.base, settings.preprocess, settings.word, settings.train, settings.sweep)
     if options.data is not None:
         intent = replace(intent, folder=options.data)
-    read_templates(settings.evaluate.prompts)
     machine, own = this_machine(resolve_device(settings.base.device)), settings.doctor
     print(printable(f"reads {intent.folder}, with each picture as preprocess would make it"))
     report = examine(intent, machine, own.same_background, own.ignore, written=False)

@@ -4,8 +4,10 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:  # whoever has a table has imported it
+    import pandas as pd
 
 
 @contextmanager
@@ -36,7 +38,7 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode())
 
 
-def write_table(path: Path, table: pd.DataFrame) -> None:
+def write_table(path: Path, table: "pd.DataFrame") -> None:
     """A CSV without an index column; floats with the shortest text that reads back to the same number."""
     with atomic(path) as partial:
         table.to_csv(partial, index=False)

@@ -3,20 +3,15 @@
 import hashlib
 from collections.abc import Iterable
 from importlib.metadata import version
-from pathlib import Path
 
 
-def fingerprint(settings: object, files: Iterable[Path], packages: Iterable[str]) -> str:
+def fingerprint(parts: object, packages: Iterable[str]) -> str:
     """16 hex digits; any difference in these gives others.
 
-    settings  whatever has a `repr` that tells all of it
-    files     inputs and code, by name and content
+    parts     settings and digests of inputs and code: whatever has a `repr` that tells all of it
     packages  by the versions that are installed
     """
-    total = hashlib.sha256(repr(settings).encode())
-    for path in files:
-        total.update(path.name.encode())
-        total.update(hashlib.sha256(path.read_bytes()).digest())
+    total = hashlib.sha256(repr(parts).encode())
     for package in packages:
         total.update(f"{package} {version(package)}".encode())
     return total.hexdigest()[:16]

@@ -45,8 +45,8 @@ def make_plan(
             raise AccumulationWithoutBatch(accumulation)
         samples = batch * accumulation
     else:
-        samples = max(pictures, batch) if isinstance(batch, int) else pictures
-    rows = batch * runs if isinstance(batch, int) else equal_parts(samples * runs, MOST_ROWS_ON_CPU)
+        samples = pictures
+    rows = min(batch, samples) * runs if isinstance(batch, int) else equal_parts(samples * runs, MOST_ROWS_ON_CPU)
     updates = steps if isinstance(steps, int) else max(1, round(PASSES * pictures / samples))
     every = save_every if isinstance(save_every, int) else -(-updates // CHECKPOINTS)
     saved = tuple(sorted({0, *range(every, updates + 1, every), updates}))

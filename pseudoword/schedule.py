@@ -1,13 +1,14 @@
 """What changes from update to update: the staircase text of A1111's users, `0.05:10, 0.02:20, 0.005`, and its shape."""
 
 import math
-import sys
+from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 from pseudoword.errors import UserError
 
 
 class BadSchedule(ValueError):
-    """Reads after "wanted": params.yaml is checked with `parse_schedule` before any work."""
+    """Reads after "wanted": schedules are parsed with params.yaml, before any work."""
 
     def __init__(self, item: str, found: str) -> None:
         super().__init__(
@@ -23,35 +24,54 @@ class WarmUpTooLong(UserError):
         )
 
 
-def parse_schedule(text: str, steps: int) -> list[float]:
-    """The rate of each update, 1 to `steps`; shorter when the last END comes before `steps`, and training ends there.
-
-    END is inclusive and counts from 1. A segment whose END lies behind the one before it is passed over. Raises
-    BadSchedule naming the item.
-    """
-    items = [item.strip() for item in text.split(",") if item.strip()]
-    if not items:
-        raise BadSchedule(text, "is empty")
-    rates: list[float] = []
-    for item in items:
-        rate, end = _parse_item(item, steps)
-        rates += [rate] * (min(end, steps) - len(rates))
-    return rates
+class Item(NamedTuple):
+    text: str
+    rate: float
+    end: int | None  # the last update at this rate, counted from 1; None: to the end of the training
 
 
-def passed_over(text: str) -> list[str]:
-    """Why an item of the schedule holds for no update, however long the training: one sentence for each such item."""
-    reached, last, found = 0, "", []
-    for item in filter(None, map(str.strip, text.split(","))):
-        _, end = _parse_item(item, sys.maxsize)
-        if last:
-            found.append(f"item '{item}' comes after '{last}', which goes on to the end")
-        elif end <= reached:
-            found.append(f"item '{item}' ends before it begins, at update {reached + 1}")
-        elif end == sys.maxsize:
-            last = item
-        reached = max(reached, end)
-    return found
+@dataclass(frozen=True)
+class Schedule:
+    """`0.05:10, 0.02:20, 0.005` as it is written, and its items."""
+
+    text: str
+    items: tuple[Item, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises BadSchedule naming the item."""
+        items = tuple(_parse_item(item.strip()) for item in text.split(",") if item.strip())
+        if not items:
+            raise BadSchedule(text, "is empty")
+        return cls(text, items)
+
+    def rates(self, steps: int) -> list[float]:
+        """The rate of each update, 1 to `steps`; shorter when the last END comes before `steps`, and training ends
+        there.
+
+        END is inclusive. A segment whose END lies behind the one before it is passed over.
+        """
+        rates: list[float] = []
+        for item in self.items:
+            end = steps if item.end is None else min(item.end, steps)
+            rates += [item.rate] * (end - len(rates))
+        return rates
+
+    def passed_over(self) -> list[str]:
+        """Why an item holds for no update, however long the training: one sentence for each such item."""
+        reached, last, found = 0, "", []
+        for item in self.items:
+            if last:
+                found.append(f"item '{item.text}' comes after '{last}', which goes on to the end")
+            elif item.end is None:
+                last = item.text
+            elif item.end <= reached:
+                found.append(f"item '{item.text}' ends before it begins, at update {reached + 1}")
+            reached = max(reached, item.end or 0)
+        return found
+
+    def __str__(self) -> str:
+        return self.text
 
 
 def shaped(rates: list[float], warm_up: int, decay: str) -> list[float]:
@@ -75,7 +95,7 @@ def lasting(values: list[float], steps: int) -> list[float]:
     return values + [values[-1]] * (steps - len(values))
 
 
-def _parse_item(item: str, steps: int) -> tuple[float, int]:
+def _parse_item(item: str) -> Item:
     rate_text, *end_text = item.split(":")
     try:
         rate = float(rate_text)
@@ -84,13 +104,13 @@ def _parse_item(item: str, steps: int) -> tuple[float, int]:
     if not 0 < rate < float("inf"):
         raise BadSchedule(item, f"has the rate {rate}, which is not above zero and finite")
     if not end_text:
-        return rate, steps
+        return Item(item, rate, None)
     try:
         (end,) = map(int, end_text)
     except ValueError:
         raise BadSchedule(item, f"has the end '{':'.join(end_text)}', which is not a whole number") from None
     if end == -1:
-        return rate, steps
+        return Item(item, rate, None)
     if end < 1:
         raise BadSchedule(item, f"ends at update {end}, before the first")
-    return rate, end
+    return Item(item, rate, end)

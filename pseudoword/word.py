@@ -26,13 +26,6 @@ class NameTaken(UserError):
         )
 
 
-class NameInUse(UserError):
-    def __init__(self, name: str, path: Path) -> None:
-        super().__init__(
-            f"word.name: {path} has the name '{name}' already. Choose another, or set word.overwrite: true."
-        )
-
-
 class BadStart(UserError):
     def __init__(self, path: Path, found: str, wanted: str) -> None:
         super().__init__(f"word.init_file: {path} has {found}, wanted {wanted}.")
@@ -43,17 +36,13 @@ def vectors_for(pictures: int) -> int:
     return next((vectors for most, vectors in VECTORS_BY_PICTURES if pictures <= most), MANY_PICTURES_VECTORS)
 
 
-def check_name(name: str, tokenizer: CLIPTokenizer, overwrite: bool, folder: Path = EMBEDDINGS) -> list[str]:
+def check_name(name: str, tokenizer: CLIPTokenizer) -> list[str]:
     """The words of the vocabulary that the name could be mistaken for, nearest first, at most three.
 
-    Raises NameTaken if the tokenizer has the whole name as one token, and NameInUse if an embedding in `folder` has it
-    and `overwrite` is false.
+    Raises NameTaken if the tokenizer has the whole name as one token.
     """
     if len(tokenizer.tokenize(name)) == 1:
         raise NameTaken(name)
-    for path in sorted(folder.iterdir()) if folder.is_dir() and not overwrite else []:
-        if path.stem.lower() == name:
-            raise NameInUse(name, path)
     words = [token.removesuffix("</w>") for token in tokenizer.get_vocab() if token.endswith("</w>")]
     return difflib.get_close_matches(name, [word for word in words if abs(len(word) - len(name)) < 2], 3, 0.85)
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from PIL import Image
 
 from pseudoword.pictures.prepared import open_pictures
 from stages.preprocess.__main__ import main
+from tests.project import shipped_params, write_checked
 
 ROOT = Path(__file__).parents[1]
 FOLDER = Path("data/thing")
@@ -28,13 +28,13 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def write_params(resolution: int | str = 32, model: str | None = None, **wanted: Any) -> None:
     """params.yaml as shipped, but for these; a dict changes keys of a nested section."""
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = shipped_params()
     content["data"]["folder"] = str(FOLDER)
     for key, value in {"resolution": resolution, **wanted}.items():
         section = content["preprocess"]
         section[key] = section[key] | value if isinstance(value, dict) else value
     content["base"]["model"] = model or content["base"]["model"]
-    Path("params.yaml").write_text(yaml.safe_dump(content))
+    write_checked(content)
 
 
 def write_model(sample_size: int, vae_levels: int = 4, unet_levels: int = 4) -> str:

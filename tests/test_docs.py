@@ -10,7 +10,7 @@ import yaml
 
 from pseudoword.captions import lint
 from pseudoword.doctor.examine import CHECKS
-from pseudoword.settings import Settings, load_settings
+from pseudoword.settings.loading import Settings, load_settings
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))

@@ -1,9 +1,13 @@
 """dvc.yaml says what each stage depends on, and DVC looks no further: what it does not list can change unnoticed.
 
-So these tests read the code. They hold dvc.yaml to the imports and the settings that they find there.
+Code and settings are watched by two files of each stage, which `check` writes. So these tests hold every stage to its
+two files, its `meta.settings` to what the stage reads, and all code to imports that `check` can follow.
 """
 
 import ast
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +15,16 @@ from typing import Any
 import pytest
 import yaml
 
+from pseudoword.settings.loading import load_settings
+from stages.check.code import code_list, imports, reached
+from stages.check.writing import MACHINE_KEYS, stage_content
+
 ROOT = Path(__file__).parents[1]
-OURS = ("pseudoword", "stages", "flows", "toyworld")
+OURS = ("pseudoword", "stages", "app", "flows", "toyworld", "bench")
 RUNTIME = "stages/_runtime.py"
-STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+GRAPH: dict[str, Any] = yaml.safe_load((ROOT / "dvc.yaml").read_text())
+CHECK: dict[str, Any] = GRAPH["stages"]["check"]
+STAGES: dict[str, dict[str, Any]] = {name: stage for name, stage in GRAPH["stages"].items() if name != "check"}
 PARAMS: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 # DVC's run cache ignores parameters of these names: another value brings back the old result (treeverse/dvc#10296).
@@ -22,32 +32,51 @@ IGNORED_BY_DVC = {"size", "nfiles"}
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_the_code_it_runs(stage: str) -> None:
-    listed = {dep for dep in STAGES[stage]["deps"] if dep.split("/")[0] in OURS}
-    reached = code_of(stage)
-    assert listed == reached, f"deps to add: {sorted(reached - listed)}, to remove: {sorted(listed - reached)}"
+def test_a_stage_depends_on_its_settings_and_its_code(stage: str) -> None:
+    listed = {dep for dep in STAGES[stage]["deps"] if dep.startswith(("outputs/settings/", "outputs/code/"))}
+    assert listed == {f"outputs/settings/{stage}.json", f"outputs/code/{stage}.txt"}
+    assert "params" not in STAGES[stage]
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_depends_on_the_sections_it_reads(stage: str) -> None:
-    """A section stands for itself, or each of its keys that the stage reads does."""
-    listed, read = set(STAGES[stage].get("params", [])), sections_read_by(stage)
-    if by_key := {entry.split(".")[0] for entry in listed if "." in entry}:
-        read = {
-            entry for section in read for entry in (keys_read_by(stage, section) if section in by_key else [section])
-        }
-    assert listed == read, f"params to add: {sorted(read - listed)}, to remove: {sorted(listed - read)}"
+def test_no_stage_watches_code_by_its_bytes(stage: str) -> None:
+    assert not [dep for dep in STAGES[stage]["deps"] if dep.split("/")[0] in OURS]
+
+
+def test_check_always_runs_and_waits_for_nothing() -> None:
+    assert CHECK["always_changed"] and "deps" not in CHECK
+
+
+def test_dvc_knows_every_key_of_params_and_fills_in_the_folder_alone() -> None:
+    assert GRAPH["params"] == ["params.yaml"]
+    assert set(re.findall(r"\$\{(.*?)\}", (ROOT / "dvc.yaml").read_text())) == {"data.folder"}
 
 
 @pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_lists_the_settings_that_it_reads(stage: str) -> None:
+    """What it does not list it cannot read: its settings lack it. So this is told here and not in a rare branch."""
+    listed = STAGES[stage]["meta"]["settings"]
+    held = {f"{section}.{key}" for section, keys in content_of(stage).items() for key in keys} | {*MACHINE_KEYS}
+    read = {key for key in keys_read_by(stage) if key.split(".")[1] in PARAMS[key.split(".")[0]]}
+    assert read <= held, f"meta.settings to add: {sorted(read - held)}"
+    if declared := sections_declared_by(stage):
+        assert declared == {name.split(".")[0] for name in listed}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_settings_of_a_stage_depend_on_the_machine(stage: str) -> None:
+    assert not {f"{section}.{key}" for section, keys in content_of(stage).items() for key in keys} & {*MACHINE_KEYS}
+
+
+@pytest.mark.parametrize("stage", GRAPH["stages"])
 def test_a_stage_is_run_by_its_name(stage: str) -> None:
-    assert STAGES[stage]["cmd"] == f"python -m stages.{stage}"
+    assert GRAPH["stages"][stage]["cmd"] == f"python -m stages.{stage}"
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", GRAPH["stages"])
 def test_no_output_persists(stage: str) -> None:
     """A persisting output keeps what an earlier setting wrote, and turns the run cache off."""
-    outs = STAGES[stage].get("outs", []) + STAGES[stage].get("metrics", [])
+    outs = GRAPH["stages"][stage]["outs"] + GRAPH["stages"][stage].get("metrics", [])
     assert not [out for out in outs if isinstance(out, dict) and any("persist" in flags for flags in out.values())]
 
 
@@ -56,72 +85,54 @@ def test_no_setting_has_a_name_that_dvc_ignores() -> None:
 
 
 def test_pseudoword_imports_nothing_above_it() -> None:
-    assert packages_used_by(python_files("pseudoword")) & set(OURS) <= {"pseudoword"}
+    # The one way in for `python -m pseudoword`.
+    files = [path for path in python_files("pseudoword") if path != ROOT / "pseudoword/__main__.py"]
+    assert packages_used_by(files) & set(OURS) <= {"pseudoword"}
 
 
-def test_stages_import_pseudoword_and_their_own_folder_only() -> None:
-    for stage in STAGES:
-        used = files_run_by_importing(modules_of(python_files(f"stages/{stage}")))
-        allowed = (ROOT / "pseudoword", ROOT / "stages" / stage, ROOT / "stages/__init__.py", ROOT / RUNTIME)
-        foreign = [path for path in used if not any(path.is_relative_to(place) for place in allowed)]
-        assert not foreign, f"{stage} imports {foreign}"
+@pytest.mark.parametrize("stage", GRAPH["stages"])
+def test_a_stage_imports_pseudoword_and_its_own_folder_only(stage: str) -> None:
+    allowed = (ROOT / "pseudoword", ROOT / "stages" / stage, ROOT / "stages/__init__.py", ROOT / RUNTIME)
+    foreign = [path for path in reached(stage, ROOT) if not any(path.is_relative_to(place) for place in allowed)]
+    assert not foreign
+    assert packages_used_by(python_files(f"stages/{stage}")) & set(OURS) <= {"pseudoword", "stages"}
 
 
 def test_flows_import_neither_stages_nor_what_stages_need() -> None:
     used = packages_used_by(python_files("flows"))
-    assert not used & {"pseudoword", "stages", "toyworld", "torch", "diffusers", "transformers"}
+    assert not used & {"stages", "toyworld", "torch", "diffusers", "transformers"}
 
 
-def code_of(stage: str) -> set[str]:
-    """The stage's folder, and each part of pseudoword (a file or a folder right below it) that its imports reach."""
-    reached: set[Path] = set()
-    waiting = python_files(f"stages/{stage}")
-    while waiting:
-        path = waiting.pop()
-        if path not in reached:
-            reached.add(path)
-            waiting.extend(files_run_by_importing(modules_of([path])))
-    return {part for path in reached if (part := part_of(path))}
+def test_check_starts_without_the_heavy_packages() -> None:
+    told = "import sys, stages.check.__main__; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert not {"torch", "diffusers", "transformers", "numpy", "pandas", "PIL", "cv2"} & {*modules.split()}
 
 
-def part_of(path: Path) -> str | None:
-    """pseudoword/base/sd.py -> pseudoword/base. An `__init__.py` with nothing but a docstring does nothing."""
-    if path.name == "__init__.py" and not any(not is_docstring(node) for node in ast.parse(path.read_text()).body):
-        return None
-    return "/".join(path.relative_to(ROOT).parts[:2])
+@pytest.mark.parametrize("folder", ["pseudoword", "stages"])
+def test_every_import_can_be_read_from_the_code(folder: str) -> None:
+    """`check` follows what is written as an import; a module that came in another way could change unnoticed."""
+    loaders = {"__import__", "exec", "eval", "import_module", "spec_from_file_location", "run_module", "run_path"}
+    for path in python_files(folder):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        names = {node.id for node in nodes if isinstance(node, ast.Name)}
+        attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)} - {"eval"}  # torch's
+        assert not (names | attributes | {name.split(".")[-1] for name in imports(path)}) & loaders, path
 
 
-def is_docstring(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_list_of_a_stage_names_its_folder_and_the_code_that_all_run(stage: str) -> None:
+    listed = {line.split("  ")[1] for line in code_list(stage, ROOT).splitlines()}
+    assert {f"stages/{stage}/__main__.py", RUNTIME, "stages/__init__.py", "pseudoword/errors.py"} <= listed
 
 
-def files_run_by_importing(modules: set[str]) -> list[Path]:
-    """`a.b.c` runs a/__init__.py, a/b/__init__.py and a/b/c.py; a name that is not a file of ours runs nothing more."""
-    files = []
-    for module in modules:
-        parts = module.split(".")
-        if parts[0] in OURS:
-            prefixes = [ROOT.joinpath(*parts[: end + 1]) for end in range(len(parts))]
-            candidates = [path for prefix in prefixes for path in (prefix / "__init__.py", prefix.with_suffix(".py"))]
-            files += [path for path in candidates if path.is_file()]
-    return files
-
-
-def modules_of(files: list[Path]) -> set[str]:
-    """Whatever these files may import. `from a import b` counts as a and a.b, as b may be a module."""
-    found = set()
-    for path in files:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                found |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                assert not node.level and node.module, f"{path}:{node.lineno}: write imports from the top"
-                found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
+def content_of(stage: str) -> dict[str, Any]:
+    content: dict[str, Any] = stage_content(load_settings(ROOT / "params.yaml"), STAGES[stage]["meta"]["settings"])
+    return content["settings"]
 
 
 def packages_used_by(files: list[Path]) -> set[str]:
-    return {module.split(".")[0] for module in modules_of(files)}
+    return {module.split(".")[0] for path in files for module in imports(path)}
 
 
 def python_files(folder: str) -> list[Path]:
@@ -130,38 +141,30 @@ def python_files(folder: str) -> list[Path]:
     return files
 
 
-def sections_read_by(stage: str) -> set[str]:
-    """x of every `settings.x` in the stage's folder; `settings.model_dump` reads what its `include` names, or all."""
-    found: set[str] = set()
-    for path in python_files(f"stages/{stage}"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "runs":
-                found.add("sweep")
-            if isinstance(node, ast.Call) and (of_settings(node.func) == "model_dump"):
-                include = [ast.literal_eval(option.value) for option in node.keywords if option.arg == "include"]
-                found |= set(include[0] if include else PARAMS)
-            elif isinstance(node, ast.expr) and (name := of_settings(node)) in PARAMS:
-                found.add(name)
-    return found
+def keys_read_by(stage: str) -> set[str]:
+    """section.key of every `settings.section.key` in the stage's folder."""
+    return {
+        f"{node.value.attr}.{node.attr}"
+        for path in python_files(f"stages/{stage}")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Attribute)
+        and isinstance(node.value.value, ast.Name)
+        and node.value.value.id == "settings"
+        and node.value.attr in PARAMS
+    }
 
 
-def keys_read_by(stage: str, section: str) -> set[str]:
-    """section.x of every `settings.section.x`; the section itself where it is read as a whole."""
-    whole, single = 0, []
-    for path in python_files(f"stages/{stage}"):
-        nodes = list(ast.walk(ast.parse(path.read_text())))
-        whole += sum(isinstance(node, ast.expr) and of_settings(node) == section for node in nodes)
-        single += [
-            node.attr for node in nodes if isinstance(node, ast.Attribute) and of_settings(node.value) == section
-        ]
-    return {f"{section}.{key}" for key in single} | ({section} if whole > len(single) else set())
-
-
-def of_settings(node: ast.expr) -> str:
-    """x when the node is `settings.x`, else nothing."""
-    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "settings":
-        return node.attr
-    return ""
+def sections_declared_by(stage: str) -> set[str]:
+    """The fields of the stage's own `StageSettings`."""
+    return {
+        field.target.id
+        for path in python_files(f"stages/{stage}")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and any(getattr(base, "id", "") == "StageSettings" for base in node.bases)
+        for field in node.body
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+    }
 
 
 def keys(tree: object) -> Iterator[str]:

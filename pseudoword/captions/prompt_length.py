@@ -3,13 +3,12 @@
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
-from pathlib import Path
 
 from transformers import CLIPTokenizer
 
 from pseudoword.base.identity import ModelIdentity
 from pseudoword.prompts import fill
-from pseudoword.templates import FILEWORDS, read_templates
+from pseudoword.templates import FILEWORDS
 from pseudoword.word import vectors_for
 
 
@@ -49,14 +48,14 @@ class PromptLength:
 
 
 def load_prompt_length(
-    model: ModelIdentity, template: Path, name: str, vectors: Iterable[int | str],
+    model: ModelIdentity, templates: Sequence[str], name: str, vectors: Iterable[int | str],
     pictures: int, windowed: bool,
 ) -> PromptLength:  # fmt: skip
     """For the longest of a sweep's words; `vectors` of each run as in the settings, `auto` or a number.
 
-    Of SDXL's two tokenizers the first counts: both cut a text alike, but for rows of "!". Raises ModelNotFound,
-    UnknownFamily and BadTemplate.
+    Of SDXL's two tokenizers the first counts: both cut a text alike, but for rows of "!". Raises ModelNotFound
+    and UnknownFamily.
     """
     tokenizer = CLIPTokenizer.from_pretrained(model.configs / "tokenizer")
     most = max(number if isinstance(number, int) else vectors_for(pictures) for number in vectors)
-    return PromptLength(tokenizer, read_templates(template), name, most, windowed)
+    return PromptLength(tokenizer, templates, name, most, windowed)

@@ -1,11 +1,10 @@
 """Section evaluate."""
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
-from pseudoword.settings.fields import InferenceSteps, PositiveInt, Section
+from pseudoword.settings.fields import InferenceSteps, PositiveInt, PromptFile, Section
 
 
 class Evaluate(Section):
@@ -13,8 +12,10 @@ class Evaluate(Section):
         "auto",
         description="CLIP folder or hub id (or id@revision) that compares. auto: the base model's own, else ViT-B/32.",
     )
-    prompts: Path = Field(
-        description="One prompt a line, each with [name]; every checkpoint is drawn with all of them."
+    prompts: PromptFile = Field(
+        default="templates/evaluation/subject.txt",
+        validate_default=True,
+        description="One prompt a line, each with [name]; every checkpoint is drawn with all of them.",
     )
     seeds: PositiveInt = Field(2, description="Pictures for each prompt, each from its own noise.")
     timesteps: Annotated[int, Field(strict=True, ge=1, le=64)] = Field(

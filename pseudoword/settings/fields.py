@@ -1,10 +1,21 @@
 """The types that several sections are made of."""
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+)
 
-from pseudoword.schedule import parse_schedule
+from pseudoword.schedule import Schedule
+from pseudoword.templates import BadTemplate, Prompts
 
 Auto = Literal["auto"]
 # Strict: without it `true` would be taken for 1.
@@ -13,17 +24,50 @@ PositiveInt = Annotated[int, Field(strict=True, ge=1)]
 InferenceSteps = Annotated[int, Field(strict=True, ge=1, le=150)]
 
 
-def _checked_schedule(text: str) -> str:
-    parse_schedule(text, steps=1)
-    return text
+def _schedule(value: object) -> object:
+    if type(value) in (int, float, str):  # `0.005` in YAML is a number and `0.005:100, 0.001` is text
+        return Schedule.parse(str(value))
+    if isinstance(value, Schedule):
+        return value
+    raise ValueError("a number, or a schedule such as '0.05:10, 0.02:20, 0.005'")
 
 
-# `learn_rate: 0.005` in YAML is a number and `0.005:100, 0.001` is text; both are a schedule.
 ScheduleText = Annotated[
-    str,
-    BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value),
-    AfterValidator(_checked_schedule),
+    InstanceOf[Schedule],
+    BeforeValidator(_schedule),
+    PlainSerializer(str),
     WithJsonSchema({"type": ["number", "string"]}),
+]
+
+
+def content_of(path: Path, info: ValidationInfo) -> Any:
+    """What the file at `path` came to when it was read before; None where it is to be read now."""
+    return (info.context or {}).get("files", {}).get(path.as_posix())
+
+
+def _prompts(value: object, info: ValidationInfo) -> object:
+    if isinstance(value, Prompts):
+        return value
+    if not isinstance(value, str | Path):
+        raise ValueError("the path of a file with one prompt a line")
+    path = Path(value)
+    if (lines := content_of(path, info)) is not None:
+        return Prompts(path, tuple(lines))
+    try:
+        return Prompts.read(path)
+    except BadTemplate as error:
+        raise ValueError(f"a file with one prompt a line: {error}") from None
+
+
+def path_text(file: Any) -> str:
+    return str(file.path.as_posix())
+
+
+PromptFile = Annotated[
+    InstanceOf[Prompts],
+    BeforeValidator(_prompts),
+    PlainSerializer(path_text),
+    WithJsonSchema({"type": "string", "format": "path"}),
 ]
 
 

@@ -1,11 +1,10 @@
 """Section train."""
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from pseudoword.settings.fields import Auto, InferenceSteps, PositiveInt, ScheduleText, Section
+from pseudoword.settings.fields import Auto, InferenceSteps, PositiveInt, PromptFile, ScheduleText, Section
 
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 BelowOne = Annotated[float, Field(strict=True, ge=0, lt=1)]
@@ -78,14 +77,20 @@ WORKS_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 class Train(Section):
-    template: Path = Field(description="One prompt a line, with [name] and optionally [filewords].")
+    template: PromptFile = Field(
+        default="templates/training/subject.txt",
+        validate_default=True,
+        description="One prompt a line, with [name] and optionally [filewords].",
+    )
     steps: Auto | PositiveInt = Field("auto", description="Updates of the word. auto: 300 passes over the pictures.")
     batch: Auto | PositiveInt = Field("auto", description="Pictures at once; bounded by memory.")
     accumulation: Auto | PositiveInt = Field(
         "auto", description="Batches per update. auto: enough to see each picture once."
     )
     learn_rate: ScheduleText = Field(
-        "0.005", description="One rate, or a schedule 'RATE:END, RATE:END, RATE'; END is the last update at that rate."
+        default="0.005",
+        validate_default=True,
+        description="One rate, or a schedule 'RATE:END, RATE:END, RATE'; END is the last update at that rate.",
     )
     warm_up: Count = Field(0, description="Updates over which the rate rises from zero.")
     decay: Literal["constant", "cosine"] = Field(
@@ -99,7 +104,9 @@ class Train(Section):
     clip: Literal["none", "value", "norm"] = Field(
         "none", description="value: each number of the gradient; norm: the gradient of all the run's vectors together."
     )
-    clip_at: ScheduleText = Field("0.1", description="Where to clip: one number, or a schedule as for learn_rate.")
+    clip_at: ScheduleText = Field(
+        default="0.1", validate_default=True, description="Where to clip: one number, or a schedule as for learn_rate."
+    )
     norm: Literal["rescale", "direction", "free"] = Field(
         "rescale",
         description="rescale: hold each vector at the vocabulary's mean norm. direction: that, and learn the direction "
@@ -148,5 +155,5 @@ def without_effect(train: Train) -> list[str]:
     return [
         f"train.{key} has no effect with train.{other}: {getattr(train, other)}"
         for key, (other, values) in WORKS_WITH.items()
-        if getattr(train, other) not in values and getattr(train, key) != Train.model_fields[key].default
+        if getattr(train, other) not in values and str(getattr(train, key)) != str(Train.model_fields[key].default)
     ]

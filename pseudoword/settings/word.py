@@ -1,12 +1,15 @@
 """Section word."""
 
+import hashlib
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainSerializer, ValidationInfo, WithJsonSchema
 
-from pseudoword.settings.fields import Auto, Section
+from pseudoword.errors import UserError
+from pseudoword.settings.fields import Auto, Section, content_of, path_text
 
 EMBEDDINGS = Path("data/embeddings")
 NAME = r"^[\w][\w.-]{0,63}$"
@@ -29,13 +32,61 @@ def _lower_case(name: str) -> str:
     return name
 
 
-def _file_name(path: Path) -> Path:
-    # The folder is one that DVC watches: a file elsewhere could change unnoticed.
-    if len(path.parts) != 1 or path.name in ("..", "."):
+class InitFileChanged(UserError):
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"word.init_file: {path} is another file than when the pipeline began. Run `dvc repro` again.")
+
+
+@dataclass(frozen=True)
+class InitFile:
+    """An embedding file in data/embeddings; `path` is relative to there."""
+
+    path: Path
+    sha256: str
+
+    @classmethod
+    def read(cls, path: Path) -> "InitFile":
+        """Raises OSError."""
+        return cls(path, _sha256(path))
+
+    def checked(self) -> Path:
+        """`path`, when the file is still the one that was read. Raises InitFileChanged."""
+        try:
+            if _sha256(self.path) == self.sha256:
+                return self.path
+        except OSError:
+            pass
+        raise InitFileChanged(EMBEDDINGS / self.path)
+
+
+def _sha256(path: Path) -> str:
+    with (EMBEDDINGS / path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _init_file(value: object, info: ValidationInfo) -> object:
+    if isinstance(value, InitFile):
+        return value
+    path = Path(value) if isinstance(value, str | Path) else None
+    # A name is no path: the file lies with the others, where `list` shows it.
+    if path is None or len(path.parts) != 1 or path.name in ("..", "."):
         raise ValueError(f"the name of a file in {EMBEDDINGS}, without a folder")
-    return path
+    if (sha256 := content_of(path, info)) is not None:
+        return InitFile(path, sha256)
+    try:
+        return InitFile.read(path)
+    except FileNotFoundError:
+        raise ValueError(f"the name of a file in {EMBEDDINGS}; {EMBEDDINGS / path} does not exist") from None
+    except OSError as error:
+        raise ValueError(f"a file that can be read ({error})") from None
 
 
+InitFileName = Annotated[
+    InstanceOf[InitFile],
+    BeforeValidator(_init_file),
+    PlainSerializer(path_text),
+    WithJsonSchema({"type": "string", "format": "path"}),
+]
 WordName = Annotated[str, Field(pattern=NAME), BeforeValidator(_nameable), AfterValidator(_lower_case)]
 
 
@@ -51,7 +102,7 @@ class Word(Section):
     init_text: str = Field(
         "*", description="Words to start from, best the plain name of the thing. Empty starts from zeros."
     )
-    init_file: Annotated[Path, AfterValidator(_file_name)] | None = Field(
+    init_file: InitFileName | None = Field(
         None, description="An embedding file in data/embeddings to start from in place of init_text."
     )
     overwrite: bool = Field(False, strict=True, description="Allow a name that a file in data/embeddings has already.")

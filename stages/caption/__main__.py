@@ -11,7 +11,9 @@ from pseudoword.base.placement import resolve_device, resolve_precision
 from pseudoword.captions.drafts import write_drafts
 from pseudoword.captions.sides import text_for
 from pseudoword.pictures.prepared import read_pictures_table
-from pseudoword.settings import load_settings
+from pseudoword.settings.base import Base
+from pseudoword.settings.caption import Caption
+from pseudoword.settings.stage import StageSettings
 from stages._runtime import alone_on, run_stage
 from stages.caption.captioner import Captioner, choose_model
 from stages.caption.filename import read_name
@@ -20,8 +22,13 @@ from stages.caption.tagger import TagModel
 from stages.caption.tags import Writing
 
 
+class Settings(StageSettings):
+    base: Base
+    caption: Caption
+
+
 def main() -> None:
-    settings = load_settings()
+    settings = Settings.read("caption")
     options, tagging, naming = settings.caption, settings.caption.tagger, settings.caption.filename
     pictures = read_pictures_table()
     ids, sources = [str(name) for name in pictures["id"]], [str(source) for source in pictures["source"]]

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from PIL import Image
 from tqdm import tqdm
 
+from pseudoword.code import code_digest
 from pseudoword.files import write_text
 from pseudoword.fingerprint import fingerprint
 from pseudoword.pictures.prepared import PICTURES, PicturesUnreadable, open_pictures
@@ -27,7 +28,7 @@ class Drafter(Protocol):
 
 def draft_all(drafter: Drafter, ids: list[str], batch: int) -> list[str]:
     """The draft of each picture, in the order of `ids`; at most `batch` pictures are open at once."""
-    folder = SCRATCH / fingerprint(drafter.key, sorted(Path(__file__).parent.glob("*.py")), PACKAGES)
+    folder = SCRATCH / fingerprint((drafter.key, code_digest("caption")), PACKAGES)
     files = {name: folder / f"{_digest(name)}.txt" for name in ids}
     waiting = [name for name in ids if not files[name].is_file()]
     done = len(ids) - len(waiting)

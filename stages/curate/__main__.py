@@ -1,6 +1,6 @@
 """curate: a person's own text over the captioner's drafts, and what is wrong with the captions.
 
-reads   outputs/pictures.csv, outputs/drafts.csv, train.template
+reads   outputs/pictures.csv, outputs/drafts.csv
         data.folder/captions.yaml    edits by picture file name, each with the draft that it answers
         data.folder/<picture>.txt    dog.jpg.txt or dog.txt for dog.jpg
         outputs/pictures/, the judge, with curate.similarity
@@ -27,8 +27,25 @@ from pseudoword.files import write_table
 from pseudoword.findings import SEVERITIES, Finding
 from pseudoword.pictures.ids import count_unmirrored
 from pseudoword.pictures.prepared import open_pictures
-from pseudoword.settings import Settings, load_settings, runs
+from pseudoword.settings.base import Base, Data
+from pseudoword.settings.curate import Curate
+from pseudoword.settings.evaluate import Evaluate
+from pseudoword.settings.stage import Axes, StageSettings
+from pseudoword.settings.sweep import runs
+from pseudoword.settings.train import Train
+from pseudoword.settings.word import Word
 from stages._runtime import run_stage
+
+
+class Settings(StageSettings):
+    data: Data
+    base: Base
+    word: Word
+    curate: Curate
+    train: Train
+    sweep: Axes
+    evaluate: Evaluate
+
 
 MAX_NAMES = 5  # names in a message, findings in the log
 
@@ -50,7 +67,7 @@ def prompt_length(settings: Settings, model: ModelIdentity, pictures: int) -> Pr
     vectors = [run.word.vectors for run in runs(settings).values()]
     try:
         return load_prompt_length(
-            model, settings.train.template, settings.word.name, vectors, pictures,
+            model, settings.train.template.lines, settings.word.name, vectors, pictures,
             windowed=settings.train.long_prompts == "window",
         )  # fmt: skip
     except (ModelNotFound, UnknownFamily) as error:
@@ -72,7 +89,7 @@ def doubted_by_judge(merged: Merged, judge: str, model: ModelIdentity) -> list[F
 
 
 def main() -> None:
-    settings = load_settings()
+    settings = Settings.read("curate")
     merged = merge(settings.data.folder, settings.curate.existing, settings.curate.subject)
     for line in warnings(merged):
         print(f"warning: {line}")

@@ -2,7 +2,6 @@
 
 reads   outputs/pictures/<id>.png, outputs/pictures.csv, outputs/captions.csv
         data.folder                    the sources, where a crop left something out
-        evaluate.prompts               refused here, if need be, rather than after the training
         the base model                 configs, tokenizer, headers of the weights
 writes  outputs/doctor.json            findings: check, severity, message, advice, pictures, figure; see docs/doctor.md
         outputs/doctor-metrics.json    how many of each severity
@@ -21,20 +20,33 @@ from pseudoword.doctor.machine import this_machine
 from pseudoword.doctor.report import REPORT, Stopped, summary, write_report
 from pseudoword.files import write_text
 from pseudoword.findings import SEVERITIES
-from pseudoword.settings import load_settings
-from pseudoword.templates import read_templates
+from pseudoword.settings.base import Base, Data
+from pseudoword.settings.doctor import Doctor
+from pseudoword.settings.preprocess import Preprocess
+from pseudoword.settings.stage import Axes, StageSettings
+from pseudoword.settings.train import Train
+from pseudoword.settings.word import Word
 from stages._runtime import run_stage
 
 METRICS, PASSED = Path("outputs/doctor-metrics.json"), Path("outputs/doctor-passed.txt")
 
 
+class Settings(StageSettings):
+    data: Data
+    base: Base
+    word: Word
+    preprocess: Preprocess
+    doctor: Doctor
+    train: Train
+    sweep: Axes
+
+
 def main() -> None:
-    settings = load_settings()
+    settings = Settings.read("doctor")
     intent = Intent.of(settings.data, settings.base, settings.preprocess, settings.word, settings.train, settings.sweep)
     machine = this_machine(resolve_device(settings.base.device))
     options = settings.doctor
     PASSED.unlink(missing_ok=True)
-    read_templates(settings.evaluate.prompts)
     report = examine(intent, machine, options.same_background, options.ignore, written=True)
     print(summary(report))
     write_report(report, REPORT)

@@ -1,7 +1,6 @@
 """evaluate: every checkpoint scored by loss, the shortlist drawn and judged, one chosen.
 
-reads   outputs/words/, outputs/latents, outputs/captions.csv, outputs/pictures/, evaluate.prompts,
-        the base model
+reads   outputs/words/, outputs/latents, outputs/captions.csv, outputs/pictures/, the base model
 writes  outputs/evaluation/scores.csv, choice.json, metrics.json, sheets/   (see docs/files.md)
 """
 
@@ -35,9 +34,10 @@ from pseudoword.latents import Latents, read_latents
 from pseudoword.pictures.prepared import open_pictures
 from pseudoword.prompts import Vocabulary, fill, without_name
 from pseudoword.records import BaseModelRecord, RunRecord, read_record
-from pseudoword.settings import load_settings
+from pseudoword.settings.base import Base as BaseSettings
 from pseudoword.settings.evaluate import Evaluate
-from pseudoword.templates import read_templates
+from pseudoword.settings.stage import StageSettings
+from pseudoword.settings.word import Word
 from pseudoword.word import side_by_side
 from stages._runtime import alone_on, run_stage
 from stages.evaluate.choice import Candidate, Choice, choose
@@ -46,6 +46,12 @@ from stages.evaluate.drawing import contact_sheet, draw
 WORDS, OUT = Path("outputs/words"), Path("outputs/evaluation")
 SHEETS = OUT / "sheets"
 BLANK = 4.0  # standard deviation of the pixels, of 255, under which a picture counts as one colour
+
+
+class Settings(StageSettings):
+    base: BaseSettings
+    word: Word
+    evaluate: Evaluate
 
 
 class NoCheckpoints(UserError):
@@ -191,7 +197,7 @@ def draw_and_judge(
     checkpoints: list[Checkpoint], shape: tuple[int, ...], own: Evaluate,
 ) -> tuple[list[Candidate], pd.DataFrame]:  # fmt: skip
     """Draw each checkpoint with all prompts and seeds; what the judge says of it, and the table of the pictures."""
-    templates = read_templates(own.prompts)
+    templates = list(own.prompts.lines)
     prompts, texts = [fill(line, name) for line in templates], [without_name(line) for line in templates]
     candidates, rows = [], []
     for checkpoint in tqdm(checkpoints, desc="draw", unit="checkpoint", mininterval=1):
@@ -220,7 +226,7 @@ def write_chosen_sheet(pictures: pd.DataFrame, choice: Choice, training: list[Im
 
 
 def main() -> None:
-    settings = load_settings()
+    settings = Settings.read("evaluate")
     own, name = settings.evaluate, settings.word.name
     device = resolve_device(settings.base.device)
     dtype = resolve_precision(settings.base.precision, device)
@@ -253,7 +259,7 @@ def main() -> None:
         "tied": choice.tied,
         "training_similarity": ceiling,
         "judge": f"{judged_by.partition('@')[0]}@{judge.commit}" if judge.commit else judged_by,
-        "prompts": read_templates(own.prompts),
+        "prompts": own.prompts.lines,
     }
     write_chosen_sheet(pictures, choice, training)
     write_table(SHEETS / "pictures.csv", pictures)

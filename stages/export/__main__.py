@@ -16,12 +16,19 @@ from pseudoword.formats.modelspec import modelspec
 from pseudoword.formats.reading import read_embedding
 from pseudoword.formats.writing import write_embedding
 from pseudoword.records import Choice, RunRecord, read_record
-from pseudoword.settings import load_settings
+from pseudoword.settings.export import Export
+from pseudoword.settings.stage import StageSettings
+from pseudoword.settings.word import Word
 from stages._runtime import run_stage
 from stages.export.portrait import best_picture
 from stages.export.usage import how_to_use
 
 CHOICE, WORDS, EMBEDDING = Path("outputs/evaluation/choice.json"), Path("outputs/words"), Path("outputs/embedding")
+
+
+class Settings(StageSettings):
+    word: Word
+    export: Export
 
 
 class OtherWord(UserError):
@@ -35,7 +42,7 @@ class StrayCheckpoint(UserError):
 
 
 def main() -> None:
-    settings = load_settings()
+    settings = Settings.read("export")
     word, formats = settings.word.name, settings.export.formats
     choice = read_record(CHOICE, Choice)
     if choice.word != word:

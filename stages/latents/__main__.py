@@ -18,11 +18,18 @@ from pseudoword.base.loading import load_vae
 from pseudoword.base.placement import resolve_device
 from pseudoword.latents import Encoded, write_latents
 from pseudoword.pictures.prepared import open_pictures, to_tensor
-from pseudoword.settings import load_settings
+from pseudoword.settings.base import Base
+from pseudoword.settings.latents import Latents
+from pseudoword.settings.stage import StageSettings
 from stages._runtime import alone_on, run_stage
 from stages.latents.encoding import NotFinite, batches, encode, prepare
 from stages.latents.prepared import PreparedPicture, read_prepared_pictures, read_weight
 from stages.latents.scratch import Scratch, key_of
+
+
+class Settings(StageSettings):
+    base: Base
+    latents: Latents
 
 
 def encode_all(vae: AutoencoderKL, sources: list[PreparedPicture], scratch: Scratch) -> None:
@@ -50,7 +57,7 @@ def encoded(sources: list[PreparedPicture], scratch: Scratch) -> Iterator[Encode
 
 
 def main() -> None:
-    settings = load_settings()
+    settings = Settings.read("latents")
     options, base = settings.latents, settings.base
     device = resolve_device(settings.base.device)
     sources = read_prepared_pictures()

@@ -13,13 +13,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-import pseudoword.pictures.prepared
-import stages.latents.encoding
+from pseudoword.code import code_digest
 from pseudoword.fingerprint import fingerprint
 from pseudoword.formats.tensors import save_tensors
 
 SCRATCH = Path(".scratch/latents")
-CODE = (pseudoword.pictures.prepared, stages.latents.encoding)
 PACKAGES = ("torch", "diffusers", "numpy", "pillow")
 
 
@@ -30,7 +28,7 @@ def key_of(device: str, *settings: str) -> str:
         if device.startswith("cuda")
         else f"{device} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()}"
     )
-    return fingerprint((hardware, *settings), [Path(str(module.__file__)) for module in CODE], PACKAGES)
+    return fingerprint((hardware, *settings, code_digest("latents")), PACKAGES)
 
 
 class Scratch:

@@ -22,7 +22,9 @@ from pseudoword.pictures.folder import NothingUsable
 from pseudoword.pictures.prepared import PICTURES, TABLE, mask_name
 from pseudoword.pictures.reading import Opened, Outcome, PictureRow, read_folder
 from pseudoword.pictures.views import Framing, framing_for
-from pseudoword.settings import load_settings
+from pseudoword.settings.base import Base, Data
+from pseudoword.settings.preprocess import Preprocess
+from pseudoword.settings.stage import StageSettings
 from stages._runtime import run_stage
 from stages.preprocess.sheet import MAX_CELLS, Cell, compose, draw_skipped, draw_source
 from stages.preprocess.summary import Written, summary
@@ -30,8 +32,14 @@ from stages.preprocess.summary import Written, summary
 SHEET = Path("outputs/preprocess.png")
 
 
+class Settings(StageSettings):
+    data: Data
+    base: Base
+    preprocess: Preprocess
+
+
 def main() -> None:
-    settings = load_settings()
+    settings = Settings.read("preprocess")
     folder, wanted, base = settings.data.folder, settings.preprocess, settings.base
     framing = framing_for(wanted, ModelIdentity(base.model, base.revision, base.config))
     # As dvc does before a stage: nothing of an earlier run stays behind, also where this one fails.

@@ -13,7 +13,7 @@ writes  outputs/report/index.html                       nothing is fetched; equa
 from pathlib import Path
 
 from pseudoword.files import write_text
-from pseudoword.settings import load_settings
+from pseudoword.settings.stage import read_plain
 from stages._runtime import run_stage
 from stages.report.inputs import read_inputs
 from stages.report.page import render
@@ -22,19 +22,8 @@ OUTPUTS, TEMPLATES, PAGE = Path("outputs"), Path("templates/report"), Path("outp
 
 
 def main() -> None:
-    settings = load_settings()
     # The settings of base, word and train come with each run, as they were worked out.
-    others = {
-        "data": settings.data,
-        "preprocess": settings.preprocess,
-        "caption": settings.caption,
-        "curate": settings.curate,
-        "doctor": settings.doctor,
-        "latents": settings.latents,
-        "evaluate": settings.evaluate,
-        "export": settings.export,
-    }
-    page = render(read_inputs(OUTPUTS), {name: own.model_dump(mode="json") for name, own in others.items()}, TEMPLATES)
+    page = render(read_inputs(OUTPUTS), read_plain("report"), TEMPLATES)
     write_text(PAGE, page)
     print(f"{PAGE}: {PAGE.stat().st_size / 1e6:.1f} MB, open it in a browser")
 

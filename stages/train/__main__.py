@@ -1,6 +1,6 @@
 """train: the word, learned in R runs that share one UNet batch.
 
-reads   outputs/latents, outputs/captions.csv, train.template, data/embeddings, the base model
+reads   outputs/latents, outputs/captions.csv, word.init_file, the base model
 writes  outputs/words/<run>/steps/<word>-<update>.safetensors   the word after each kept update, 0 is the start
         outputs/words/<run>/loss.csv                            what happened at each update
         outputs/words/<run>/settings.json                       every setting resolved, versions, hashes, how it ended
@@ -24,13 +24,14 @@ from pseudoword.base.interface import Base
 from pseudoword.base.loading import load_base
 from pseudoword.base.placement import resolve_device, resolve_precision
 from pseudoword.captions.table import read_captions
+from pseudoword.code import code_digest
 from pseudoword.errors import UserError
 from pseudoword.fingerprint import fingerprint
 from pseudoword.latents import INDEX, LATENTS, Latents, check_vae, read_latents
 from pseudoword.pictures.ids import count_unmirrored
 from pseudoword.plan import Plan, equal_parts, make_plan
-from pseudoword.settings import Settings, load_settings, runs
-from pseudoword.word import EMBEDDINGS, check_name, to_embedding
+from pseudoword.settings.sweep import runs
+from pseudoword.word import check_name, to_embedding
 from stages._runtime import Interrupted, alone_on, run_stage, stop_requests
 from stages.train.board import Board
 from stages.train.compiling import compiles
@@ -39,10 +40,10 @@ from stages.train.memory import probed_rows
 from stages.train.outcome import describe, metadata_of, write_checkpoint, write_records
 from stages.train.pack import AUTO, Packed, make_pack
 from stages.train.previews import draw_preview, preview_prompt, save_preview
+from stages.train.settings import Settings
 from stages.train.state import load_state, save_state
 
 OUT, SCRATCH = Path("outputs/words"), Path(".scratch/train")
-CODE = Path(__file__).parents[2]
 PACKAGES = ("torch", "diffusers", "transformers", "numpy")
 FINISHED = "finished"  # a file beside the state of a training that has ended
 STOPPED_KEPT = 8
@@ -158,7 +159,7 @@ def tidy_up(finished: Path) -> None:
 
 
 def main() -> None:
-    settings = load_settings()
+    settings = Settings.read("train")
     device = resolve_device(settings.base.device)
     dtype = resolve_precision(settings.base.precision, device)
     latents = read_latents()
@@ -169,20 +170,17 @@ def main() -> None:
     plan = make_plan(len(captions), len(sweep), own.steps, own.batch, own.accumulation, own.save_every)
     with alone_on(device):
         base = load_base(identity, device, dtype, settings.base.clip_skip, settings.base.attention)
-        near = check_name(settings.word.name, base.tokenizers[0], settings.word.overwrite)
+        near = check_name(settings.word.name, base.tokenizers[0])
         if near:
             print(f"warning: word.name '{settings.word.name}' is close to words of the base model: {', '.join(near)}")
         pack = make_pack(sweep, base, captions, count_unmirrored(latents.ids), plan.steps)
         plan = plan.ending(packed.run.steps for packed in pack)
         model, data_sha = identity.record(), data_digest(captions)
-        code = [*CODE.glob("pseudoword/**/*.py"), *CODE.glob("stages/train/*.py")]
-        inputs = {one.train.template for one in sweep.values()}
-        inputs |= {EMBEDDINGS / one.word.init_file for one in sweep.values() if one.word.init_file}
         # A branch and the commit that it stands for are the same model: what counts of them is in the digests.
         unpinned = settings.base.model_copy(update={"revision": None})
         relevant = [unpinned, settings.word, settings.train, settings.sweep]
-        digests = [model, data_sha, device, str(dtype)]
-        key = fingerprint((relevant, digests), [*sorted(inputs), *sorted(code)], PACKAGES)
+        digests = [model, data_sha, device, str(dtype), code_digest("train")]
+        key = fingerprint((relevant, digests), PACKAGES)
         scratch = SCRATCH / key
         shutil.rmtree(OUT, ignore_errors=True)  # as dvc does before a stage: no run of an earlier sweep stays behind
         training = start(settings, base, pack, latents, plan, scratch)

@@ -25,12 +25,12 @@ PACKAGES = ("pseudoword", "torch", "diffusers", "transformers", "numpy")
 
 
 def describe(own: Packed, training: Training, model: dict[str, Any], data_sha256: str) -> dict[str, Any]:
-    """Everything that a run was made with: all of params.yaml as it was then, each `auto` of base, word and train
-    resolved, versions, the base model, hashes of the data."""
+    """Everything that a run was made with: what it read of params.yaml, each `auto` resolved, versions, the
+    base model, hashes of the data."""
     plan, base = training.plan, training.base
     precision, rows = str(base.dtype).removeprefix("torch."), int(training.state.rows)
     together = max(1, rows // len(training.runs))
-    settings = own.settings.model_dump(mode="json")
+    settings = own.settings.model_dump(mode="json", exclude={"sweep"})
     auto = _resolve(
         settings,
         {

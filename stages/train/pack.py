@@ -10,16 +10,15 @@ from transformers import CLIPTokenizer
 
 from pseudoword.base.interface import Base
 from pseudoword.prompts import PromptTooLong, Vocabulary, fill
-from pseudoword.schedule import WarmUpTooLong, lasting, parse_schedule, passed_over, shaped
-from pseudoword.settings import Settings
+from pseudoword.schedule import Schedule, WarmUpTooLong, lasting, shaped
 from pseudoword.settings.train import EarlyStop, Train, without_effect
 from pseudoword.settings.word import Word
-from pseudoword.templates import read_templates
 from pseudoword.word import initial_vectors, left_out, stored_vectors, vectors_for, vocabulary_norms
 from stages.train.loop import Run
 from stages.train.objective import Objective
 from stages.train.optimizer import Update
 from stages.train.samples import Drawing
+from stages.train.settings import Settings
 from stages.train.stopping import Stopping
 from stages.train.texts import Texts, windows_needed
 
@@ -88,8 +87,8 @@ def _told_of(run: str, source: str) -> Iterator[None]:
 def _warnings(own: Settings, vectors: int, tokenizer: CLIPTokenizer) -> Iterator[str]:
     """What is legal, but hardly meant."""
     for key in ("learn_rate", "clip_at"):
-        schedule = getattr(own.train, key)
-        for problem in passed_over(schedule):
+        schedule: Schedule = getattr(own.train, key)
+        for problem in schedule.passed_over():
             yield f"train.{key} '{schedule}': {problem}"
     yield from without_effect(own.train)
     if own.word.init_file is None and (lost := left_out(own.word.init_text, vectors, tokenizer)):
@@ -98,7 +97,9 @@ def _warnings(own: Settings, vectors: int, tokenizer: CLIPTokenizer) -> Iterator
 
 def _start(word: Word, base: Base, pictures: int) -> Tensor:
     if word.init_file is not None:
-        return stored_vectors(word.init_file, None if word.vectors == AUTO else int(word.vectors), base.widths)
+        return stored_vectors(
+            word.init_file.checked(), None if word.vectors == AUTO else int(word.vectors), base.widths
+        )
     vectors = vectors_for(pictures) if word.vectors == AUTO else int(word.vectors)
     return initial_vectors(word.init_text, vectors, base.tables, base.tokenizers)
 
@@ -118,7 +119,7 @@ def _windows(own: Settings, base: Base, captions: list[str], vectors: int) -> in
 
 def _texts(own: Settings, vocabulary: Vocabulary, captions: list[str]) -> Texts:
     train = own.train
-    templates = read_templates(train.template)
+    templates = list(train.template.lines)
     return Texts(
         vocabulary, own.word.name, templates, captions, train.shuffle_tags, train.tag_dropout, train.caption_dropout
     )
@@ -136,13 +137,13 @@ def _drawing(train: Train, texts: Texts) -> Drawing:
 
 
 def _update(train: Train, steps: int) -> Update:
-    given = parse_schedule(train.learn_rate, steps)
+    given = train.learn_rate.rates(steps)
     if train.warm_up >= len(given):
         raise WarmUpTooLong(train.warm_up, len(given))
     rates = shaped(given, train.warm_up, train.decay)
     return Update(
         rates=rates,
-        clip_at=lasting(parse_schedule(train.clip_at, len(rates)), len(rates)),
+        clip_at=lasting(train.clip_at.rates(len(rates)), len(rates)),
         clip=train.clip,
         norm=train.norm,
         weight_decay=train.weight_decay,

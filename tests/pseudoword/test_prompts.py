@@ -12,10 +12,9 @@ from transformers import CLIPTokenizer
 from pseudoword.formats.embedding import Embedding
 from pseudoword.formats.writing import write_embedding
 from pseudoword.prompts import PromptTooLong, Vocabulary, fill, without_name
-from pseudoword.templates import BadTemplate, read_templates
+from pseudoword.templates import BadTemplate, Prompts
 from pseudoword.word import (
     BadStart,
-    NameInUse,
     NameTaken,
     check_name,
     initial_vectors,
@@ -118,13 +117,13 @@ def test_a_bad_template_file_is_named_with_what_is_wrong(tmp_path: Path, content
     path = tmp_path / "t.txt"
     path.write_text(content)
     with pytest.raises(BadTemplate) as error:
-        read_templates(path)
+        Prompts.read(path)
     assert str(path) in str(error.value) and found in str(error.value)
 
 
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "templates").glob("*/*.txt")), ids=str)
 def test_every_shipped_template_reads(path: Path):
-    assert read_templates(path)
+    assert Prompts.read(path).lines
 
 
 # ---------------------------------------------------------------------------------------------- the word
@@ -163,20 +162,13 @@ def test_auto_vectors_follow_the_number_of_pictures(pictures: int, vectors: int)
 
 
 def test_a_name_that_the_model_knows_is_refused():
-    assert check_name("snorf", TOKENIZER, overwrite=False) == []
+    assert check_name("snorf", TOKENIZER) == []
     with pytest.raises(NameTaken, match="forest"):
-        check_name("forest", TOKENIZER, overwrite=True)
+        check_name("forest", TOKENIZER)
 
 
 def test_a_name_close_to_a_known_word_is_told():
-    assert check_name("forrest", TOKENIZER, overwrite=False) == ["forest"]
-
-
-def test_a_name_that_an_embedding_has_already_is_refused_unless_it_may_be_overwritten(tmp_path: Path):
-    (tmp_path / "Snorf.pt").touch()
-    with pytest.raises(NameInUse, match=r"Snorf\.pt has the name 'snorf' already.*word\.overwrite: true"):
-        check_name("snorf", TOKENIZER, overwrite=False, folder=tmp_path)
-    check_name("snorf", TOKENIZER, overwrite=True, folder=tmp_path)
+    assert check_name("forrest", TOKENIZER) == ["forest"]
 
 
 @pytest.mark.parametrize("name", ["start.safetensors", "start.pt", "start.png"])

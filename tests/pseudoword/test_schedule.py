@@ -4,13 +4,13 @@ from itertools import groupby
 
 import pytest
 
-from pseudoword.schedule import BadSchedule, parse_schedule, passed_over
+from pseudoword.schedule import BadSchedule, Schedule
 
 
 def segments(text: str, steps: int) -> list[tuple[int, float]]:
     """(last update, rate) of each stretch of equal rates."""
     ends, at = [], 0
-    for rate, group in groupby(parse_schedule(text, steps)):
+    for rate, group in groupby(Schedule.parse(text).rates(steps)):
         at += len(list(group))
         ends.append((at, rate))
     return ends
@@ -48,7 +48,7 @@ def test_each_end_is_inclusive_and_no_update_follows_the_last(text: str, steps: 
 )  # fmt: skip
 def test_a_wrong_item_is_named(text: str, item: str):
     with pytest.raises(BadSchedule) as error:
-        parse_schedule(text, 100)
+        Schedule.parse(text)
     assert f"'{item}'" in str(error.value)
 
 
@@ -69,4 +69,4 @@ def test_a_wrong_item_is_named(text: str, item: str):
 )
 def test_an_item_that_holds_for_no_update_is_told(text: str, told: list[str]):
     """A1111 takes such schedules in silence, and so do we but for a word."""
-    assert passed_over(text) == told
+    assert Schedule.parse(text).passed_over() == told

@@ -15,7 +15,10 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from pseudoword.errors import UserError
-from pseudoword.settings import SWEPT, BadSettings, Settings, load_settings, runs
+from pseudoword.schedule import Schedule
+from pseudoword.settings.loading import Settings, load_settings
+from pseudoword.settings.messages import BadSettings
+from pseudoword.settings.sweep import SWEPT, runs
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "docs" / "params.schema.json"
@@ -63,7 +66,7 @@ def test_the_schema_for_editors_is_the_one_of_the_settings() -> None:
         ("train", "steps", 0, "train.steps: found 0, wanted 'auto' or greater than or equal to 1"),
         ("train", "steps", True, "train.steps: found True, wanted 'auto' or a valid integer"),
         ("train", "seed", None, "train.seed: found None, wanted a valid integer"),
-        ("train", "learn_rate", True, "train.learn_rate: found True, wanted a valid string"),
+        ("train", "learn_rate", True, "train.learn_rate: found True, wanted a number, or a schedule"),
         ("evaluate", "guidance", True, "evaluate.guidance: found True, wanted a valid number"),
         ("evaluate", "guidance", float("inf"), "evaluate.guidance: found inf, wanted a finite number"),
         ("preprocess", "resolution", 100, "preprocess.resolution: found 100, wanted 'auto', a multiple of 8 from 32"),
@@ -161,7 +164,7 @@ def test_the_schema_for_editors_is_the_one_of_the_settings() -> None:
         ),
         ("train", "betas", 0.9, "train.betas: found 0.9, wanted two numbers from 0 to below 1, such as"),
         ("train", "tensorboard", "yes", "train.tensorboard: found 'yes', wanted true or false"),
-        ("train", "template", None, "train.template: found None, wanted the path of a file or folder"),
+        ("train", "template", None, "train.template: found None, wanted the path of a file with one prompt a line"),
         ("caption", "drafters", ["tagger"], "caption: found values that do not fit together, wanted a caption.tagger."),
         ("caption", "prefix", {"x": "y" * 999}, f"caption.prefix: found {{'x': '{'y' * 93}..., wanted a valid string"),
         ("word", "name", date(2026, 1, 2), "word.name: found 2026-01-02, wanted a valid string, in quotes"),
@@ -182,7 +185,7 @@ def test_a_wrong_key_or_value_is_refused(tmp_path: Path, section: str, key: str,
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda content: content.pop("evaluate"), "evaluate: missing"),
+        (lambda content: content.pop("word"), "word: missing"),
         (
             lambda content: content["preprocess"].update(resolution="512x768", shape="buckets"),
             "preprocess.shape: found 'buckets', wanted square, as preprocess.resolution is 512x768",
@@ -214,17 +217,24 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"train": {"template": "bare.txt"}}, r"train.template: bare.txt: 'a photo' does not hold \[name\]"),
-        ({"train": {"template": "."}}, r"train.template: \.: cannot be read"),
+        (
+            {"train": {"template": "bare.txt"}},
+            r"train.template: found 'bare.txt', wanted .*: bare.txt: 'a photo' does not hold \[name\]",
+        ),
+        ({"train": {"template": "."}}, r"train.template: found '\.', wanted .*: \.: cannot be read"),
         ({"train": {"steps": 9, "warm_up": 9}}, "train.warm_up: found 9, wanted less than the run's 9 updates"),
         ({"sweep": {"train.warm_up": [2, 9]}, "train": {"steps": 9}}, "train.warm_up: found 9, wanted less than"),
-        ({"word": {"init_file": "none.pt"}}, "word.init_file: data/embeddings/none.pt does not exist"),
+        (
+            {"word": {"init_file": "none.pt"}},
+            "word.init_file: found 'none.pt', wanted .*; data/embeddings/none.pt does not exist",
+        ),
     ],
 )
 def test_what_a_later_stage_would_refuse_is_refused_by_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, dict[str, Any]], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("templates").symlink_to(ROOT / "templates")
     Path("bare.txt").write_text("a [name]\na photo\n")
     content = shipped()
     for section, values in changes.items():
@@ -266,7 +276,7 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
 def test_a_learning_rate_is_a_number_or_a_schedule(tmp_path: Path, value: object, text: str) -> None:
     content = shipped()
     content["train"]["learn_rate"] = value
-    assert load(tmp_path, content).train.learn_rate == text
+    assert load(tmp_path, content).train.learn_rate.text == text
 
 
 @pytest.mark.parametrize(
@@ -282,7 +292,8 @@ def test_a_value_is_read_as_dvc_reads_it(tmp_path: Path, key: str, text: str) ->
     path.write_text("\n".join(f"  {key}: {text}" if line.startswith(f"  {key}: ") else line for line in lines))
     for_dvc = load_yaml(path)["train"][key]
     try:
-        assert getattr(load_settings(path).train, key) == (
+        value = getattr(load_settings(path).train, key)
+        assert (value.text if isinstance(value, Schedule) else value) == (
             str(for_dvc) if key in ("clip_at", "learn_rate") else for_dvc
         )
     except BadSettings as error:

@@ -23,11 +23,12 @@ from transformers import (
 )
 
 from pseudoword.errors import UserError
-from pseudoword.settings import load_settings
+from pseudoword.settings.loading import load_settings
 from stages.caption.__main__ import main
 from stages.caption.captioner import FALLBACK, choose_model, tidy
 from stages.caption.filename import read_name
 from stages.caption.reuse import SCRATCH
+from tests.project import shipped_params, write_checked
 from tests.tiny_captioners import KINDS
 
 ROOT = Path(__file__).parents[2]
@@ -94,10 +95,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(model: Path | str, base_model: str = "nothing", **caption: Any) -> list[str]:
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = shipped_params()
     content["base"] |= {"model": base_model, "device": "cpu"}
     content["caption"] |= {"model": str(model), "max_tokens": 6, **caption}
-    Path("params.yaml").write_text(yaml.safe_dump(content))
+    write_checked(content)
     main()
     table = pd.read_csv("outputs/drafts.csv", dtype=str, keep_default_na=False)
     assert list(table)[:2] == ["id", "draft"] and list(table["id"]) == IDS
@@ -308,10 +309,10 @@ def test_mirrored_copies_are_drafted_by_what_they_show(
         Image.new("RGB", (32 + 8 * at, 32), (at * 40, 250 - at * 40, 99)).save(f"outputs/pictures/{name}.png")
     rows = [{"id": name, "source": "1 a dog left of a rightly lit hat.png", "state": "used"} for name in ids]
     pd.DataFrame(rows).to_csv("outputs/pictures.csv", index=False)
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = shipped_params()
     content["base"]["device"] = "cpu"
     content["caption"] |= {"model": str(captioner), "drafters": ["filename", "captioner"]}
-    Path("params.yaml").write_text(yaml.safe_dump(content))
+    write_checked(content)
     main()
     table = pd.read_csv("outputs/drafts.csv", dtype=str, keep_default_na=False)
     assert list(table["id"]) == ids
@@ -342,7 +343,7 @@ def test_mirrored_copies_are_drafted_by_what_they_show(
     ],
 )
 def test_settings_that_do_not_fit_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = shipped_params()
     content["caption"] |= change
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(content))

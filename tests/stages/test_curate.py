@@ -14,6 +14,7 @@ from pseudoword.captions.table import read_captions
 from pseudoword.captions.texts import one_line
 from pseudoword.errors import UserError
 from stages.curate.__main__ import main
+from tests.project import shipped_params, write_checked
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path("data/thing")
@@ -43,11 +44,11 @@ def write_drafts(drafts: dict[str, str]) -> None:
 
 def run(subject: str = "drop", **curate: object) -> pd.DataFrame:
     """Run the stage; its table by source name, all text."""
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = shipped_params()
     content["data"]["folder"], content["base"]["model"] = str(FOLDER), str(ROOT / content["base"]["model"])
     content["train"]["template"] = str(ROOT / content["train"]["template"])
     content["curate"] = {"subject": subject, "similarity": False, **curate}
-    Path("params.yaml").write_text(yaml.safe_dump(content))
+    write_checked(content)
     main()
     table = pd.read_csv("outputs/captions.csv", dtype=str, keep_default_na=False)
     assert list(table) == ["id", "caption", "origin", "draft"] and list(table["id"]) == sorted(table["id"])

@@ -15,10 +15,11 @@ from pseudoword.cli import main as pseudoword
 from pseudoword.doctor.pictures import as_preprocess_would, preprocessed
 from pseudoword.doctor.report import Report, Stopped
 from pseudoword.pictures.views import framing_for
-from pseudoword.settings import load_settings
-from pseudoword.templates import BadTemplate
+from pseudoword.settings.loading import load_settings
+from pseudoword.settings.messages import BadSettings
 from stages.doctor.__main__ import main
 from stages.preprocess.__main__ import main as preprocess
+from tests.project import resolve_settings, write_checked
 from toyworld.sample import render
 
 ROOT = Path(__file__).parents[2]
@@ -32,13 +33,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(ROOT / "templates", tmp_path / "templates")
     render("thing", 3, tmp_path / "data/sample", 12)
     monkeypatch.chdir(tmp_path)
+    resolve_settings()
     return tmp_path
 
 
 def change(section: str, **values: object) -> None:
     content = yaml.safe_load(Path("params.yaml").read_text())
     content[section] |= values
-    Path("params.yaml").write_text(yaml.safe_dump(content))
+    write_checked(content)
 
 
 def prepare() -> None:
@@ -96,18 +98,13 @@ def test_an_error_stops_the_pipeline_by_default(project: Path) -> None:
         main()
 
 
-def test_prompts_that_evaluate_would_refuse_stop_the_pipeline_before_the_training(
+def test_prompts_that_evaluate_would_refuse_are_refused_by_the_command(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    prepare()
-    Path("outputs/doctor-passed.txt").write_text("of an earlier run")
-    for name, found in (("nowhere.txt", "cannot be read"), ("plain.txt", r"'a cat' does not hold \[name\]")):
+    for name, found in (("nowhere.txt", "there is no such file"), ("plain.txt", r"'a cat' does not hold \[name\]")):
         Path("plain.txt").write_text("a [name]\na cat\n")
-        change("evaluate", prompts=name)
-        change("doctor", fail_on="none")
-        with pytest.raises(BadTemplate, match=rf"{name}: {found}"):
-            main()
-        assert not Path("outputs/doctor-passed.txt").exists()
+        with pytest.raises(BadSettings, match=rf"{name}: {found}"):
+            change("evaluate", prompts=name)
         assert pseudoword(["doctor"]) == 1 and name in capsys.readouterr().err
 
 

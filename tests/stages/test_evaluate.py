@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -19,6 +18,7 @@ from pseudoword.judge import similarity_among
 from pseudoword.latents import Encoded, write_latents
 from stages.evaluate.__main__ import main, shortlist
 from stages.evaluate.choice import Candidate, choose, likeness_of, obedience_of
+from tests.project import shipped_params, write_checked
 from tests.tiny import tiny_inpainting, tiny_judge, tiny_sdxl, tiny_stable_diffusion
 
 ROOT = Path(__file__).parents[2]
@@ -139,10 +139,10 @@ def project(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
             save_embedding(path, "snorf", torch.randn(vectors, 16, generator=generator) * (0.02 + step / 50), {})
     shutil.copytree(ROOT / "templates", "templates")
     Path("prompts.txt").write_text("a [name]\na [name] by the sea\n")
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = shipped_params()
     content["base"] |= {"model": "base", "device": "cpu"}
     content["evaluate"] |= {"prompts": "prompts.txt", "inference_steps": 3, "timesteps": 2, "shortlist": 3, "seeds": 1}
-    Path("params.yaml").write_text(yaml.safe_dump(content))
+    write_checked(content)
     return tmp_path
 
 

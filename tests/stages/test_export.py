@@ -25,6 +25,7 @@ from pseudoword.formats.writing import write_embedding
 from pseudoword.prompts import Vocabulary
 from pseudoword.word import to_embedding
 from stages.export.__main__ import main
+from tests.project import resolve_settings, write_checked
 from tests.tiny import tiny_sdxl, tiny_stable_diffusion
 
 PROJECT = Path(__file__).parents[2]
@@ -42,12 +43,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     params = tmp_path / "params.yaml"
     params.write_text(re.sub(r"(?m)^word:\n  name: \S+", f"word:\n  name: {WORD}", params.read_text()))
     monkeypatch.chdir(tmp_path)
+    resolve_settings()
     return tmp_path
 
 
 def set_formats(*formats: str, key: str = "word") -> None:
     content = yaml.safe_load(Path("params.yaml").read_text())
-    Path("params.yaml").write_text(yaml.safe_dump(content | {"export": {"formats": list(formats), "key": key}}))
+    write_checked(content | {"export": {"formats": list(formats), "key": key}})
 
 
 def write_inputs(num_vectors: int, widths: tuple[int, ...] = (WIDTH,), **changes: Any) -> Tensor:
@@ -207,9 +209,8 @@ def test_sheets_that_do_not_fit_are_refused_before_anything_is_written(
 
 def test_a_wrong_format_is_refused(project: Path) -> None:
     for formats, message in ((["ckpt"], "found 'ckpt'"), ([], r"export\.formats"), (["pt", "pt"], "each format once")):
-        set_formats(*formats)
         with pytest.raises(UserError, match=message):
-            main()
+            set_formats(*formats)
 
 
 def test_diffusers_reads_a_word_for_sdxl_by_the_lines_that_are_printed(

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from PIL import Image
 
 from pseudoword.formats.reading import read_embedding
@@ -19,6 +18,7 @@ from stages.export.__main__ import main as export
 from stages.latents.__main__ import main as latents
 from stages.train.__main__ import main as train
 from tests.hub import Hub, hub_client, serving
+from tests.project import shipped_params, write_checked
 from tests.tiny import tiny_judge, tiny_stable_diffusion
 
 ROOT = Path(__file__).parents[2]
@@ -57,12 +57,12 @@ def project(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write_params(revision: str | None = None) -> None:
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = shipped_params()
     content["base"] |= {"model": MODEL, "revision": revision, "device": "cpu"}
     content["train"] |= {"steps": 4, "save_every": 2}
     content["evaluate"] |= {"judge": "someone/judge", "inference_steps": 1, "timesteps": 1, "shortlist": 2, "seeds": 1}
     content["export"] |= {"formats": ["safetensors"]}
-    Path("params.yaml").write_text(yaml.safe_dump(content))
+    write_checked(content)
 
 
 def run(hub: Hub, *stages: Callable[[], None]) -> None:

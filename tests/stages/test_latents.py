@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from diffusers import AutoencoderKL
 from PIL import Image
 
@@ -23,6 +22,7 @@ from pseudoword.pictures.prepared import PicturesUnreadable, to_tensor
 from stages.latents.__main__ import main
 from stages.latents.encoding import NotFinite, batch_for, encode, prepare
 from stages.latents.prepared import BadMask, read_weight
+from tests.project import shipped_params, write_checked
 from tests.tiny import tiny_stable_diffusion
 
 ROOT = Path(__file__).parents[2]
@@ -44,10 +44,10 @@ def write_table(names: list[str], weighted: tuple[str, ...] | None = None) -> No
 
 
 def write_params(**latents: object) -> None:
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = shipped_params()
     content["base"] |= {"model": "base", "device": "cpu"}
     content["latents"] |= latents
-    Path("params.yaml").write_text(yaml.safe_dump(content))
+    write_checked(content)
 
 
 @pytest.fixture(scope="module")

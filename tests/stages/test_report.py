@@ -20,6 +20,7 @@ from pseudoword.formats.writing import write_embedding
 from stages.report.__main__ import main
 from stages.report.charts import MAX_POINTS
 from stages.report.page import number, plain
+from tests.project import resolve_settings
 
 PROJECT = Path(__file__).parents[2]
 PAGE = Path("outputs/report/index.html")
@@ -186,6 +187,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(PROJECT / "templates", tmp_path / "templates")
     shutil.copy(PROJECT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
+    resolve_settings()
     return tmp_path
 
 

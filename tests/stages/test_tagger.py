@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from numpy.random import default_rng
 from onnx import TensorProto
 from PIL import Image
@@ -21,6 +20,7 @@ from stages.caption.tagger import to_deepdanbooru, to_wd14
 from stages.caption.tags import Tag, Writing, read_tags
 from tests.hub import environment, hub_client, serving
 from tests.onnx_tagger import SCENE_TAGS, save_blind_tagger, save_selected_tags, save_world_taggers
+from tests.project import shipped_params, write_checked
 from tests.stages.test_caption import save_captioner
 from toyworld.world import COLOURS, draw, new_thing
 
@@ -61,11 +61,11 @@ def run(model: Path | str | None, drafters: tuple[str, ...] = ("tagger",), capti
 
 
 def write_params(model: Path | str | None, drafters: tuple[str, ...], caption: Any = None, **tagger: Any) -> None:
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = shipped_params()
     content["base"]["device"] = "cpu"
     content["caption"] |= {"drafters": list(drafters)} | (caption or {})
     content["caption"]["tagger"] |= {"model": None if model is None else str(model), **tagger}
-    Path("params.yaml").write_text(yaml.safe_dump(content))
+    write_checked(content)
 
 
 def read_drafts() -> list[str]:

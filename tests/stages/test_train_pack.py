@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from pseudoword.prompts import PromptTooLong
-from pseudoword.settings import load_settings, runs
+from pseudoword.settings.sweep import runs
 from stages.train.pack import Packed, make_pack
+from stages.train.settings import Settings
 from tests.packs import tiny_base
+from tests.project import shipped_params, write_checked
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,12 +23,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def packed(captions: list[str], **changes: dict[str, Any]) -> list[Packed]:
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = shipped_params()
     content["train"] |= {"template": "prompts.txt", "steps": 10}
     for section, values in changes.items():
         content[section] |= values
-    Path("params.yaml").write_text(yaml.safe_dump(content))
-    return make_pack(runs(load_settings(Path("params.yaml"))), tiny_base(), captions, len(captions), 10)
+    write_checked(content)
+    return make_pack(runs(Settings.read("train")), tiny_base(), captions, len(captions), 10)
 
 
 @pytest.mark.parametrize(

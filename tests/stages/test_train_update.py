@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pseudoword.schedule import lasting, parse_schedule, shaped
+from pseudoword.schedule import Schedule, lasting, shaped
 from stages.train.objective import Losses, Objective
 from stages.train.optimizer import Optimizer, Update
 from stages.train.samples import Rows
@@ -74,7 +74,7 @@ def test_clipping_by_norm_sees_all_vectors_of_a_run_and_no_other():
 
 
 def test_clipping_by_value_follows_its_own_schedule():
-    limits = lasting(parse_schedule("1.0:1, 0.5", 3), 3)
+    limits = lasting(Schedule.parse("1.0:1, 0.5").rates(3), 3)
     for at, limit in enumerate((1.0, 0.5, 0.5)):
         state = stepped(
             [update([0.1] * 3, clip="value", clip_at=limits, betas=(0.0, 0.9))], torch.zeros(1, 2),

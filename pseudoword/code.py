@@ -1,0 +1,29 @@
+"""Which code a stage runs: outputs/code/<stage>.txt, one line for each module, with a digest of what it means.
+
+`check` writes the lists; a stage names by its own what it keeps in .scratch, so that other code never takes it up.
+"""
+
+import hashlib
+from pathlib import Path
+
+from pseudoword.errors import UserError
+
+FOLDER = Path("outputs/code")
+
+
+class NoList(UserError):
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path}: there is no such file. The stage check writes it: run `dvc repro check`.")
+
+
+def code_file(stage: str) -> Path:
+    return FOLDER / f"{stage}.txt"
+
+
+def code_digest(stage: str) -> str:
+    """SHA-256 of the stage's list: another one wherever the code that it runs means something else. Raises NoList."""
+    path = code_file(stage)
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        raise NoList(path) from None

@@ -1,0 +1,85 @@
+"""The runs of a sweep: which keys its axes may be, and the settings of each run."""
+
+from typing import Any, Protocol, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from pseudoword.settings.messages import explain, keys_of, nearest, shown
+
+# What differs between runs that share a UNet batch. The rest of train is common to all of them.
+SWEPT = (
+    "word.vectors", "word.init_text", "word.init_file",
+    *(f"train.{key}" for key in (
+        "template", "learn_rate", "warm_up", "decay", "weight_decay", "betas", "eps", "clip", "clip_at", "norm", "pull",
+        "average", "loss", "huber_delta", "min_snr_gamma", "noise_offset", "timesteps", "latents", "shuffle_tags",
+        "tag_dropout", "caption_dropout", "seed",
+    )),
+)  # fmt: skip
+
+
+class Sweepable(Protocol):
+    """Settings with the sections that are swept and the axes, values as params.yaml has them or as they were read."""
+
+    @property
+    def sweep(self) -> dict[str, list[Any]]: ...
+
+    def model_copy(self, *, update: dict[str, Any]) -> Any: ...
+
+
+AnySettings = TypeVar("AnySettings", bound=Sweepable)
+
+
+def runs(settings: AnySettings) -> dict[str, AnySettings]:
+    """The settings of each run of the sweep by its name; without a sweep the one run is called `base`.
+
+    Raises pydantic's ValidationError for a value that its key does not take.
+    """
+    combinations: list[dict[str, Any]] = [{}]
+    for axis, values in settings.sweep.items():
+        combinations = [{**chosen, axis: value} for chosen in combinations for value in values]
+    return {f"run{i:02d}" if settings.sweep else "base": _run(settings, c) for i, c in enumerate(combinations)}
+
+
+def _run(settings: AnySettings, values: dict[str, Any]) -> AnySettings:
+    """`settings` with `section.key` values exchanged, and no sweep."""
+    sections: dict[str, Any] = {"sweep": {}}
+    for axis, value in values.items():
+        name, key = axis.split(".")
+        section = sections.get(name, getattr(settings, name))
+        sections[name] = section.model_copy(update={key: read_value(section, key, value)})
+    run: AnySettings = settings.model_copy(update=sections)
+    return run
+
+
+def read_value(section: BaseModel, key: str, value: Any, context: dict[str, Any] | None = None) -> Any:
+    """What `value` comes to as this key of the section; a value that was read is itself. Raises ValidationError."""
+    return getattr(type(section).model_validate(vars(section) | {key: value}, context=context), key)
+
+
+def sweep_problems(settings: Any) -> list[str]:
+    """One line for each axis or value that cannot be."""
+    problems = []
+    for axis, values in settings.sweep.items():
+        if axis not in SWEPT:
+            problems.append(f"sweep: '{axis}' cannot be swept{_why_not(axis, type(settings))}")
+            continue
+        section, key = axis.split(".")
+        known: list[tuple[Any, Any]] = []  # values as they are written, and what they mean
+        for value in values:
+            try:
+                meant = read_value(getattr(settings, section), key, value)
+            except ValidationError as error:
+                located = [{**details, "loc": (section, *details["loc"])} for details in error.errors()]
+                problems += [f"sweep: {line}" for line in explain(located, type(settings))]  # type: ignore[arg-type]
+                continue
+            if equal := [other for other, its in known if its == meant]:
+                problems.append(f"sweep: {axis}: {shown(equal[0])} and {shown(value)} would train the same run twice")
+            known.append((value, meant))
+    return problems
+
+
+def _why_not(axis: str, model: type[BaseModel]) -> str:
+    *section, key = axis.split(".")
+    if section and key in keys_of(model, section):
+        return f": the runs of a sweep share it. Use `dvc exp run -S {axis}=...` for each value"
+    return nearest(axis, SWEPT) or f"; can be: {', '.join(SWEPT)}"

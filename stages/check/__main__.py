@@ -1,0 +1,41 @@
+"""check: refuse what cannot work, and say what the settings and the code of each stage come to.
+
+reads   params.yaml and the files that it names, data.folder, dvc.yaml, our own code; no dep of DVC's: it always runs
+writes  outputs/settings/<stage>.json    the settings that the stage reads, resolved; what is in the files they name
+        outputs/settings/machine.json    device, batch and the like, for which nothing runs again
+        outputs/code/<stage>.txt         a digest of each module that the stage reaches, see stages/check/code.py
+
+The two are the stage's deps, so that what does not change them runs nothing.
+"""
+
+from pathlib import Path
+
+from pseudoword.code import code_file
+from pseudoword.files import write_text
+from pseudoword.settings.loading import PARAMS, load_settings
+from pseudoword.settings.messages import BadSettings
+from stages._runtime import run_stage
+from stages.check.code import code_list
+from stages.check.graph import settings_by_stage
+from stages.check.refusals import refusals
+from stages.check.writing import write_settings
+
+ROOT = Path(__file__).parents[2]
+
+
+def main() -> None:
+    keys = settings_by_stage(ROOT / "dvc.yaml")
+    settings = load_settings()
+    if problems := list(refusals(settings)):
+        raise BadSettings(PARAMS, problems)
+    write_settings(settings, keys)
+    write_code(list(keys))
+
+
+def write_code(stages: list[str]) -> None:
+    for stage in stages:
+        write_text(code_file(stage), code_list(stage, ROOT))
+
+
+if __name__ == "__main__":
+    run_stage(main)

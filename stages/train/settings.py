@@ -1,0 +1,13 @@
+"""What the stage reads of params.yaml."""
+
+from pseudoword.settings.base import Base
+from pseudoword.settings.stage import Axes, StageSettings
+from pseudoword.settings.train import Train
+from pseudoword.settings.word import Word
+
+
+class Settings(StageSettings):
+    base: Base
+    word: Word
+    train: Train
+    sweep: Axes
