@@ -2,7 +2,7 @@
 # make review    read, edit and approve the captions on a local web page
 # make test      the fast tests
 # make test-slow the tests that take minutes
-# make check     lint, types, tests
+# make lint      ruff and mypy
 # make bench     how fast a word is trained, beside the usual loop
 # make toyworld  train the embedded base model again
 # Each makes .venv when it is missing or older than the dependencies. Another Python: make PYTHON=python3.12 demo
@@ -10,7 +10,7 @@
 PYTHON ?= python3
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: demo review test test-slow check bench toyworld clean .venv
+.PHONY: demo review test test-slow lint bench toyworld clean .venv
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -30,9 +30,8 @@ test: .venv
 test-slow: .venv
 	python -m pytest -m 'slow and not gpu and not network'
 
-check: .venv
+lint: .venv
 	ruff check && ruff format --check && mypy --strict
-	python -m pytest
 
 bench: .venv
 	python -m bench.train

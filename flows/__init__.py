@@ -5,7 +5,6 @@ A flow knows nothing of pictures or models: it runs DVC, and DVC runs the stages
 
 import os
 
-# Read by prefect and dvc when they are imported, so set before either is. Nothing is sent anywhere unless asked for.
+# Read by prefect when it is imported, so set before. Nothing is sent anywhere unless asked for.
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-os.environ.setdefault("DVC_NO_ANALYTICS", "1")

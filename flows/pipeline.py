@@ -23,10 +23,10 @@ from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
 from prefect.tasks import Task
 
-from flows import dvc_graph
-from flows.dvc_graph import Stage, UnknownTarget
-from flows.dvc_process import Outcome, StageFailed, nothing_left_behind, reproduce
 from flows.server import temporary_server
+from pseudoword.dvc import graph
+from pseudoword.dvc.graph import Stage, UnknownTarget
+from pseudoword.dvc.process import Outcome, StageFailed, nothing_left_behind, reproduce
 
 SHEET = Path("outputs/evaluation/sheets/chosen.png")
 REPORT = Path("outputs/report/index.html")
@@ -71,7 +71,7 @@ def pipeline(targets: Sequence[str] = ()) -> State[object]:
     """Bring the targets and all that they need up to date; no target means every stage."""
     root = Path.cwd()
     try:
-        stages = dvc_graph.stages_in_order(root, targets)
+        stages = graph.stages_in_order(root, targets)
     except UnknownTarget as error:
         return Failed(message=str(error), data=error)
     with nothing_left_behind():
@@ -105,7 +105,7 @@ def _show_stages(states: dict[str, State[object]]) -> None:
 
 def _show_metrics(root: Path) -> None:
     """A row for each measured thing (`chosen`, `init`), a column for each figure."""
-    for path, content in dvc_graph.metrics(root).items():
+    for path, content in graph.metrics(root).items():
         rows = [{"": name, **figures} for name, figures in content.items() if isinstance(figures, dict)]
         if rows:
             create_table_artifact(rows, key="metrics", description=path)

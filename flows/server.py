@@ -17,7 +17,7 @@ from pathlib import Path
 
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows import child
+from pseudoword import processes
 
 PATIENCE = 120  # s until it answers: 10 on an idle machine, far more on a busy one
 
@@ -39,7 +39,7 @@ def temporary_server() -> Iterator[None]:
     address = f"http://127.0.0.1:{_free_port()}"
     print(f"Starting a temporary Prefect server; watch the flow at {address}", flush=True)
     log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - the server writes to it as long as it lives
-    server = child.start(
+    server = processes.start(
         "from prefect.cli import app; app()",
         ["server", "start", "--host", "127.0.0.1", "--port", address.rpartition(":")[2]],
         folder=Path.cwd(),
@@ -47,7 +47,7 @@ def temporary_server() -> Iterator[None]:
         output=log,
     )
     # Not at the end of the body: when the process exits, Prefect's threads first hand in the last lines of the log.
-    atexit.register(child.stop, server)
+    atexit.register(processes.stop, server)
     if not _answers(f"{address}/api/health"):
         log.seek(0)
         raise ServerNotUp(log.read())

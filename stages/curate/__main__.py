@@ -20,7 +20,6 @@ from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.location import ModelNotFound
 from pseudoword.captions.lint import LINT, lint, lint_table
 from pseudoword.captions.merging import CaptionRow, Merged, merge, warnings
-from pseudoword.captions.prompt_length import PromptLength, load_prompt_length
 from pseudoword.captions.table import CAPTIONS
 from pseudoword.errors import UserError
 from pseudoword.files import write_table
@@ -35,6 +34,7 @@ from pseudoword.settings.sweep import runs
 from pseudoword.settings.train import Train
 from pseudoword.settings.word import Word
 from stages._runtime import run_stage
+from stages.curate.tokens import prompt_length
 
 
 class Settings(StageSettings):
@@ -60,19 +60,6 @@ class NotReviewed(UserError):
             f"curate.require_review is true and {len(unapproved)} drafts are not approved: {shown(unapproved)}. "
             "Approve them with `make review`, then run `dvc repro` again."
         )
-
-
-def prompt_length(settings: Settings, model: ModelIdentity, pictures: int) -> PromptLength | None:
-    """None, with a note, when the base model is not to be had."""
-    vectors = [run.word.vectors for run in runs(settings).values()]
-    try:
-        return load_prompt_length(
-            model, settings.train.template.lines, settings.word.name, vectors, pictures,
-            windowed=settings.train.long_prompts == "window",
-        )  # fmt: skip
-    except (ModelNotFound, UnknownFamily) as error:
-        print(f"note: tokens are not counted: {error}")
-        return None
 
 
 def doubted_by_judge(merged: Merged, judge: str, model: ModelIdentity) -> list[Finding]:

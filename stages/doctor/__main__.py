@@ -13,10 +13,6 @@ A finding as bad as doctor.fail_on stops the pipeline.
 import json
 from pathlib import Path
 
-from pseudoword.base.placement import resolve_device
-from pseudoword.doctor.examine import examine
-from pseudoword.doctor.intent import Intent
-from pseudoword.doctor.machine import this_machine
 from pseudoword.doctor.report import REPORT, Stopped, summary, write_report
 from pseudoword.files import write_text
 from pseudoword.findings import SEVERITIES
@@ -27,6 +23,7 @@ from pseudoword.settings.stage import Axes, StageSettings
 from pseudoword.settings.train import Train
 from pseudoword.settings.word import Word
 from stages._runtime import run_stage
+from stages.doctor.diagnosis import diagnose
 
 METRICS, PASSED = Path("outputs/doctor-metrics.json"), Path("outputs/doctor-passed.txt")
 
@@ -43,17 +40,14 @@ class Settings(StageSettings):
 
 def main() -> None:
     settings = Settings.read("doctor")
-    intent = Intent.of(settings.data, settings.base, settings.preprocess, settings.word, settings.train, settings.sweep)
-    machine = this_machine(resolve_device(settings.base.device))
-    options = settings.doctor
     PASSED.unlink(missing_ok=True)
-    report = examine(intent, machine, options.same_background, options.ignore, written=True)
+    report = diagnose(settings, written=True)
     print(summary(report))
     write_report(report, REPORT)
     counts = {severity: report.count(severity) for severity in SEVERITIES}
     write_text(METRICS, json.dumps({"pictures": report.pictures, **counts}, indent=2) + "\n")
-    if bad := report.at_least(options.fail_on):
-        raise Stopped(options.fail_on, bad)
+    if bad := report.at_least(settings.doctor.fail_on):
+        raise Stopped(settings.doctor.fail_on, bad)
     write_text(PASSED, "The doctor found nothing that stops the pipeline.\n")
 
 

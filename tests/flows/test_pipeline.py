@@ -10,8 +10,7 @@ from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL
 
 from flows.pipeline import PipelineFailed, pipeline
-from tests.flows.conftest import Project
-from tests.flows.test_dvc_process import alive, waiting_stage
+from tests.dvc_project import Project, alive, waiting_stage
 
 
 @pytest.mark.usefixtures("prefect_server")

@@ -377,7 +377,7 @@ def test_lint_is_printed_and_written_with_suggestions(project: Path, capsys: pyt
 def test_without_its_base_model_the_tokens_are_not_counted(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stages.curate.__main__.load_prompt_length", missing_model)
+    monkeypatch.setattr("stages.curate.tokens.load_prompt_length", missing_model)
     EDITS.write_text(yaml.safe_dump({"a.jpg": {"caption": "in the snow " * 60}}))
     assert len(captions()) == 3
     assert "note: tokens are not counted: base.model: 'gone'" in capsys.readouterr().out

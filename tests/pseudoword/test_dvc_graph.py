@@ -1,7 +1,9 @@
 import pytest
 
-from flows.dvc_graph import Stage, UnknownTarget, stages_in_order
-from tests.flows.conftest import Project
+from pseudoword.dvc.graph import Stage, UnknownTarget, stages_in_order
+from tests.dvc_project import Project, project
+
+__all__ = ["project"]
 
 
 def test_every_stage_comes_after_what_it_needs(project: Project) -> None:

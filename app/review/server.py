@@ -9,9 +9,9 @@ import webbrowser
 
 import uvicorn
 
+from app.review.desk import Desk
+from app.review.web import is_loopback, make_app
 from pseudoword.errors import UserError
-from pseudoword.review.app import is_loopback, make_app
-from pseudoword.review.desk import Desk
 
 
 class CannotListen(UserError):

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from pseudoword.cli import main
+from app.cli import main
 from pseudoword.formats.embedding import Embedding
 from pseudoword.formats.reading import read_embedding
 from pseudoword.formats.writing import write_embedding
@@ -191,7 +191,7 @@ def test_list_says_what_is_loaded_and_why_the_rest_is_not(tmp_path: Path, home: 
 
 
 def test_the_help_needs_no_torch() -> None:
-    script = "import sys, pseudoword.cli as cli\ntry: cli.main(['--help'])\nfinally: print('torch' in sys.modules)"
+    script = "import sys, app.cli as cli\ntry: cli.main(['--help'])\nfinally: print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.endswith("False\n") and "inspect" in done.stdout
 

@@ -24,13 +24,13 @@ from PIL import Image
 from transformers import CLIPTokenizer
 from websockets.sync.client import ClientConnection, connect
 
+from app.cli import main
+from app.review.desk import Desk
+from app.review.server import serve
+from app.review.web import make_app
 from pseudoword.captions.edits import Edit, read_edits
 from pseudoword.captions.prompt_length import PromptLength
-from pseudoword.cli import main
 from pseudoword.errors import UserError
-from pseudoword.review.app import make_app
-from pseudoword.review.desk import Desk
-from pseudoword.review.server import serve
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path("data/thing")

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from app.review.saving import save_edit
 from pseudoword.captions.edits import Edit
 from pseudoword.captions.lint import LINT, lint
 from pseudoword.captions.merging import CaptionRow, Merged, merge
 from pseudoword.captions.prompt_length import PromptLength
-from pseudoword.captions.saving import save_edit
 from pseudoword.captions.sides import text_for
 from pseudoword.captions.texts import Text, one_line
 from pseudoword.errors import UserError

@@ -1,14 +1,14 @@
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from flows.dvc_process import StageFailed, StageStopped, nothing_left_behind, reproduce
-from tests.flows.conftest import Project
+from pseudoword.dvc.process import StageFailed, StageStopped, nothing_left_behind, reproduce
+from tests.dvc_project import Project, alive, project, waiting_stage
+
+__all__ = ["project"]
 
 
 @pytest.fixture(autouse=True)
@@ -85,20 +85,3 @@ def test_a_stage_does_not_outlive_its_dvc(project: Project) -> None:
         reproduce("first", project.folder, lambda line: None)
     killer.join()
     assert not alive(int((project.folder / "waiting").read_text()))
-
-
-def waiting_stage(folder: Path) -> int:
-    """The process id of the stage that was told to wait, once it does."""
-    deadline = time.monotonic() + 90
-    while not (folder / "waiting").exists():
-        assert time.monotonic() < deadline, "the stage did not start"
-        time.sleep(0.05)
-    return int((folder / "waiting").read_text())
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from flows import child
+from pseudoword import processes
 
 Outcome = Literal["Ran", "Restored", "Unchanged"]
 
@@ -57,7 +57,7 @@ def nothing_left_behind() -> Iterator[None]:
         yield
     except BaseException:
         _stopping.set()
-        child.stop(*_running)
+        processes.stop(*_running)
         raise
 
 
@@ -65,7 +65,7 @@ def reproduce(stage: str, root: Path, on_line: Callable[[str], None]) -> Outcome
     """Bring one stage up to date, without those that it needs. Each line of its output goes to `on_line` at once."""
     if _stopping.is_set():
         raise StageStopped(stage)
-    process = child.start(
+    process = processes.start(
         "from dvc.cli import main; sys.exit(main())",
         [*_REPRODUCE, stage],
         folder=root,
@@ -74,7 +74,7 @@ def reproduce(stage: str, root: Path, on_line: Callable[[str], None]) -> Outcome
     )
     _running.add(process)
     if _stopping.is_set():  # since asked above: too late to be among those that were stopped
-        child.stop(process)
+        processes.stop(process)
     watch = threading.Thread(target=_end_with_dvc, args=[process])
     watch.start()
     lines = list(_passed_on(process, on_line))
@@ -90,7 +90,7 @@ def reproduce(stage: str, root: Path, on_line: Callable[[str], None]) -> Outcome
 def _end_with_dvc(process: subprocess.Popen[str]) -> None:
     """When dvc alone was killed, the stage would live on and hold its output open: nobody would notice the death."""
     process.wait()
-    child.stop(process)
+    processes.stop(process)
 
 
 def _passed_on(process: subprocess.Popen[str], on_line: Callable[[str], None]) -> Iterator[str]:

@@ -12,10 +12,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from pydantic import AfterValidator, BaseModel, Field
 
+from app.review.desk import Desk, Outdated
 from pseudoword.captions.texts import one_line
 from pseudoword.errors import UserError
 from pseudoword.pictures.prepared import PICTURES, used_ids
-from pseudoword.review.desk import Desk, Outdated
 
 HERE = Path(__file__).parent
 PAGES = {

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.review.saving import save_edit
 from pseudoword.captions.edits import Edit, read_edits
-from pseudoword.captions.saving import save_edit
 from pseudoword.captions.texts import one_line
 from pseudoword.errors import UserError
 

@@ -1,0 +1,155 @@
+"""pseudoword inspect | convert | list | create: embedding files; review: captions; doctor: data sets.
+
+Modules that need torch are imported by the command that needs them, so that `--help` answers at once.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.terminal import printable
+from pseudoword.errors import UserError
+
+OUT = "by its extension: .safetensors, .pt (A1111), .bin (diffusers) or .png"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 1, with one message on stderr, for what the user can mend."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except (UserError, OSError) as error:  # OSError: no room, no right to write
+        print(printable(str(error)), file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pseudoword", description="Look at embedding files, convert and make them; review captions."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_inspect(commands.add_parser("inspect", help="what a file holds"))
+    _add_convert(commands.add_parser("convert", help="write a word in another format"))
+    _add_list(commands.add_parser("list", help="which files of a folder are words for a base model"))
+    _add_create(commands.add_parser("create", help="start a word from words that the base model knows"))
+    _add_review(commands.add_parser("review", help="read, edit and approve the captions on a local web page"))
+    _add_doctor(commands.add_parser("doctor", help="what speaks against your pictures, before anything was run"))
+    return parser
+
+
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Name, vectors, norms, the nearest words of the vocabulary, and where the word comes from."
+    parser.set_defaults(command=_inspect)
+    parser.add_argument("file", type=Path)
+    _add_base(parser, "; without it models/toyworld where it fits")
+
+
+def _add_convert(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Read a word of any format and write it in another."
+    parser.set_defaults(command=_convert)
+    parser.add_argument("file", type=Path, metavar="IN")
+    parser.add_argument("out", type=Path, metavar="OUT", help=OUT)
+    parser.add_argument("--picture", type=Path, help="what a .png shows; without it a plain card")
+    parser.add_argument("--word", help="which word of a file that holds several")
+    parser.add_argument("--name", help="what the word is called from now on")
+    _add_base(parser, ", to tell whether it knows NAME as a word")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
+
+
+def _add_list(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Every embedding file of a folder: loaded, or skipped and why."
+    parser.set_defaults(command=_list)
+    parser.add_argument("folder", type=Path, metavar="DIR")
+    _add_base(parser, "; words of another width are skipped")
+
+
+def _add_create(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Write an untrained word that starts at the embeddings of a text."
+    parser.set_defaults(command=_create)
+    parser.add_argument("name")
+    parser.add_argument("out", type=Path, metavar="OUT", help=OUT)
+    parser.add_argument("--vectors", type=_vectors, required=True, metavar="N", help="1 to 75")
+    parser.add_argument("--init-text", required=True, metavar="TEXT", help="empty for zeros")
+    _add_base(parser, "", required=True)
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
+
+
+def _add_review(parser: argparse.ArgumentParser) -> None:
+    parser.description = "A local web page of the pictures and their captions; run it in the project's folder."
+    parser.set_defaults(command=_review)
+    parser.add_argument("--port", type=int, default=8642, help="0 takes any free one; default %(default)s")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="another address than this machine's own opens it to others"
+    )
+    parser.add_argument("--no-browser", action="store_true", help="only print the address")
+
+
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Check the pictures of data.folder in params.yaml as they are now, and outputs/captions.csv if it is of them. "
+        "The exit status "
+        "is 1 where the stage doctor would stop the pipeline."
+    )
+    parser.set_defaults(command=_doctor)
+    parser.add_argument("--data", type=Path, metavar="DIR", help="another folder")
+
+
+def _add_base(parser: argparse.ArgumentParser, more: str, required: bool = False) -> None:
+    wanted = f"folder, checkpoint file or hub id{more}"
+    parser.add_argument("--base", type=_model, required=required, metavar="MODEL", help=wanted)
+    parser.add_argument("--config", metavar="MODEL", help="for a file: folder or hub id with configs and tokenizers")
+
+
+def _model(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("an empty text is no model")
+    return text
+
+
+def _vectors(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 75:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 to 75")
+    return int(text)
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from app.embeddings import inspect
+
+    inspect(options.file, options.base, options.config)
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from app.embeddings import convert
+
+    convert(
+        options.file, options.out, options.picture, options.word, options.name, options.base, options.config,
+        options.overwrite,
+    )  # fmt: skip
+
+
+def _list(options: argparse.Namespace) -> None:
+    from app.embeddings import list_folder
+
+    list_folder(options.folder, options.base, options.config)
+
+
+def _create(options: argparse.Namespace) -> None:
+    from app.embeddings import create
+
+    create(
+        options.name, options.out, options.vectors, options.init_text, options.base, options.config, options.overwrite
+    )
+
+
+def _review(options: argparse.Namespace) -> None:
+    from app.project import review
+
+    review(options.host, options.port, not options.no_browser)
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    from app.project import doctor
+
+    doctor(options.data)

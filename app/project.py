@@ -1,0 +1,48 @@
+"""The commands on the project in the current folder: review and doctor."""
+
+from pathlib import Path
+
+from app.review.desk import Desk
+from app.review.server import reviewer, serve
+from app.terminal import printable
+from pseudoword.base.identity import ModelIdentity
+from pseudoword.doctor.report import summary
+from pseudoword.errors import UserError
+from pseudoword.pictures.ids import count_unmirrored
+from pseudoword.pictures.prepared import used_ids
+from pseudoword.settings.loading import load_settings
+from pseudoword.settings.sweep import runs
+from stages.curate.tokens import prompt_length
+from stages.doctor.diagnosis import diagnose
+
+
+class WouldStop(UserError):
+    def __init__(self, fail_on: str, number: int) -> None:
+        super().__init__(
+            f"{number} of these would stop the pipeline, as doctor.fail_on is {fail_on}. Mend them, or name their "
+            "checks in doctor.ignore."
+        )
+
+
+def review(host: str, port: int, browser: bool) -> None:
+    """Serve the review page until Ctrl-C. Raises UserError."""
+    settings = load_settings()
+    model = ModelIdentity(settings.base.model, settings.base.revision, settings.base.config)
+    length = prompt_length(settings, model, count_unmirrored(used_ids()))
+    curate, texts = settings.curate, [run.word.init_text for run in runs(settings).values()]
+    desk = Desk(settings.data.folder, curate.existing, curate.subject, settings.word.name, texts, length, reviewer())
+    serve(desk, host, port, browser)
+
+
+def doctor(folder: Path | None) -> None:
+    """Print what speaks against the pictures of `folder`, else of data.folder, as they are now. Raises UserError."""
+    settings = load_settings()
+    if folder is not None:
+        settings = settings.model_copy(update={"data": settings.data.model_copy(update={"folder": folder})})
+    print(printable(f"reads {settings.data.folder}, with each picture as preprocess would make it"))
+    report = diagnose(settings, written=False)
+    for line in summary(report).splitlines():
+        print(printable(line))
+    fail_on = settings.doctor.fail_on
+    if bad := report.at_least(fail_on):
+        raise WouldStop(fail_on, len(bad))

@@ -1,0 +1,9 @@
+"""All contact with DVC, shared by `app` and `flows`: nothing else imports or starts it.
+
+`graph` reads dvc.yaml and the metrics, `process` runs one stage. Neither needs torch, nor anything above this folder.
+"""
+
+import os
+
+# Read by dvc when it is imported, and by the processes that are started: nothing is sent anywhere unless asked for.
+os.environ.setdefault("DVC_NO_ANALYTICS", "1")

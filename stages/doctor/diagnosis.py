@@ -1,0 +1,32 @@
+"""One look at a data set with the settings as they are, for the stage and for the command line."""
+
+from typing import Protocol
+
+from pseudoword.base.placement import resolve_device
+from pseudoword.doctor.examine import examine
+from pseudoword.doctor.intent import Intent
+from pseudoword.doctor.machine import this_machine
+from pseudoword.doctor.report import Report
+from pseudoword.settings.base import Base, Data
+from pseudoword.settings.doctor import Doctor
+from pseudoword.settings.preprocess import Preprocess
+from pseudoword.settings.stage import Axes
+from pseudoword.settings.train import Train
+from pseudoword.settings.word import Word
+
+
+class WithPictures(Protocol):
+    data: Data
+    base: Base
+    preprocess: Preprocess
+    doctor: Doctor
+    word: Word
+    train: Train
+    sweep: Axes
+
+
+def diagnose(settings: WithPictures, written: bool) -> Report:
+    """Make every check; `written` as in `examine`. Raises UserError."""
+    intent = Intent.of(settings.data, settings.base, settings.preprocess, settings.word, settings.train, settings.sweep)
+    machine, options = this_machine(resolve_device(settings.base.device)), settings.doctor
+    return examine(intent, machine, options.same_background, options.ignore, written)
