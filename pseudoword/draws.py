@@ -19,6 +19,7 @@ class Stream(IntEnum):
     SCORE = 3
     PICTURE = 4
     POSTERIOR = 5
+    HYPERNETWORK = 7
 
 
 def generator(seed: int, stream: Stream, a: int = 0, b: int = 0) -> Generator:

@@ -6,7 +6,7 @@ L tokens of a window, D width of the cross-attention, P of the pooled vector, K 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import CLIPTokenizer, PreTrainedModel
 
+from pseudoword.base.hypernetwork import Hypernetworks, KeysAndValues
 from pseudoword.base.sampling import sample, to_pictures
 from pseudoword.base.splice import SplicedEmbedding
 
@@ -26,9 +27,10 @@ class Conditioning:
     states: Tensor  # (B, W x L, D), what the cross-attention reads
     pooled: Tensor | None = None  # (B, P), of families that have it
     mask: Tensor | None = None  # (B, W x L) bool, what is read of several windows; None: all
+    hypernetworks: Hypernetworks | None = None  # what changes the keys and values of its attention
 
     def __getitem__(self, rows: slice | Tensor | list[int]) -> "Conditioning":
-        parts = (self.states, self.pooled, self.mask)
+        parts = (self.states, self.pooled, self.mask, self.hypernetworks)
         return Conditioning(*(None if part is None else part[rows] for part in parts))  # type: ignore[arg-type]
 
 
@@ -54,6 +56,7 @@ class Base(ABC):
         self.tables: tuple[Tensor, ...] = tuple(spliced.table.weight for spliced in self.spliced)  # (vocabulary, D_e)
         self.widths: tuple[int, ...] = tuple(table.shape[1] for table in self.tables)
         self.unet = unet.to(memory_format=torch.channels_last)
+        self.keys_and_values = KeysAndValues(unet)
         self.vae = vae
         self.noise = noise
         self.device: torch.device = unet.device
@@ -120,7 +123,7 @@ class Base(ABC):
     def checkpoint_gradients(self, on: bool) -> None:
         """Whether the UNet forgets its activations and computes them again on the way back: less memory, more time."""
         if on:
-            self.unet.enable_gradient_checkpointing()
+            self.unet.enable_gradient_checkpointing(self.keys_and_values.checkpointed)
         else:
             self.unet.disable_gradient_checkpointing()
 
@@ -148,12 +151,13 @@ class Base(ABC):
     def _guided(
         self, conditioning: Conditioning, negative: Conditioning, guidance: float
     ) -> Callable[[Tensor, Tensor], Tensor]:
-        """The prediction with classifier-free guidance (Ho and Salimans 2022, eq. 6)."""
+        """The prediction with classifier-free guidance (Ho and Salimans 2022, eq. 6); hypernetworks change both."""
         number = len(conditioning.states)
         if guidance <= 1:
             return lambda noisy, t: self.predict(noisy, t, conditioning)
         if len(negative.states) == 1:
             negative = negative[[0] * number]
+        negative = replace(negative, hypernetworks=conditioning.hypernetworks)
         both = [negative, conditioning]
         if negative.states.shape == conditioning.states.shape:
             both = [_joined(negative, conditioning)]
@@ -167,10 +171,11 @@ class Base(ABC):
 
 
 def _joined(first: Conditioning, second: Conditioning) -> Conditioning:
-    """The rows of both, of equal length."""
+    """The rows of both, of equal length and number, through the same hypernetworks."""
     pooled = mask = None
     if first.pooled is not None and second.pooled is not None:
         pooled = torch.cat([first.pooled, second.pooled])
     if first.mask is not None and second.mask is not None:
         mask = torch.cat([first.mask, second.mask])
-    return Conditioning(torch.cat([first.states, second.states]), pooled, mask)
+    hypernetworks = second.hypernetworks and second.hypernetworks.twice()
+    return Conditioning(torch.cat([first.states, second.states]), pooled, mask, hypernetworks)

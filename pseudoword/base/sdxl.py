@@ -48,9 +48,10 @@ class StableDiffusionXL(Base):
     def predict(self, noisy: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
         sizes = self.time_ids(noisy.shape[2] * self.pixels, noisy.shape[3] * self.pixels).expand(len(noisy), -1)
         added = {"text_embeds": conditioning.pooled, "time_ids": sizes}
-        answer: Tensor = self.unet(
-            noisy, t, conditioning.states, encoder_attention_mask=conditioning.mask, added_cond_kwargs=added
-        ).sample
+        with self.keys_and_values.through(conditioning.hypernetworks):
+            answer: Tensor = self.unet(
+                noisy, t, conditioning.states, encoder_attention_mask=conditioning.mask, added_cond_kwargs=added
+            ).sample
         return answer
 
     def time_ids(self, height_px: int, width_px: int) -> Tensor:

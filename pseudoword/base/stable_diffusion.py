@@ -34,5 +34,6 @@ class StableDiffusion(Base):
         return Conditioning(states.reshape(batch, windows * length, -1), mask=mask)
 
     def predict(self, noisy: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
-        answer: Tensor = self.unet(noisy, t, conditioning.states, encoder_attention_mask=conditioning.mask).sample
+        with self.keys_and_values.through(conditioning.hypernetworks):
+            answer: Tensor = self.unet(noisy, t, conditioning.states, encoder_attention_mask=conditioning.mask).sample
         return answer

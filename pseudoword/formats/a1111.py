@@ -11,13 +11,14 @@ A seventh key, `metadata`, carries what else we know; other readers pass over it
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pseudoword.formats.embedding import BadEmbedding, Embedding
 from pseudoword.formats.keyed import check_key, from_keyed, to_keyed, vectors_of
 from pseudoword.formats.keys import Key
 from pseudoword.formats.pickled import ParameterDict, load_pickled, save_pickled
+from pseudoword.formats.strangers import HYPERNETWORK, is_hypernetwork
 
 ASTERISK = 265  # the id of "*" in CLIP's vocabulary
 TRAINING = ("step", "sd_checkpoint", "sd_checkpoint_name")
@@ -45,11 +46,13 @@ def from_content(content: object, path: Path) -> Embedding:
     """An embedding of A1111's dict, of one tensor under one key, or of SDXL's two. Raises BadEmbedding."""
     if not isinstance(content, dict):
         raise BadEmbedding(path, f"it holds a {type(content).__name__}, not a dict")
+    if is_hypernetwork(content):
+        raise BadEmbedding(path, HYPERNETWORK)
     if "string_to_param" not in content:
         return from_keyed(content, path)
-    name = _text(content.get("name")) or path.stem
+    name = plain_text(content.get("name")) or path.stem
     vectors = vectors_of(_only_parameter(content["string_to_param"], path), path)
-    return Embedding(name, vectors, _metadata(content))
+    return Embedding(name, vectors, metadata_of(content, TRAINING))
 
 
 def _only_parameter(parameters: object, path: Path) -> object:
@@ -62,15 +65,16 @@ def _only_parameter(parameters: object, path: Path) -> object:
     return next(iter(parameters.values()))
 
 
-def _metadata(content: Mapping[object, object]) -> dict[str, str]:
+def metadata_of(content: Mapping[object, object], keys: Sequence[str]) -> dict[str, str]:
+    """The entry `metadata` of a pickled dict, and beside it those of `keys` that are text or numbers."""
     more = content.get("metadata")
     stated = dict(more) if isinstance(more, dict) else {}
-    stated |= {key: content[key] for key in TRAINING if key in content}
-    texts = {_text(key): _text(value) for key, value in stated.items()}
+    stated |= {key: content[key] for key in keys if key in content}
+    texts = {plain_text(key): plain_text(value) for key, value in stated.items()}
     return {key: text for key, text in texts.items() if key is not None and text is not None}
 
 
-def _text(value: object) -> str | None:
+def plain_text(value: object) -> str | None:
     """Text or a number as text that can be written anywhere; nothing for anything else."""
     if isinstance(value, int) and abs(value) < 10**MOST_DIGITS:
         return str(value)
@@ -83,19 +87,25 @@ def to_content(embedding: Embedding) -> dict[str, object]:
     if embedding.vectors_g is not None:
         return dict(to_keyed(embedding))
     check_key(embedding.name)
-    known = embedding.metadata
-    base = known.get("sd_checkpoint_name") or known.get("pseudoword.base_model")
-    sha = known.get("pseudoword.base_sha256")
     content: dict[str, object] = {
         "string_to_token": {"*": ASTERISK},
         "string_to_param": {"*": embedding.vectors.detach().float().cpu().clone()},
         "name": embedding.name,
-        "step": _count(known.get("step") or known.get("pseudoword.step", "")),
-        "sd_checkpoint": known.get("sd_checkpoint") or (sha and sha[:SHORT_HASH]),
+        **training_entries(embedding.metadata),
+    }
+    more = {key: value for key, value in embedding.metadata.items() if key not in TRAINING}
+    return content | ({"metadata": more} if more else {})
+
+
+def training_entries(metadata: Mapping[str, str]) -> dict[str, int | str | None]:
+    """The values of TRAINING, from their own keys or from ours."""
+    base = metadata.get("sd_checkpoint_name") or metadata.get("pseudoword.base_model")
+    sha = metadata.get("pseudoword.base_sha256")
+    return {
+        "step": _count(metadata.get("step") or metadata.get("pseudoword.step", "")),
+        "sd_checkpoint": metadata.get("sd_checkpoint") or (sha and sha[:SHORT_HASH]),
         "sd_checkpoint_name": base and MODEL_FILE.sub("", base).replace("/", "_").replace("\\", "_"),
     }
-    more = {key: value for key, value in known.items() if key not in TRAINING}
-    return content | ({"metadata": more} if more else {})
 
 
 def _count(text: str) -> int:

@@ -9,6 +9,7 @@ import pickle
 import re
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -32,25 +33,30 @@ class ParameterDict:
         self.parameters = parameters if isinstance(parameters, dict) else {}
 
 
-def load_pickled(path: Path) -> object:
-    """What the file holds; no code of it is run. Raises BadEmbedding, and UserError when there is no file."""
-    _check_extent(path)
+def load_pickled(
+    path: Path, max_bytes: int = MOST_BYTES, refused: Callable[[Path, str], UserError] = BadEmbedding
+) -> object:
+    """The content of the file; no code of it is run. Raises `refused`, and UserError when there is no file.
+
+    max_bytes  of the file and of what it unpacks to
+    """
+    _check_extent(path, max_bytes, refused)
     content = io.BytesIO(path.read_bytes())  # without its name, whose extension torch would go by
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals([_STAND_IN]):
             warnings.simplefilter("ignore")  # about the pickle's age
             return torch.load(content, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
-        raise BadEmbedding(path, "its pickle is damaged, or asks to run code, which is never done") from None
+        raise refused(path, "its pickle is damaged, or asks to run code, which is never done") from None
     # A stream of wrong instructions can end in an error of any kind.
     except Exception:
-        raise BadEmbedding(path, CUT) from None
+        raise refused(path, CUT) from None
 
 
 _STAND_IN = (ParameterDict, "torch.nn.modules.container.ParameterDict")
 
 
-def _check_extent(path: Path) -> None:
+def _check_extent(path: Path, max_bytes: int, refused: Callable[[Path, str], UserError]) -> None:
     try:
         extent = path.stat().st_size
         if zipfile.is_zipfile(path):
@@ -59,9 +65,9 @@ def _check_extent(path: Path) -> None:
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.") from None
     except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
-        raise BadEmbedding(path, CUT) from None
-    if extent > MOST_BYTES:
-        raise BadEmbedding(path, f"it is of {extent / 2**20:.0f} MiB, more than any embedding needs")
+        raise refused(path, CUT) from None
+    if extent > max_bytes:
+        raise refused(path, f"it is of {extent / 2**20:.0f} MiB, and more than {max_bytes // 2**20} are not read")
 
 
 def save_pickled(path: Path, content: object) -> None:

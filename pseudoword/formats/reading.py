@@ -5,13 +5,17 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from pseudoword.errors import UserError
-from pseudoword.formats.a1111 import load_pt
+from pseudoword.formats.a1111 import from_content, load_pt
 from pseudoword.formats.bundle import is_bundle, load_bundle
 from pseudoword.formats.embedding import BadEmbedding, Embedding, load_embedding, stored_tensor, unreadable
+from pseudoword.formats.hypernetwork import MAX_BYTES, load_hypernetwork
+from pseudoword.formats.hypernetwork import from_content as hypernetwork_of
 from pseudoword.formats.keyed import from_keyed
 from pseudoword.formats.keys import SDXL
+from pseudoword.formats.pickled import load_pickled
 from pseudoword.formats.picture import load_picture
-from pseudoword.formats.strangers import told_by_bytes
+from pseudoword.formats.strangers import has_hypernetwork, is_hypernetwork, told_by_bytes
+from pseudoword.hypernetwork import Hypernetwork
 
 PICKLES, PICTURES = (".pt", ".bin"), (".png", ".webp", ".avif")
 EXTENSIONS = (".safetensors", *PICKLES, *PICTURES)
@@ -46,6 +50,17 @@ def read_embeddings(path: Path) -> list[Embedding]:
     return _read_safetensors(path)
 
 
+def read_file(path: Path) -> list[Embedding] | Hypernetwork:
+    """All words of a file, or the hypernetwork that it is. Raises as `read_embedding` does, and BadHypernetwork."""
+    kind = _kind(path)
+    if kind == "pickle":
+        content = load_pickled(path, MAX_BYTES)
+        return hypernetwork_of(content, path) if is_hypernetwork(content) else [from_content(content, path)]
+    if kind == "safetensors" and has_hypernetwork(_keys(path)):
+        return load_hypernetwork(path)
+    return read_embeddings(path)
+
+
 def _kind(path: Path) -> str:
     start = _start(path)
     if start[8:9] == b"{":  # after the length of the header, whose bytes may look like anything
@@ -76,12 +91,19 @@ def _start(path: Path) -> bytes:
 
 
 def _read_safetensors(path: Path) -> list[Embedding]:
+    keys = _keys(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            keys = list(file.keys())
         if is_bundle(keys):
             return load_bundle(path)
         return [_read_sdxl(path) if set(keys) == SDXL else load_embedding(path)]
+    except (SafetensorError, OSError) as error:
+        raise unreadable(path, error) from None
+
+
+def _keys(path: Path) -> list[str]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return list(file.keys())
     except (SafetensorError, OSError) as error:
         raise unreadable(path, error) from None
 

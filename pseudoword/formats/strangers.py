@@ -3,8 +3,8 @@
 import re
 from collections.abc import Collection
 
-# Widths of the contexts that A1111's hypernetworks act on: their keys in its file.
-HYPERNETWORK_WIDTHS = {320, 640, 768, 1024, 1280, 2048}
+HYPERNETWORK = "it is a hypernetwork, which holds no word"
+HYPERNETWORK_KEY = re.compile(r"\d{1,5}\.[kv]\.linear\.\d{1,3}\.(weight|bias)")  # of our own file
 OUTPUTS = {"emp_params_out", "clip_l_out", "clip_g_out", "t5_out"}
 MODEL_PARTS = ("model.diffusion_model.", "first_stage_model.", "cond_stage_model.", "conditioner.", "down_blocks.")
 VAE_PARTS = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
@@ -21,11 +21,23 @@ def told_by_bytes(start: bytes) -> str | None:
     return None
 
 
+def is_hypernetwork(content: object) -> bool:
+    """Whether a pickled dict is the other thing that A1111 trains: widths as keys, pairs of modules as values."""
+    return isinstance(content, dict) and any(
+        type(key) is int and isinstance(value, list | tuple) for key, value in content.items()
+    )
+
+
+def has_hypernetwork(keys: Collection[str]) -> bool:
+    """Whether the keys of a safetensors file are a hypernetwork's."""
+    return any(HYPERNETWORK_KEY.fullmatch(key) for key in keys)
+
+
 def told_by_keys(keys: Collection[object]) -> str | None:
     """What holds tensors under these keys, where that is known and no embedding; None for everything else."""
     names = {key for key in keys if isinstance(key, str)}
-    if HYPERNETWORK_WIDTHS & {key for key in keys if isinstance(key, int)}:
-        return "it is a hypernetwork, which holds no word"
+    if has_hypernetwork(names):
+        return HYPERNETWORK
     if "optimizer_state_dict" in names:
         return "it is the state of A1111's optimizer; the word is in the file beside it whose name lacks .optim"
     if "t5xxl" in names and len(names) > 1:
