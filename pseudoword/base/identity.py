@@ -67,6 +67,16 @@ class ModelIdentity:
         """Px that a picture's sides have to be a multiple of, so that the UNet can halve its latents at each level."""
         return self._reduction("vae") * self._reduction("unet")
 
+    @property
+    def context_widths(self) -> list[int]:
+        """Of what the UNet makes its keys and values of: the text's, then those of its layers, ascending."""
+        unet = read_config(self.configs, "unet/config.json")
+        text, channels = int(unet["cross_attention_dim"]), unet["block_out_channels"]
+        levels = [*zip(unet["down_block_types"], channels, strict=True)]
+        levels += zip(unet["up_block_types"], reversed(channels), strict=True)
+        levels.append((unet.get("mid_block_type") or "", channels[-1]))
+        return [text, *sorted({int(width) for kind, width in levels if "CrossAttn" in kind} - {text})]
+
     def _reduction(self, part: str) -> int:
         """How many times smaller its lowest level is: each but the last halves."""
         levels = len(read_config(self.configs, f"{part}/config.json")["block_out_channels"])

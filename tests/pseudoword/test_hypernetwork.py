@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from pseudoword.base.dropout import Masks
 from pseudoword.base.hypernetwork import Applied, Hypernetworks
+from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.interface import Base, Conditioning
 from pseudoword.hypernetwork import ACTIVATIONS, INITIALISATIONS, Hypernetwork, State, Structure, initial_modules
 from tests.pseudoword.test_families import MAKERS, base_of, ids_of, noise_of, word_of
@@ -204,11 +206,14 @@ def test_two_with_strengths_are_chained_at_every_keys_and_values(family: str) ->
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_the_widths_are_the_texts_and_those_of_the_layers(family: str) -> None:
-    base = base_of(MAKERS[family]())
+def test_the_widths_are_the_texts_and_those_of_the_layers(family: str, tmp_path: Path) -> None:
+    pipeline = MAKERS[family]()
+    pipeline.save_pretrained(tmp_path)
+    base = base_of(pipeline)
     text = base.unet.config.cross_attention_dim
     seen = {layer.to_k.in_features for name, layer in base.unet.named_modules() if name.endswith(("attn1", "attn2"))}
     assert base.keys_and_values.widths[0] == text and set(base.keys_and_values.widths) == seen
+    assert ModelIdentity(str(tmp_path)).context_widths == base.keys_and_values.widths  # by the configs alone
 
 
 @pytest.mark.parametrize("family", FAMILIES)
