@@ -1,15 +1,20 @@
 """All that a check may look at."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+from pseudoword.doctor.copies import Copies, find_copies
 from pseudoword.doctor.intent import Intent
 from pseudoword.doctor.machine import Machine
 from pseudoword.doctor.model import Model
 from pseudoword.doctor.pictures import MeasuredPicture
 from pseudoword.findings import PictureRef
 from pseudoword.pictures.shapes import Px
+
+
+class CannotTell(Exception):
+    """Why a check cannot be made of what is there, as a clause; no measurement is not a good one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +28,8 @@ class Case:
     model: Model | str
     machine: Machine
     max_share: float  # share of the pictures from which something counts as over-represented
+    drafts: Collection[str] = ()  # ids of the pictures whose captions are drafts as a captioner left them
+    ignored: Collection[str] = ()  # checks that a person disagrees with
 
     @cached_property
     def originals(self) -> list[MeasuredPicture]:
@@ -32,6 +39,19 @@ class Case:
             if not picture.mirrored:
                 first.setdefault(picture.source, picture)
         return list(first.values())
+
+    @cached_property
+    def copies(self) -> list[Copies]:
+        """The groups of originals that are one photograph."""
+        return find_copies(self.originals)
+
+    @cached_property
+    def distinct(self) -> list[MeasuredPicture]:
+        """The originals with one picture of each photograph, as a copy tells no check anything new."""
+        if "alike" in self.ignored:
+            return self.originals
+        again = {picture.id for group in self.copies for picture in group.pictures[1:]}
+        return [picture for picture in self.originals if picture.id not in again]
 
 
 def shown(pictures: Iterable[MeasuredPicture]) -> list[PictureRef]:

@@ -13,7 +13,7 @@ from pseudoword.captions.table import CAPTIONS, CaptionsDoNotFit
 from pseudoword.doctor.alike import near_duplicates
 from pseudoword.doctor.budget import budget, number
 from pseudoword.doctor.captions import caption_count, common_words
-from pseudoword.doctor.case import Case
+from pseudoword.doctor.case import CannotTell, Case
 from pseudoword.doctor.fit import name, resolution
 from pseudoword.doctor.intent import Intent
 from pseudoword.doctor.lettering import marks, mirrored
@@ -72,10 +72,10 @@ def examine(intent: Intent, machine: Machine, same_background: float, ignore: Co
     pictures, skipped = (
         preprocessed(intent.folder) if written else as_preprocess_would(intent.folder, _framing(intent, model))
     )
-    captions = _captions()
+    captions, drafts = _captions()
     if not written and captions is not None and set(captions) != {picture.id for picture in pictures}:
         captions = None
-    case = Case(pictures, skipped, captions, intent, model, machine, same_background)
+    case = Case(pictures, skipped, captions, intent, model, machine, same_background, drafts, ignore)
     findings, left_out = [], {}
     for check, (make, needs_captions, needs_model) in CHECKS.items():
         if check in ignore:
@@ -85,7 +85,10 @@ def examine(intent: Intent, machine: Machine, same_background: float, ignore: Co
         elif needs_model and isinstance(model, str):
             left_out[check] = "the base model cannot be read"
         else:
-            findings += make(case)
+            try:
+                findings += make(case)
+            except CannotTell as error:
+                left_out[check] = str(error)
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     return Report(pictures=len(pictures), findings=findings, left_out=left_out)
 
@@ -97,12 +100,13 @@ def _framing(intent: Intent, model: Model | str) -> Framing:
     return Framing(wanted, wanted.px or DEFAULT_PX, STEP_PX, FaceFinder(wanted.focal.face_model))
 
 
-def _captions(path: Path = CAPTIONS) -> dict[str, str] | None:
-    """Captions by picture id; None where there is no table."""
+def _captions(path: Path = CAPTIONS) -> tuple[dict[str, str] | None, set[str]]:
+    """Captions by picture id, None where there is no table, and the ids of those that are drafts as they came."""
     if not path.is_file():
-        return None
+        return None, set()
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        return dict(zip(table["id"], table["caption"], strict=True))
+        drafts = set(table["id"][table["origin"] == "draft"])
+        return dict(zip(table["id"], table["caption"], strict=True)), drafts
     except (ValueError, KeyError) as error:
         raise CaptionsDoNotFit(path, [str(error)]) from None

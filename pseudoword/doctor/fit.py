@@ -24,9 +24,9 @@ def resolution(case: Case) -> list[Finding]:
         return [Finding(check="resolution", severity="error", message=case.model, advice="Set base.model.")]
     native = case.model.resolution
     # By area: a model takes other aspect ratios better than other sizes.
-    ratios = {picture.source: math.sqrt(picture.px[0] * picture.px[1]) / native for picture in case.originals}
+    ratios = {picture.source: math.sqrt(picture.px[0] * picture.px[1]) / native for picture in case.distinct}
     near = MAX_BUCKET_DEVIATION if case.intent.preprocess.shape == "buckets" else MAX_DEVIATION
-    found = [picture for picture in case.originals if abs(ratios[picture.source] - 1) > near]
+    found = [picture for picture in case.distinct if abs(ratios[picture.source] - 1) > near]
     if not found:
         return []
     smaller = [picture for picture in found if ratios[picture.source] < 1]
@@ -38,7 +38,7 @@ def resolution(case: Case) -> list[Finding]:
         Finding(
             check="resolution",
             severity="warning" if far else "info",
-            message=f"Training sees {len(found)} of {len(case.originals)} pictures at {names(shapes)} "
+            message=f"Training sees {len(found)} of {len(case.distinct)} pictures at {names(shapes)} "
             f"({names(sources(found))}), but the base model was trained on {native} px: it draws {' and '.join(told)}, "
             "and the word learns from what it makes of that.",
             advice=_towards(native, case.intent.preprocess.shape),

@@ -22,10 +22,11 @@ def grey(image: Image.Image, side: int) -> NDArray[np.uint8]:
     return np.asarray(image.convert("L").resize((side, side), Image.Resampling.BOX))
 
 
-def sharpness(image: Image.Image) -> float:
+def sharpness(image: Image.Image) -> float | None:
     """Energy of the Laplacian over that of the gradient where there is most detail, which contrast does not change.
 
-    In focus 2 to 10; blurred by a radius of 1 px, or enlarged twofold, 0.4 to 1.5. inf for a picture without detail.
+    In focus 2 to 10; blurred by a radius of 1 px, or enlarged twofold, 0.4 to 1.5. None where no edge tells it: in a
+    plain picture, and in one that is blurred by many px.
     """
     light = np.asarray(image.convert("L"), np.float32)
     inner = light[1:-1, 1:-1]
@@ -34,7 +35,7 @@ def sharpness(image: Image.Image) -> float:
     coarse = _tiles(((light[1:-1, 2:] - light[1:-1, :-2]) / 2) ** 2 + ((light[2:, 1:-1] - light[:-2, 1:-1]) / 2) ** 2)
     strongest = coarse >= np.percentile(coarse, 80)
     energy = float(coarse[strongest].sum())
-    return float(fine[strongest].sum()) / energy if energy > len(coarse) else float("inf")
+    return float(fine[strongest].sum()) / energy if energy > len(coarse) else None
 
 
 def _tiles(energy: Array) -> Array:

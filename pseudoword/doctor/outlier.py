@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pseudoword.captions.words import scene_words
-from pseudoword.doctor.case import Case, shown
+from pseudoword.doctor.case import CannotTell, Case, shown
 from pseudoword.findings import Finding, names
 
 Array = NDArray[np.floating[Any]]
@@ -25,9 +25,9 @@ MIN_NOVELTY = 0.01  # novelty of a copy
 
 def outlier(case: Case) -> list[Finding]:
     """The one picture that is made of other lines and textures than all others, if there is one."""
-    pictures = case.originals
+    pictures = case.distinct
     if not MIN_PICTURES <= len(pictures) <= MAX_PICTURES:
-        return []
+        raise CannotTell(f"it compares {MIN_PICTURES} to {MAX_PICTURES} pictures, and there are {len(pictures)}")
     novel = novelty([strokes(picture.grey) for picture in pictures])
     oddest = int(novel.argmax())
     others = np.maximum(np.delete(novel, oddest), MIN_NOVELTY)
@@ -86,7 +86,7 @@ def _words_alone(case: Case, index: int) -> str:
     if case.captions is None:
         return ""
     captions = case.captions
-    words = [scene_words(captions.get(picture.id, ""), case.intent.init_text) for picture in case.originals]
+    words = [scene_words(captions.get(picture.id, ""), case.intent.init_text) for picture in case.distinct]
     alone = [f"'{word}'" for word in sorted(words.pop(index).difference(*words))]
     if not alone:
         return "; its caption has no word that the others lack"

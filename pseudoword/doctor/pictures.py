@@ -39,7 +39,7 @@ class MeasuredPicture:
     height: int
     crop: Box  # px of the upright source
     px: Px  # width and height that training sees
-    sharpness: float
+    sharpness: float | None  # None where nothing has an edge to tell it from
     bars: tuple[float, float, float, float]
     lost: float  # share of what catches the eye that the crop cuts off
     chroma: float

@@ -5,6 +5,7 @@ from collections.abc import Sized
 import numpy as np
 
 from pseudoword.doctor.case import Case, percent, shape, shown, sources
+from pseudoword.doctor.pictures import MeasuredPicture
 from pseudoword.findings import Finding, Severity, names
 
 WARNING_THEN_INFO: tuple[Severity, ...] = ("warning", "info")
@@ -18,7 +19,7 @@ WARNING_LOSS = 0.8
 
 def too_small(case: Case) -> list[Finding]:
     """Pictures that are enlarged for training; a slight enlargement is only told."""
-    factors = {picture.source: (picture, picture.enlarged) for picture in case.originals}
+    factors = {picture.source: (picture, picture.enlarged) for picture in case.distinct}
     findings = []
     for severity in WARNING_THEN_INFO:
         low, high = (MAX_ENLARGEMENT, float("inf")) if severity == "warning" else (1.02, MAX_ENLARGEMENT)
@@ -43,14 +44,23 @@ def too_small(case: Case) -> list[Finding]:
 
 
 def blurred(case: Case) -> list[Finding]:
-    """Pictures that are much softer than the others; if most are soft, only that."""
-    pictures = [picture for picture in case.originals if picture.enlarged < MAX_ENLARGEMENT]
-    if not pictures:
+    """Pictures that are much softer than the others; if most are soft, only that. Those without an edge are told."""
+    pictures = [picture for picture in case.distinct if picture.enlarged < MAX_ENLARGEMENT]
+    edgeless = [picture for picture in pictures if picture.sharpness is None]
+    sharpness = {picture.source: picture.sharpness for picture in pictures if picture.sharpness is not None}
+    return [*_soft(pictures, sharpness), *_edgeless(edgeless)]
+
+
+def _soft(pictures: list[MeasuredPicture], sharpness: dict[str, float]) -> list[Finding]:
+    soft = [picture for picture in pictures if sharpness.get(picture.source, MIN_SHARPNESS) < MIN_SHARPNESS]
+    if not soft:
         return []
-    soft = [picture for picture in pictures if picture.sharpness < MIN_SHARPNESS]
-    usual = float(np.median([picture.sharpness for picture in pictures]))
-    figure = {"median": _number(usual), "sharpness": {picture.source: _number(picture.sharpness) for picture in soft}}
-    if len(soft) > len(pictures) / 2:
+    usual = float(np.median(list(sharpness.values())))
+    figure = {
+        "median": round(usual, 2),
+        "sharpness": {picture.source: round(sharpness[picture.source], 2) for picture in soft},
+    }
+    if len(soft) > len(sharpness) / 2:
         return [
             Finding(
                 check="blurred",
@@ -62,7 +72,7 @@ def blurred(case: Case) -> list[Finding]:
                 figure=figure,
             )
         ]
-    stray = [picture for picture in soft if picture.sharpness < MIN_SHARE_OF_MEDIAN * usual]
+    stray = [picture for picture in soft if sharpness[picture.source] < MIN_SHARE_OF_MEDIAN * usual]
     if not stray:
         return []
     return [
@@ -77,9 +87,24 @@ def blurred(case: Case) -> list[Finding]:
     ]
 
 
+def _edgeless(pictures: list[MeasuredPicture]) -> list[Finding]:
+    if not pictures:
+        return []
+    return [
+        Finding(
+            check="blurred",
+            severity="info",
+            message=f"Nothing in {names(sources(pictures))} has an edge from which its sharpness could be told: "
+            f"{'it is' if len(pictures) == 1 else 'each is'} blurred by many px, or plain.",
+            advice="Look whether there is anything to learn in it.",
+            pictures=shown(pictures),
+        )
+    ]
+
+
 def nearly_black(case: Case) -> list[Finding]:
     """Pictures in which next to nothing is brighter than black."""
-    brightest = {picture.source: (picture, float(np.percentile(picture.grey, 99))) for picture in case.originals}
+    brightest = {picture.source: (picture, float(np.percentile(picture.grey, 99))) for picture in case.distinct}
     found = {source: level for source, (_, level) in brightest.items() if level < MIN_BRIGHTNESS}
     if not found:
         return []
@@ -128,7 +153,7 @@ def bad_crop(case: Case) -> list[Finding]:
 
 def borders(case: Case) -> list[Finding]:
     """Pictures with bars of one colour at opposite sides."""
-    found = [picture for picture in case.originals if any(picture.bars)]
+    found = [picture for picture in case.distinct if any(picture.bars)]
     if not found:
         return []
     widths = {picture.source: round(max(picture.bars), 2) for picture in found}
@@ -147,8 +172,3 @@ def borders(case: Case) -> list[Finding]:
 
 def _is(found: Sized) -> str:
     return "is" if len(found) == 1 else "are"
-
-
-def _number(value: float) -> float | None:
-    """JSON has no infinity."""
-    return round(value, 2) if np.isfinite(value) else None

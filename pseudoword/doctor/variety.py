@@ -7,7 +7,7 @@ from math import atan2, ceil, degrees
 import numpy as np
 
 from pseudoword.captions.words import scene_words
-from pseudoword.doctor.case import Case, shown, sources
+from pseudoword.doctor.case import CannotTell, Case, shown, sources
 from pseudoword.doctor.pictures import MeasuredPicture
 from pseudoword.findings import Finding, Severity, names
 
@@ -29,9 +29,13 @@ COLOURLESS_WORDS = re.compile(
 
 def background(case: Case) -> list[Finding]:
     """The largest group of pictures in front of one background, if it is most of them (half of them: info)."""
-    group = same_background(case.originals)
-    share = len(group) / len(case.originals)
+    # Greys lie on one line of all colours, so that two grey backgrounds are alike whatever they show.
+    coloured = [picture for picture in case.distinct if picture.chroma >= MAX_GREY_CHROMA]
+    group = same_background(coloured)
+    share, grey = len(group) / len(case.distinct), len(case.distinct) - len(coloured)
     if len(group) < MIN_PICTURES or share < min(0.5, case.max_share):
+        if grey >= MIN_PICTURES and grey >= 0.5 * len(case.distinct):
+            raise CannotTell(f"it goes by colours, and {grey} of {len(case.distinct)} pictures have none")
         return []
     named = _distinctive_word(case, group)
     severity: Severity = "warning" if share >= case.max_share and not named else "info"
@@ -42,7 +46,7 @@ def background(case: Case) -> list[Finding]:
         Finding(
             check="background",
             severity=severity,
-            message=f"{len(group)} of {len(case.originals)} pictures have the same background by its colours{told}: "
+            message=f"{len(group)} of {len(case.distinct)} pictures have the same background by its colours{told}: "
             f"{names(sources(group))}. What is behind the subject everywhere becomes part of the word.",
             advice="Add pictures in other places or take some of these out, and name the background in the captions "
             "of those that stay.",
@@ -54,6 +58,8 @@ def background(case: Case) -> list[Finding]:
 
 def same_background(pictures: list[MeasuredPicture]) -> list[MeasuredPicture]:
     """The largest group around one picture whose background all of them share."""
+    if not pictures:
+        return []
     table = np.stack([picture.background for picture in pictures])
     groups = [np.minimum(table, row).sum(1) >= MIN_OVERLAP for row in table]
     best = max(groups, key=lambda group: int(group.sum()))
@@ -65,10 +71,10 @@ def _distinctive_word(case: Case, group: list[MeasuredPicture]) -> str | None:
 
     Where the group is all pictures, a word of all captions may as well be the subject's or a style's: then None.
     """
-    if len(group) == len(case.originals):
+    if len(group) == len(case.distinct):
         return None
     captions = case.captions or {}
-    words = {picture.id: scene_words(captions.get(picture.id, ""), case.intent.init_text) for picture in case.originals}
+    words = {picture.id: scene_words(captions.get(picture.id, ""), case.intent.init_text) for picture in case.distinct}
     inside = {picture.id for picture in group}
     shared = Counter(word for picture_id in inside for word in words[picture_id])
     others = Counter(word for picture_id in words.keys() - inside for word in words[picture_id])
@@ -82,9 +88,9 @@ def _distinctive_word(case: Case, group: list[MeasuredPicture]) -> str | None:
 
 def look(case: Case) -> list[Finding]:
     """Most pictures are dark, pale, or of one colour cast: a look that the word will learn."""
-    pictures = case.originals
+    pictures = case.distinct
     if len(pictures) < MIN_PICTURES + 1:
-        return []
+        return []  # a look of three may be chance
     looks = {
         "dark": [picture for picture in pictures if picture.light < MAX_DARK_LIGHT],
         "pale": [picture for picture in pictures if picture.light > MIN_PALE_LIGHT],
@@ -120,7 +126,7 @@ def _one_cast(pictures: list[MeasuredPicture]) -> list[MeasuredPicture]:
 
 def black_and_white(case: Case) -> list[Finding]:
     """Some pictures without colour among others with it. One or two are fine as long as the captions say so."""
-    pictures = case.originals
+    pictures = case.distinct
     without = [picture for picture in pictures if picture.chroma < MAX_GREY_CHROMA]
     if not without:
         return []

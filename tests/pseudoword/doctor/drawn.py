@@ -86,7 +86,11 @@ def save(pictures: list[Image.Image], folder: Path = Path("data")) -> None:
 
 
 def preprocessed(
-    pictures: list[Image.Image], captions: list[str] | None = None, mirrored: bool = False, **columns: list[object]
+    pictures: list[Image.Image],
+    captions: list[str] | None = None,
+    mirrored: bool = False,
+    origin: str = "edit",
+    **columns: list[object],
 ) -> None:
     """`outputs` as preprocess, and with captions curate, leave it."""
     rows = [(f"{at:012x}", f"{at:02d}.png", "", picture) for at, picture in enumerate(pictures)]
@@ -104,7 +108,7 @@ def preprocessed(
     table.assign(**columns).to_csv("outputs/pictures.csv", index=False)
     if captions is not None:
         ids = table["id"][: len(captions)]
-        pd.DataFrame({"id": ids, "caption": captions, "origin": "edit", "draft": ""}).to_csv(
+        pd.DataFrame({"id": ids, "caption": captions, "origin": origin, "draft": ""}).to_csv(
             "outputs/captions.csv", index=False
         )
 
@@ -115,6 +119,11 @@ def diagnose(check: str, machine: Machine = PLENTY, most: float = 0.6, **changes
     report = examine(_intent(changes), machine, most, others, Path("outputs").exists())
     assert all(finding.check == check for finding in report.findings)
     return report.findings
+
+
+def why_not(check: str, **changes: object) -> str:
+    """Why the report has nothing of a check, empty where it was made."""
+    return everything(ignore=[name for name in CHECKS if name != check], **changes).left_out.get(check, "")
 
 
 def everything(ignore: Sequence[str] = (), **changes: object) -> Report:

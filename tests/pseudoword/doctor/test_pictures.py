@@ -18,6 +18,7 @@ from tests.pseudoword.doctor.drawn import (
     symmetric,
     thing,
     things_everywhere,
+    why_not,
 )  # fmt: skip
 
 
@@ -45,6 +46,21 @@ def test_one_photograph_is_found_twice(change) -> None:
     assert named(finding) == ["01.png", "03.png"] and finding.severity == "warning"
     assert ("mirrored" in finding.message) == (change is ImageOps.mirror)
     assert "01.png and 03.png" in finding.message
+
+
+def test_many_copies_are_one_finding_and_count_once_for_the_other_checks() -> None:
+    pictures = [scenery(at) for at in range(5)]
+    save([*pictures, *(picture.crop((8, 8, 250, 250)) for picture in pictures)])
+    (finding,) = diagnose("alike")
+    assert finding.figure["groups"] == [[f"{at:02d}.png", f"{at + 5:02d}.png"] for at in range(5)]
+    assert len(finding.pictures) == 10 and finding.message.startswith("5 photographs are there more than once (")
+    assert "03.png and 08.png; and 1 more)" in finding.message
+
+
+def test_a_photograph_that_is_there_often_is_no_shared_background() -> None:
+    save([scenery(0), *(scenery(0).crop((at, at, 250, 250)) for at in range(4)), scenery(1), scenery(2)])
+    assert "background" not in {finding.check for finding in everything().findings}
+    assert "background" in {finding.check for finding in everything(ignore=["alike"]).findings}
 
 
 def test_two_pictures_of_one_thing_are_not_one_photograph() -> None:
@@ -80,6 +96,18 @@ def test_a_blurred_picture_among_sharp_ones() -> None:
     save(pictures)
     (finding,) = diagnose("blurred")
     assert named(finding) == ["02.png"] and finding.severity == "warning"
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [scenery(2).filter(ImageFilter.GaussianBlur(12)), Image.new("RGB", (256, 256), "teal")],
+    ids=["blurred by 12 px", "plain"],
+)
+def test_a_picture_without_an_edge_is_told_and_not_taken_for_a_sharp_one(picture: Image.Image) -> None:
+    save([scenery(0), scenery(1), picture, scenery(3)])
+    (finding,) = diagnose("blurred")
+    assert (finding.severity, named(finding)) == ("info", ["02.png"])
+    assert "has an edge from which its sharpness could be told" in finding.message
 
 
 def test_neither_dark_pictures_nor_a_shallow_focus_are_blurred() -> None:
@@ -172,6 +200,20 @@ def test_lettering_at_one_spot() -> None:
     save([marked(scenery(at), (130, 215)) for at in range(5)])
     (finding,) = diagnose("lettering")
     assert finding.severity == "info" and "bottom right" in finding.message
+
+
+@pytest.mark.parametrize("number", [5, 8])
+def test_what_is_rough_everywhere_is_no_lettering(number: int) -> None:
+    """Grass and fur: edges of many pictures meet by chance."""
+    random = np.random.default_rng(0)
+    save([Image.fromarray(random.integers(0, 256, (256, 256, 3), np.uint8)) for _ in range(number)])
+    assert diagnose("lettering") == []
+
+
+def test_of_few_pictures_nothing_is_said_of_lettering() -> None:
+    save([marked(scenery(at), (130, 215)) for at in range(4)])
+    assert diagnose("lettering") == []
+    assert why_not("lettering") == "marks show from 5 pictures on, and there are 4"
 
 
 def test_lettering_that_belongs_to_the_picture() -> None:

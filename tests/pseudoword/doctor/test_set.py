@@ -22,6 +22,7 @@ from tests.pseudoword.doctor.drawn import (
     scenery,
     thing,
     things_everywhere,
+    why_not,
 )  # fmt: skip
 
 
@@ -37,6 +38,14 @@ def test_one_background_in_most_pictures(number: int, others: int, severity: str
     assert [finding.severity for finding in findings] == ([severity] if severity else [])
     if severity:
         assert named(findings[0]) == [f"{at:02d}.png" for at in range(number)]
+
+
+@pytest.mark.parametrize("grey", [6, 8])
+def test_the_backgrounds_of_black_and_white_pictures_cannot_be_told_apart(grey: int) -> None:
+    pictures = [ImageOps.grayscale(scenery(at)).convert("RGB") if at < grey else scenery(at) for at in range(8)]
+    save(pictures)
+    assert diagnose("background") == []
+    assert why_not("background") == f"it goes by colours, and {grey} of 8 pictures have none"
 
 
 def test_a_background_that_the_captions_name_is_only_told() -> None:
@@ -71,6 +80,16 @@ def test_a_word_that_most_captions_share() -> None:
     (finding,) = diagnose("words")
     assert finding.severity == "warning" and "'branch' in 75 %" in finding.message
     assert named(finding) == [f"{at:02d}.png" for at in range(6)]
+
+
+def test_a_word_that_the_captioner_says_of_every_picture_is_only_told() -> None:
+    """A captioner of drawn pictures says "in gendoid style" of photographs."""
+    preprocessed(things_everywhere(), [f"a bird in gendoid style {at}" for at in range(8)], origin="draft")
+    (finding,) = diagnose("words")
+    assert finding.severity == "info" and "drafts as the captioner left them" in finding.message
+    table = Path("outputs/captions.csv")
+    table.write_text(table.read_text().replace(",draft,", ",edit,"))
+    assert [finding.severity for finding in diagnose("words")] == ["warning"]
 
 
 def test_the_subject_and_the_init_text_may_be_in_every_caption() -> None:
@@ -214,7 +233,7 @@ def test_captions_that_fit() -> None:
 def test_without_captions_those_checks_are_left_out() -> None:
     save(things_everywhere(4))
     report = everything()
-    assert set(report.left_out) == {"captions", "words"}
+    assert set(report.left_out) == {"captions", "words", "outlier", "lettering"}
     assert "left out  words: there are no captions of these pictures yet" in summary(report)
 
 
