@@ -6,6 +6,7 @@ Modules that need torch are imported by the command that needs them, so that `--
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from app.terminal import printable
@@ -31,23 +32,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_inspect(commands.add_parser("inspect", help="what a file holds"))
-    _add_convert(commands.add_parser("convert", help="write a word in another format"))
-    _add_list(commands.add_parser("list", help="which files of a folder are words for a base model"))
-    _add_create(commands.add_parser("create", help="start a word from words that the base model knows"))
+    _add_convert(commands.add_parser("convert", help="write a word or a hypernetwork in another format"))
+    _add_list(commands.add_parser("list", help="which files of a folder are for a base model"))
+    _add_create(
+        commands.add_parser("create", help="start a word from words that the base model knows, or a hypernetwork")
+    )
     _add_review(commands.add_parser("review", help="read, edit and approve the captions on a local web page"))
     _add_doctor(commands.add_parser("doctor", help="what speaks against your pictures, before anything was run"))
     return parser
 
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Name, vectors, norms, the nearest words of the vocabulary, and where the word comes from."
+    parser.description = (
+        "Of a word its name, vectors, norms, the nearest words of the vocabulary, and where it comes from; of a "
+        "hypernetwork its widths and layers."
+    )
     parser.set_defaults(command=_inspect)
     parser.add_argument("file", type=Path)
     _add_base(parser, "; without it models/toyworld where it fits")
 
 
 def _add_convert(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Read a word of any format and write it in another."
+    parser.description = "Read a word of any format, or a hypernetwork, and write it in another."
     parser.set_defaults(command=_convert)
     parser.add_argument("file", type=Path, metavar="IN")
     parser.add_argument("out", type=Path, metavar="OUT", help=OUT)
@@ -59,19 +65,28 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_list(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Every embedding file of a folder: loaded, or skipped and why."
+    parser.description = "Every embedding and hypernetwork file of a folder: loaded, or skipped and why."
     parser.set_defaults(command=_list)
     parser.add_argument("folder", type=Path, metavar="DIR")
     _add_base(parser, "; words of another width are skipped")
 
 
 def _add_create(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Write an untrained word that starts at the embeddings of a text."
-    parser.set_defaults(command=_create)
+    parser.description = "Write an untrained word that starts at the embeddings of a text, or a hypernetwork."
+    parser.set_defaults(command=partial(_create, parser))
     parser.add_argument("name")
     parser.add_argument("out", type=Path, metavar="OUT", help=OUT)
-    parser.add_argument("--vectors", type=_vectors, required=True, metavar="N", help="1 to 75")
-    parser.add_argument("--init-text", required=True, metavar="TEXT", help="empty for zeros")
+    parser.add_argument("--vectors", type=_vectors, metavar="N", help="of a word, 1 to 75")
+    parser.add_argument("--init-text", metavar="TEXT", help="of a word; empty for zeros")
+    parser.add_argument(
+        "--hypernetwork", nargs="?", const="1, 2, 1", metavar="LAYERS",
+        help="a hypernetwork in place of a word; factors of the width, by default 1, 2, 1",
+    )  # fmt: skip
+    parser.add_argument("--activation", default="linear", help="of a hypernetwork; default %(default)s")
+    parser.add_argument("--layer-norm", action="store_true", help="after each of its linear layers")
+    parser.add_argument("--dropout", default="", metavar="SHARES", help="while it is trained, such as 0, 0.05, 0")
+    parser.add_argument("--initialisation", default="Normal", help="Xavier or Kaiming, Uniform or Normal; or Normal")
+    parser.add_argument("--seed", type=int, default=0, help="of its first numbers; default %(default)s")
     _add_base(parser, "", required=True)
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
 
@@ -135,9 +150,18 @@ def _list(options: argparse.Namespace) -> None:
     list_folder(options.folder, options.base, options.config)
 
 
-def _create(options: argparse.Namespace) -> None:
-    from app.embeddings import create
+def _create(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    from app.embeddings import create, create_hypernetwork
 
+    missing = [options.vectors, options.init_text].count(None)
+    if missing != (0 if options.hypernetwork is None else 2):
+        parser.error("give --vectors and --init-text for a word, or --hypernetwork alone")
+    if options.hypernetwork is not None:
+        create_hypernetwork(
+            options.name, options.out, options.hypernetwork, options.activation, options.layer_norm, options.dropout,
+            options.initialisation, options.seed, options.base, options.config, options.overwrite,
+        )  # fmt: skip
+        return
     create(
         options.name, options.out, options.vectors, options.init_text, options.base, options.config, options.overwrite
     )

@@ -1,4 +1,4 @@
-"""The commands on embedding files: inspect, convert, list and create."""
+"""The commands on files: inspect, convert, list and create, for words and for hypernetworks."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,13 +9,16 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 from transformers import CLIPTokenizer
 
+from app import hypernetworks
 from app.terminal import printable
 from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.vocabulary import base_widths, read_vocabularies
 from pseudoword.errors import UserError
 from pseudoword.formats.embedding import BadEmbedding, Embedding
-from pseudoword.formats.reading import EXTENSIONS, read_embedding, read_embeddings
+from pseudoword.formats.hypernetwork import BadHypernetwork
+from pseudoword.formats.reading import EXTENSIONS, read_file, word_of
 from pseudoword.formats.writing import check_target, write_embedding
+from pseudoword.hypernetwork import Hypernetwork
 from pseudoword.settings.word import WordName
 from pseudoword.word import NameTaken, check_name, initial_vectors, left_out, vocabulary_norms
 
@@ -53,11 +56,16 @@ class NotAFolder(UserError):
 
 
 def inspect(file: Path, base: str | None, config: str | None) -> None:
-    """Print name, vectors, norms, nearest words and metadata of each word of the file. Raises UserError."""
+    """Print name, vectors, norms, nearest words and metadata of each word of the file, or what a hypernetwork is made
+    of. Raises UserError."""
     # A base model that cannot be had or does not fit is told of before anything is.
-    words = read_embeddings(file)
-    for line in [line for word in words for line in _described(word, base, config)]:
-        print(line)
+    found = read_file(file)
+    if isinstance(found, Hypernetwork):
+        lines = [*hypernetworks.describe(found, base, config), *_metadata(found)]
+    else:
+        lines = [line for word in found for line in _described(word, base, config)]
+    for line in lines:
+        print(printable(line))
 
 
 def _described(embedding: Embedding, base: str | None, config: str | None) -> Iterator[str]:
@@ -70,7 +78,11 @@ def _described(embedding: Embedding, base: str | None, config: str | None) -> It
         yield f"norms_g  {_norms(embedding.vectors_g)}"
     if base or (embedding.vectors_g is None and _toyworld_fits(width)):
         yield from _nearest(_parts(embedding), base or TOYWORLD, config)
-    for key, value in sorted(embedding.metadata.items()):
+    yield from _metadata(embedding)
+
+
+def _metadata(read: Embedding | Hypernetwork) -> Iterator[str]:
+    for key, value in sorted(read.metadata.items()):
         yield f"  {printable(key)}: {printable(value[:MOST_SHOWN])}"
 
 
@@ -117,7 +129,7 @@ def convert(
     file: Path, out: Path, picture: Path | None, word: str | None, name: str | None, base: str | None,
     config: str | None, overwrite: bool,
 ) -> None:  # fmt: skip
-    """Write the file's word in the format of `out`.
+    """Write the file's word, or its hypernetwork, in the format of `out`.
 
     picture   what a .png shows, None for a plain card
     word      which word of a file that holds several
@@ -127,7 +139,12 @@ def convert(
     Raises UserError; then nothing is written.
     """
     check_target(out, overwrite)
-    embedding = read_embedding(file, word)
+    found = read_file(file)
+    if isinstance(found, Hypernetwork):
+        written = hypernetworks.convert(found, file, out, picture, word, name, overwrite)
+        _tell_of_hypernetwork(out, written)
+        return
+    embedding = word_of(found, file, word)
     if name is not None:
         embedding = replace(embedding, name=name)
     if embedding.vectors_g is not None:
@@ -139,6 +156,12 @@ def convert(
     write_embedding(out, embedding, picture, overwrite)
     print(f"{out}: {_summary(embedding)}")
     _warn_of_stem(out, embedding.name)
+
+
+def _tell_of_hypernetwork(path: Path, hypernetwork: Hypernetwork) -> None:
+    print(printable(f"{path}: {hypernetworks.summary(hypernetwork)}"))
+    if told := hypernetwork.structure.told_of_comfyui():
+        _warn(told)
 
 
 def _warn_of_known(name: str, base: str, config: str | None) -> None:
@@ -176,23 +199,31 @@ def list_folder(folder: Path, base: str | None, config: str | None) -> None:
     if not folder.is_dir():
         raise NotAFolder(folder)
     widths = base_widths(base, config) if base else None
+    contexts = ModelIdentity(base, config=config).context_widths if base else None
     taken: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         # `cat.preview.png` shows what `cat.pt` draws.
         if path.is_file() and path.suffix.lower() in EXTENSIONS and not path.stem.lower().endswith(".preview"):
-            _list_file(path, widths, taken)
+            _list_file(path, widths, contexts, taken)
 
 
-def _list_file(path: Path, widths: tuple[int, ...] | None, taken: dict[str, Path]) -> None:
-    """Print a line for each word of the file; `taken` gains the names of those that are loaded."""
+def _list_file(path: Path, widths: tuple[int, ...] | None, contexts: list[int] | None, taken: dict[str, Path]) -> None:
+    """Print a line for each word of the file, or its hypernetwork; `taken` gains the names of words that are loaded."""
+
+    def tell(reason: str, summary: str) -> None:
+        print(printable(f"{'skipped' if reason else 'loaded '}  {path}: {reason or summary}"))
+
     try:
-        embeddings = read_embeddings(path)
-    except BadEmbedding as error:
-        print(f"skipped  {printable(f'{path}: {error.found}')}")
+        found = read_file(path)
+    except (BadEmbedding, BadHypernetwork) as error:
+        tell(error.found, "")
         return
-    for embedding in embeddings:
+    if isinstance(found, Hypernetwork):
+        tell(hypernetworks.reason_to_skip(found, contexts) if contexts else "", hypernetworks.summary(found))
+        return
+    for embedding in found:
         reason = _reason_to_skip(embedding, widths, taken)
-        print(f"{'skipped' if reason else 'loaded '}  {printable(str(path))}: {reason or _summary(embedding)}")
+        tell(reason, _summary(embedding))
         if not reason:
             taken[embedding.name.lower()] = path
 
@@ -226,6 +257,19 @@ def create(name: str, out: Path, vectors: int, init_text: str, base: str, config
         _warn(lost)
     _warn_of_near(name, near, base)
     _warn_of_stem(out, name)
+
+
+def create_hypernetwork(
+    name: str, out: Path, layers: str, activation: str, layer_norm: bool, dropout: str, initialisation: str, seed: int,
+    base: str, config: str | None, overwrite: bool,
+) -> None:  # fmt: skip
+    """Write an untrained hypernetwork; nothing where UserError is raised. See `app.hypernetworks.create`."""
+    _tell_of_hypernetwork(
+        out,
+        hypernetworks.create(
+            name, out, layers, activation, layer_norm, dropout, initialisation, seed, base, config, overwrite
+        ),
+    )
 
 
 def _check_word_name(name: str) -> None:

@@ -143,7 +143,11 @@ def initial_modules(
     """Modules before any training, near the identity but not at it: biases are 0, a layer norm starts at 1.
 
     initialisation  one of INITIALISATIONS, as torch means them; K and V are drawn apart, each width by its own key
+
+    Raises ValueError, in words, for another initialisation and as `Structure.layers` does.
     """
+    if initialisation not in INITIALISATIONS:
+        raise ValueError(f"the initialisation '{initialisation}' is not one of {', '.join(INITIALISATIONS)}")
 
     def drawn(width: int, module: int) -> State:
         return _drawn(structure, width, initialisation, generator(seed, Stream.HYPERNETWORK, width, module))

@@ -33,10 +33,14 @@ def read_embedding(path: Path, word: str | None = None) -> Embedding:
 
     Raises BadEmbedding for what is no embedding, UserError when there is no file, NotInBundle. Runs no code of a file.
     """
-    embeddings = read_embeddings(path)
-    found = [one for one in embeddings if word is None or one.name == word]
+    return word_of(read_embeddings(path), path, word)
+
+
+def word_of(embeddings: list[Embedding], path: Path, word: str | None) -> Embedding:
+    """The word of that name, or the only one of the file. Raises NotInBundle."""
+    found = [embedding for embedding in embeddings if word is None or embedding.name == word]
     if len(found) != 1:
-        raise NotInBundle(path, word, [one.name for one in embeddings])
+        raise NotInBundle(path, word, [embedding.name for embedding in embeddings])
     return found[0]
 
 
