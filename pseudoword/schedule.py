@@ -1,6 +1,7 @@
 """What changes from update to update: the staircase text of A1111's users, `0.05:10, 0.02:20, 0.005`, and its shape."""
 
 import math
+import re
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -40,6 +41,8 @@ class Schedule:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Raises BadSchedule naming the item."""
+        if re.fullmatch(r"\s*0,\d+\s*", text):
+            raise BadSchedule(text, f"has a decimal comma; write {text.strip().replace(',', '.')}")
         items = tuple(_parse_item(item.strip()) for item in text.split(",") if item.strip())
         if not items:
             raise BadSchedule(text, "is empty")

@@ -1,5 +1,6 @@
 """Files of prompts, for training and for evaluation, in which the word and a picture's caption have places."""
 
+import difflib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,10 @@ NAME, FILEWORDS = "[name]", "[filewords]"
 class BadTemplate(UserError):
     def __init__(self, path: Path, found: str) -> None:
         super().__init__(f"{path}: {found}. Each line is one prompt that holds {NAME}, and {FILEWORDS} if you like.")
+
+
+def _in(folder: Path, names: list[str]) -> str:
+    return f"; {folder} has {', '.join(names)}" if names else ""
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,9 @@ class Prompts:
         try:
             lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
         except FileNotFoundError:
-            raise BadTemplate(path, "there is no such file") from None
+            beside = sorted(file.name for file in path.parent.glob("*.txt"))
+            near = difflib.get_close_matches(path.name, beside, 1)
+            raise BadTemplate(path, f"there is no such file{_in(path.parent, near)}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise BadTemplate(path, f"cannot be read ({error})") from None
         prompts = tuple(line for line in lines if line)

@@ -1,11 +1,20 @@
 """Sections data and base: what to learn from, and on which model."""
 
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pseudoword.settings.fields import Section
+
+DEVICE = r"^(auto|cpu|mps|cuda(:\d+)?)$"
+
+
+def _device(text: str) -> str:
+    if not re.search(DEVICE, text):
+        raise ValueError("auto, cpu, mps, cuda, or cuda:1 for the second card")
+    return text
 
 
 class Data(Section):
@@ -33,8 +42,8 @@ class Base(Section):
     attention: Literal["auto", "sdpa", "sliced", "xformers"] = Field(
         "auto", description="Of the UNet. auto: sdpa, torch's fused attention; sliced saves memory where that fails."
     )
-    device: str = Field(
-        "auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$", description="auto takes a GPU when there is one."
+    device: Annotated[str, AfterValidator(_device)] = Field(
+        "auto", json_schema_extra={"pattern": DEVICE}, description="auto takes a GPU when there is one."
     )
     precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
         "auto", description="Of the frozen model; the word is always fp32. auto: bf16 or fp16 on a GPU, fp32 on a CPU."

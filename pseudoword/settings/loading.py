@@ -5,6 +5,7 @@ settings.train.steps        # "auto" or an int
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,9 +23,9 @@ from pseudoword.settings.evaluate import Evaluate
 from pseudoword.settings.export import Export
 from pseudoword.settings.fields import Section
 from pseudoword.settings.latents import Latents
-from pseudoword.settings.messages import BadSettings, explain, shown
+from pseudoword.settings.messages import BadSettings, explain, keys_of, nearest, shown
 from pseudoword.settings.preprocess import Preprocess
-from pseudoword.settings.sweep import runs, sweep_problems
+from pseudoword.settings.sweep import SWEPT, read_value, runs
 from pseudoword.settings.train import Train
 from pseudoword.settings.word import Word
 
@@ -58,11 +59,14 @@ def load_settings(path: Path = PARAMS) -> Settings:
 
     Raises BadSettings with one line per mistake: its key, what was found, what is wanted, the nearest valid key.
     """
+    content = _content(path)
+    if problems := list(_typographic(content)):
+        raise BadSettings(path, problems)
     try:
-        settings = Settings.model_validate(_content(path))
+        settings = Settings.model_validate(content)
     except ValidationError as error:
         raise BadSettings(path, explain(error.errors(), Settings)) from None
-    if problems := sweep_problems(settings) or _problems_of_runs(settings):
+    if problems := _sweep_problems(settings) or _problems_of_runs(settings):
         raise BadSettings(path, problems)
     return settings
 
@@ -77,6 +81,8 @@ def _content(path: Path) -> dict[Any, Any]:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         # Of a key that is there twice it tells the value too, which may be a whole section.
         problem = re.sub('" with value.*', '"', " ".join(str(error.problem).split()))
+        if _tab_in(path, error):
+            problem = "a tab before the key; YAML takes spaces only"
         raise BadSettings(path, [f"not YAML: {line}{problem}"]) from None
     except (YAMLError, ValueError, LookupError) as error:  # the latter of a wrong date or number
         raise BadSettings(path, [f"not YAML: {error}"]) from None
@@ -84,6 +90,58 @@ def _content(path: Path) -> dict[Any, Any]:
         found = "nothing" if content is None else shown(content)
         raise BadSettings(path, [f"found {found}, wanted sections such as 'train:'"])
     return content
+
+
+def _tab_in(path: Path, error: MarkedYAMLError) -> bool:
+    """Whether the line that YAML stumbled over is indented by tabs."""
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    at = error.problem_mark.line if error.problem_mark else len(lines)
+    return at < len(lines) and "\t" in lines[at][: len(lines[at]) - len(lines[at].lstrip())]
+
+
+# Opening ones of any language, single and double.
+QUOTES = re.compile(r"[\u2018-\u201f\u00ab\u00bb]")
+
+
+def _typographic(content: object, path: str = "") -> Iterator[str]:
+    """Texts in quotes that are none to YAML, which would be taken for part of them."""
+    if isinstance(content, dict):
+        for key, value in content.items():
+            yield from _typographic(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(content, list):
+        for value in content:
+            yield from _typographic(value, path)
+    elif isinstance(content, str) and QUOTES.match(content):
+        yield f"{path}: found {content!r}, whose quotes would be part of the text; write plain ones, or none"
+
+
+def _sweep_problems(settings: Settings) -> list[str]:
+    """One line for each axis or value that cannot be."""
+    problems = []
+    for axis, values in settings.sweep.items():
+        if axis not in SWEPT:
+            problems.append(f"sweep: '{axis}' cannot be swept{_why_not(axis)}")
+            continue
+        section, key = axis.split(".")
+        known: list[tuple[Any, Any]] = []  # values as they are written, and what they mean
+        for value in values:
+            try:
+                meant = read_value(getattr(settings, section), key, value)
+            except ValidationError as error:
+                located: Any = [{**details, "loc": (section, *details["loc"])} for details in error.errors()]
+                problems += [f"sweep: {line}" for line in explain(located, Settings)]
+                continue
+            if equal := [other for other, its in known if its == meant]:
+                problems.append(f"sweep: {axis}: {shown(equal[0])} and {shown(value)} would train the same run twice")
+            known.append((value, meant))
+    return problems
+
+
+def _why_not(axis: str) -> str:
+    *section, key = axis.split(".")
+    if section and key in keys_of(Settings, section):
+        return f": the runs of a sweep share it. Use `dvc exp run -S {axis}=...` for each value"
+    return nearest(axis, SWEPT) or f"; can be: {', '.join(SWEPT)}"
 
 
 def _problems_of_runs(settings: Settings) -> list[str]:

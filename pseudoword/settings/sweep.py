@@ -2,9 +2,7 @@
 
 from typing import Any, Protocol, TypeVar
 
-from pydantic import BaseModel, ValidationError
-
-from pseudoword.settings.messages import explain, keys_of, nearest, shown
+from pydantic import BaseModel
 
 # What differs between runs that share a UNet batch. The rest of train is common to all of them.
 SWEPT = (
@@ -54,32 +52,3 @@ def _run(settings: AnySettings, values: dict[str, Any]) -> AnySettings:
 def read_value(section: BaseModel, key: str, value: Any, context: dict[str, Any] | None = None) -> Any:
     """What `value` comes to as this key of the section; a value that was read is itself. Raises ValidationError."""
     return getattr(type(section).model_validate(vars(section) | {key: value}, context=context), key)
-
-
-def sweep_problems(settings: Any) -> list[str]:
-    """One line for each axis or value that cannot be."""
-    problems = []
-    for axis, values in settings.sweep.items():
-        if axis not in SWEPT:
-            problems.append(f"sweep: '{axis}' cannot be swept{_why_not(axis, type(settings))}")
-            continue
-        section, key = axis.split(".")
-        known: list[tuple[Any, Any]] = []  # values as they are written, and what they mean
-        for value in values:
-            try:
-                meant = read_value(getattr(settings, section), key, value)
-            except ValidationError as error:
-                located = [{**details, "loc": (section, *details["loc"])} for details in error.errors()]
-                problems += [f"sweep: {line}" for line in explain(located, type(settings))]  # type: ignore[arg-type]
-                continue
-            if equal := [other for other, its in known if its == meant]:
-                problems.append(f"sweep: {axis}: {shown(equal[0])} and {shown(value)} would train the same run twice")
-            known.append((value, meant))
-    return problems
-
-
-def _why_not(axis: str, model: type[BaseModel]) -> str:
-    *section, key = axis.split(".")
-    if section and key in keys_of(model, section):
-        return f": the runs of a sweep share it. Use `dvc exp run -S {axis}=...` for each value"
-    return nearest(axis, SWEPT) or f"; can be: {', '.join(SWEPT)}"

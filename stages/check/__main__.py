@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 def main() -> None:
     keys = settings_by_stage(ROOT / "dvc.yaml")
     settings = load_settings()
-    if problems := list(refusals(settings)):
+    if problems := refusals(settings):
         raise BadSettings(PARAMS, problems)
     write_settings(settings, keys)
     write_code(list(keys))

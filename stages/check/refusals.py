@@ -1,19 +1,52 @@
 """What cannot work although each setting is valid: files that are missing or in the way."""
 
+import difflib
 from collections.abc import Iterator
+from pathlib import Path
 
 from pseudoword.settings.loading import Settings
 from pseudoword.settings.word import EMBEDDINGS
+from stages.check.folder import folder_problems
+
+WEIGHTS = (".safetensors", ".ckpt", ".pt", ".bin", ".onnx")
 
 
-def refusals(settings: Settings) -> Iterator[str]:
+def refusals(settings: Settings) -> list[str]:
     """One line for each thing that has to change first."""
-    yield from name_in_use(settings.word.name, settings.word.overwrite)
+    models = {
+        "base.model": settings.base.model,
+        "base.config": settings.base.config,
+        "base.vae": settings.base.vae,
+        "caption.model": settings.caption.model,
+        "caption.tagger.model": settings.caption.tagger.model,
+        "preprocess.focal.face_model": str(settings.preprocess.focal.face_model or ""),
+        "evaluate.judge": settings.evaluate.judge,
+    }
+    return [
+        *folder_problems(settings.data.folder),
+        *_name_in_use(settings.word.name, settings.word.overwrite),
+        *(f"{key}: {problem}" for key, model in models.items() if model and (problem := missing_file(model))),
+    ]
 
 
-def name_in_use(name: str, overwrite: bool) -> Iterator[str]:
-    if overwrite or not EMBEDDINGS.is_dir():
-        return
-    for path in sorted(EMBEDDINGS.iterdir()):
-        if path.stem.lower() == name:
-            yield f"word.name: {path} has the name '{name}' already; choose another, or set word.overwrite: true"
+def _name_in_use(name: str, overwrite: bool) -> Iterator[str]:
+    if not overwrite and EMBEDDINGS.is_dir():
+        for path in sorted(EMBEDDINGS.iterdir()):
+            if path.stem.lower() == name:
+                yield f"word.name: {path} has the name '{name}' already; choose another, or set word.overwrite: true"
+
+
+def missing_file(model: str) -> str:
+    """Why a model that can only be a path is not there; empty where it is, or where it may be a hub id."""
+    path = Path(model)
+    if path.exists():
+        return ""
+    if model.startswith("~"):
+        return f"found '{model}', wanted the path in full: {path.expanduser()}"
+    beside = sorted(file.name for file in path.parent.iterdir()) if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, beside, 1)
+    # `owner/name`, or `name` alone, is a hub id, but not where a folder `owner` here has nearly that name.
+    is_path = path.suffix in WEIGHTS or path.is_absolute() or model.startswith(".") or len(path.parts) > 2
+    if (not is_path and not (near and len(path.parts) == 2)) or "@" in model:
+        return ""
+    return f"found '{model}', which is not there" + (f", did you mean '{path.parent / near[0]}'?" if near else "")

@@ -10,7 +10,6 @@ import huggingface_hub.constants
 import pandas as pd
 import pytest
 import torch
-import yaml
 from PIL import Image
 from transformers import (
     BertTokenizer,
@@ -23,7 +22,6 @@ from transformers import (
 )
 
 from pseudoword.errors import UserError
-from pseudoword.settings.loading import load_settings
 from stages.caption.__main__ import main
 from stages.caption.captioner import FALLBACK, choose_model, tidy
 from stages.caption.filename import read_name
@@ -323,29 +321,3 @@ def test_mirrored_copies_are_drafted_by_what_they_show(
     names, said = zip(*(draft.split(" hat", 1) for draft in table["draft"]), strict=True)
     assert list(names) == [f"a dog {side} of a rightly lit" for side in sides]
     assert len(set(said)) > 3
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"drafters": ["blip"]}, "caption.drafters: found 'blip', wanted 'captioner', 'tagger' or 'filename'"),
-        ({"drafters": ["filename", "filename"]}, "caption: found .* wanted each of caption.drafters once"),
-        ({"drafters": ["tagger"]}, "caption: found .* wanted a caption.tagger.model, as caption.drafters names the"),
-        ({"min_tokens": 41}, r"caption: found .* wanted min_tokens \(41\) up to max_tokens \(40\)"),
-        ({"tagger": {"threshold": 1.5}}, "caption.tagger.threshold: found 1.5, wanted less than or equal to 1"),
-        ({"tagger": {"treshold": 0.5}}, "caption.tagger.treshold: unknown key, did you mean 'threshold'"),
-        ({"tagger": {"skip": ["people"]}}, "caption.tagger.skip: found 'people', wanted 'general', 'character'"),
-        ({"filename": {"words": "("}}, r"caption.filename.words: found '\(', wanted a regular expression \("),
-        (
-            {"filename": {"words": "(a)(b)"}},
-            "caption.filename.words: found .*at most one group in round brackets, not 2",
-        ),
-    ],
-)
-def test_settings_that_do_not_fit_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    content = shipped_params()
-    content["caption"] |= change
-    path = tmp_path / "params.yaml"
-    path.write_text(yaml.safe_dump(content))
-    with pytest.raises(UserError, match=message):
-        load_settings(path)
