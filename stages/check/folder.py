@@ -26,7 +26,7 @@ def folder_problems(folder: Path, outputs: Path = Path("outputs")) -> list[str]:
 
 def _why_no_folder(folder: Path) -> str:
     if folder.is_symlink():
-        return f"is a link to {os.readlink(folder)}, which is not there"
+        return f"is a link to {folder.readlink()}, which is not there"
     if folder.exists():
         return "is a file; wanted the folder that the pictures lie in"
     parent = next(place for place in (folder.parent, *folder.parent.parents) if place.is_dir())
@@ -37,7 +37,7 @@ def _why_no_folder(folder: Path) -> str:
 
 def _in_the_way(folder: Path) -> Iterator[tuple[Path, str]]:
     """What is neither a file nor a folder, or cannot be read. Links are followed, as DVC does."""
-    waiting = [(folder, (folder.resolve(),))]
+    waiting: list[tuple[Path, tuple[Path, ...]]] = [(folder, (folder.resolve(),))]
     while waiting:
         place, above = waiting.pop()
         try:
@@ -49,7 +49,7 @@ def _in_the_way(folder: Path) -> Iterator[tuple[Path, str]]:
             try:
                 mode = path.stat().st_mode
             except FileNotFoundError:
-                yield path, f"is a link to {os.readlink(path)}, which is not there; mend it, or take it away"
+                yield path, f"is a link to {path.readlink()}, which is not there; mend it, or take it away"
                 continue
             except OSError as error:
                 yield path, f"cannot be read ({error.strerror}); take it away"
