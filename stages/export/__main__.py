@@ -16,14 +16,13 @@ from pseudoword.formats.modelspec import modelspec
 from pseudoword.formats.reading import read_embedding
 from pseudoword.formats.writing import write_embedding
 from pseudoword.records import Choice, RunRecord, read_record
+from pseudoword.results.places import CHOICE, EMBEDDING, WORDS
 from pseudoword.settings.export import Export
 from pseudoword.settings.stage import StageSettings
 from pseudoword.settings.word import Word
 from stages._runtime import run_stage
 from stages.export.portrait import best_picture
 from stages.export.usage import how_to_use
-
-CHOICE, WORDS, EMBEDDING = Path("outputs/evaluation/choice.json"), Path("outputs/words"), Path("outputs/embedding")
 
 
 class Settings(StageSettings):

@@ -2,35 +2,18 @@
 
 from pathlib import Path
 
-import pandas as pd
-
-from pseudoword.errors import UserError
 from pseudoword.formats.picture import open_card
-from pseudoword.records import Choice
-
-SHEETS = Path("outputs/evaluation/sheets")
-
-
-class BadSheets(UserError):
-    def __init__(self, problem: str) -> None:
-        super().__init__(f"{SHEETS / 'pictures.csv'}: {problem}. Run `dvc repro evaluate`.")
+from pseudoword.records import BadRecord, Choice
+from pseudoword.results.places import DRAWN
+from pseudoword.results.tables import read_drawn
 
 
 def best_picture(choice: Choice) -> Path:
-    """Of equally good ones the first. Raises BadSheets, and BadPicture for a file that is none."""
-    try:
-        table = pd.read_csv(SHEETS / "pictures.csv", dtype={"run": str, "file": str}, keep_default_na=False)
-        own = table[(table["run"] == choice.run) & (table["step"] == choice.step)]
-        own = own.assign(image_similarity=pd.to_numeric(own["image_similarity"])).dropna(subset=["image_similarity"])
-        best = own.sort_values("image_similarity", ascending=False, kind="stable")["file"]
-    except KeyError as error:
-        raise BadSheets(f"has no column {error}") from None
-    except (OSError, ValueError) as error:
-        raise BadSheets(f"cannot be read ({error})") from None
-    if best.empty:
-        raise BadSheets(f"has no picture of step {choice.step} of run {choice.run}")
-    path = SHEETS / str(best.iloc[0])
-    if not path.resolve().is_relative_to(SHEETS.resolve()):
-        raise BadSheets(f"{path} is not in {SHEETS}")
+    """Of equally good ones the first. Raises BadRecord, and BadPicture for a file that is none."""
+    drawn = read_drawn(choice.word)
+    drawn = drawn[(drawn.run == choice.run) & (drawn.step == choice.step)].dropna(subset=["image_similarity"])
+    if drawn.empty:
+        raise BadRecord(DRAWN, f"it has no picture of step {choice.step} of run {choice.run}")
+    path = Path(drawn.sort_values("image_similarity", ascending=False, kind="stable").file.iloc[0])
     open_card(path)
     return path

@@ -13,18 +13,17 @@ writes  outputs/report/index.html                       nothing is fetched; equa
 from pathlib import Path
 
 from pseudoword.files import write_text
+from pseudoword.results.reading import read_results
 from pseudoword.settings.stage import read_plain
 from stages._runtime import run_stage
-from stages.report.inputs import read_inputs
 from stages.report.page import render
 
-OUTPUTS, TEMPLATES, PAGE = Path("outputs"), Path("templates/report"), Path("outputs/report/index.html")
+TEMPLATES, PAGE = Path("templates/report"), Path("outputs/report/index.html")
 
 
 def main() -> None:
     # The settings of base, word and train come with each run, as they were worked out.
-    page = render(read_inputs(OUTPUTS), read_plain("report"), TEMPLATES)
-    write_text(PAGE, page)
+    write_text(PAGE, render(read_results(), read_plain("report"), TEMPLATES))
     print(f"{PAGE}: {PAGE.stat().st_size / 1e6:.1f} MB, open it in a browser")
 
 

@@ -1,4 +1,4 @@
-"""From the inputs to HTML: what the templates show, as plain values. All text goes through jinja2's autoescape."""
+"""The results as HTML: plain values for the templates. All text goes through jinja2's autoescape."""
 
 import hashlib
 import json
@@ -12,13 +12,14 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pseudoword.findings import Finding
-from stages.report.charts import score_charts, series_of, training_charts
-from stages.report.images import Picture, data_uri, embed
-from stages.report.inputs import Inputs
+from pseudoword.results.charts import score_charts, series_of, training_charts
+from pseudoword.results.images import EmbeddedImage, data_uri, embed
+from pseudoword.results.reading import Results
 
-LARGE, THUMBNAIL = 512, 256  # px, longest side of an embedded picture: at the top of the page, and in its tables
-SMALL, MOST_SMALL = 160, 12  # px and number of the pictures beside a finding
-FIRST_SIGHT = 6  # pictures of each kind at the top of the page
+# Longest sides of embedded pictures: at the top of the page, in its tables, beside a finding.
+TOP_PX, TABLE_PX, FINDING_PX = 512, 256, 160
+TOP_PICTURES = 6  # of each kind
+FINDING_PICTURES = 12  # beside a finding, at most
 
 Row = dict[Hashable, Any]  # of a table, by column
 
@@ -29,14 +30,14 @@ class Sheet:
 
     run: str
     steps: list[int]
-    rows: list[tuple[tuple[str, int], list[Picture | None]]]
+    rows: list[tuple[tuple[str, int], list[EmbeddedImage | None]]]
 
 
 @dataclass(frozen=True)
 class Learned:
     """One picture to learn from."""
 
-    picture: Picture
+    picture: EmbeddedImage
     file: str
     caption: str
     origin: str
@@ -44,15 +45,15 @@ class Learned:
 
 
 @dataclass(frozen=True)
-class Told:
+class FindingCard:
     """A finding of the doctor with the pictures that it is about; `more` of them are not shown."""
 
     finding: Finding
-    pictures: list[Picture]
+    pictures: list[EmbeddedImage]
     more: int
 
 
-def render(inputs: Inputs, settings: dict[str, dict[str, Any]], templates: Path) -> str:
+def render(results: Results, settings: dict[str, dict[str, Any]], templates: Path) -> str:
     """The whole page from the `index.html.j2` in the folder `templates`; `settings` are those that no run records."""
     environment = Environment(
         loader=FileSystemLoader(templates),
@@ -62,112 +63,114 @@ def render(inputs: Inputs, settings: dict[str, dict[str, Any]], templates: Path)
         lstrip_blocks=True,
     )
     environment.filters |= {"number": number, "plain": plain}
-    chosen = inputs.runs[inputs.choice.run]
+    chosen = results.runs[results.choice.run]
     return environment.get_template("index.html.j2").render(
-        word=inputs.choice.word,
-        choice=inputs.choice,
-        metrics=inputs.metrics,
-        way=share_of_way(inputs),
+        word=results.choice.word,
+        choice=results.choice,
+        metrics=results.metrics,
+        progress=progress_to_ceiling(results),
         record=chosen.record,
         settings={name: flat(values) for name, values in (chosen.record.settings | settings).items()},
-        sight=first_sight(inputs),
-        charts=score_charts(inputs) | training_charts(inputs),
-        series=series_of(inputs.runs, inputs.choice.run),
-        scores=dict(scores_by_run(inputs)),
-        sheets=list(sheets(inputs)),
-        comparison=comparison(inputs),
-        told=[tell(inputs, finding) for finding in inputs.doctor.findings],
-        left_out=inputs.doctor.left_out,
-        learned=list(learned(inputs)),
-        skipped=inputs.pictures[inputs.pictures.state != "used"].to_dict("records"),
-        file=file_facts(inputs),
+        before_and_after=before_and_after(results),
+        charts=score_charts(results) | training_charts(results),
+        series=series_of(results.runs, results.choice.run),
+        scores=dict(scores_by_run(results)),
+        sheets=list(sheets(results)),
+        comparison=comparison(results),
+        findings=[finding_card(results, finding) for finding in results.doctor.findings],
+        left_out=results.doctor.left_out,
+        learned=list(learned(results)),
+        skipped=results.pictures[results.pictures.state != "used"].to_dict("records"),
+        file=file_facts(results),
     )
 
 
-def share_of_way(inputs: Inputs) -> float | None:
+def progress_to_ceiling(results: Results) -> float | None:
     """How far likeness came from the start (0) to what the training pictures have among themselves (1)."""
-    start, end = inputs.metrics.init.image_similarity, inputs.metrics.chosen.image_similarity
-    goal = inputs.choice.training_similarity
+    start, end = results.metrics.init.image_similarity, results.metrics.chosen.image_similarity
+    goal = results.choice.training_similarity
     if start is None or end is None or goal is None or goal <= start:
         return None
     return (end - start) / (goal - start)
 
 
-def first_sight(inputs: Inputs) -> dict[str, list[Picture]]:
+def before_and_after(results: Results) -> dict[str, list[EmbeddedImage]]:
     """The same few prompts and seeds before and after, one per prompt as far as they reach, beside what was learned."""
-    rows = _drawn(inputs, inputs.choice.run)
-    rows = rows[rows.step == inputs.choice.step].sort_values("seed", kind="stable")
-    shown = list(rows[["prompt", "seed"]].itertuples(index=False, name=None))[:FIRST_SIGHT]
+    rows = _drawn(results, results.choice.run)
+    rows = rows[rows.step == results.choice.step].sort_values("seed", kind="stable")
+    shown = list(rows[["prompt", "seed"]].itertuples(index=False, name=None))[:TOP_PICTURES]
     return {
-        "saw": [_embed_learned(inputs, row, LARGE) for row in islice(_used(inputs), FIRST_SIGHT)],
-        "start": [p for p in _cells(inputs, inputs.choice.run, 0, shown, LARGE) if p],
-        "draws": [p for p in _cells(inputs, inputs.choice.run, inputs.choice.step, shown, LARGE) if p],
+        "training": [_embed_learned(results, row, TOP_PX) for row in islice(_used(results), TOP_PICTURES)],
+        "start": [p for p in _cells(results, results.choice.run, 0, shown, TOP_PX) if p],
+        "chosen": [p for p in _cells(results, results.choice.run, results.choice.step, shown, TOP_PX) if p],
     }
 
 
-def sheets(inputs: Inputs) -> Iterator[Sheet]:
+def sheets(results: Results) -> Iterator[Sheet]:
     """One per run that was drawn, the chosen run first; equal prompt and seed mean the same noise."""
-    for run in series_of(inputs.runs, inputs.choice.run):
-        drawn = _drawn(inputs, run)
+    for run in series_of(results.runs, results.choice.run):
+        drawn = _drawn(results, run)
         if drawn.empty:
             continue
         steps = sorted(set(drawn.step))
         shown = list(dict.fromkeys(drawn[["prompt", "seed"]].itertuples(index=False, name=None)))
-        columns = [_cells(inputs, run, step, shown, THUMBNAIL) for step in steps]
-        yield Sheet(run, steps, [(row, [column[at] for column in columns]) for at, row in enumerate(shown)])
+        columns = [_cells(results, run, step, shown, TABLE_PX) for step in steps]
+        yield Sheet(run, steps, [(row, [column[i] for column in columns]) for i, row in enumerate(shown)])
 
 
-def _drawn(inputs: Inputs, run: str) -> pd.DataFrame:
-    return inputs.drawn[inputs.drawn.run == run]
+def _drawn(results: Results, run: str) -> pd.DataFrame:
+    return results.drawn[results.drawn.run == run]
 
 
-def _cells(inputs: Inputs, run: str, step: int, shown: list[tuple[str, int]], largest: int) -> list[Picture | None]:
+def _cells(
+    results: Results, run: str, step: int, shown: list[tuple[str, int]], max_side: int
+) -> list[EmbeddedImage | None]:
     """The pictures of a checkpoint for each (prompt, seed), None where there is none."""
-    drawn = _drawn(inputs, run)
+    drawn = _drawn(results, run)
     rows = drawn[drawn.step == step]
     files = {(row["prompt"], row["seed"]): row["file"] for row in rows.to_dict("records")}
     return [
-        embed(files[key], f"Drawn at step {step}: {key[0]}, seed {key[1]}", largest) if key in files else None
+        embed(files[key], f"Drawn at step {step}: {key[0]}, seed {key[1]}", max_side) if key in files else None
         for key in shown
     ]
 
 
-def learned(inputs: Inputs) -> Iterator[Learned]:
-    captions = {row["id"]: row for row in inputs.captions.to_dict("records")}
-    for row in _used(inputs):
+def learned(results: Results) -> Iterator[Learned]:
+    captions = {row["id"]: row for row in results.captions.to_dict("records")}
+    for row in _used(results):
         caption = captions[row["id"]]
-        picture = _embed_learned(inputs, row, THUMBNAIL)
+        picture = _embed_learned(results, row, TABLE_PX)
         yield Learned(picture, row["source"], caption["caption"], caption["origin"], caption["draft"])
 
 
-def tell(inputs: Inputs, finding: Finding) -> Told:
-    shown = [picture for picture in finding.pictures if picture.id in inputs.picture_files]
+def finding_card(results: Results, finding: Finding) -> FindingCard:
+    shown = [picture for picture in finding.pictures if picture.id in results.picture_files]
     pictures = [
-        embed(inputs.picture_files[picture.id], f"Training picture {picture.source}", SMALL)
-        for picture in shown[:MOST_SMALL]
+        embed(results.picture_files[picture.id], f"Training picture {picture.source}", FINDING_PX)
+        for picture in shown[:FINDING_PICTURES]
     ]
-    return Told(finding, pictures, len(shown) - len(pictures))
+    return FindingCard(finding, pictures, len(shown) - len(pictures))
 
 
-def _used(inputs: Inputs) -> Iterator[Row]:
-    return (row for row in inputs.pictures.to_dict("records") if row["state"] == "used")
+def _used(results: Results) -> Iterator[Row]:
+    return (row for row in results.pictures.to_dict("records") if row["state"] == "used")
 
 
-def _embed_learned(inputs: Inputs, row: Row, largest: int) -> Picture:
-    return embed(inputs.picture_files[row["id"]], f"Training picture {row['source']}", largest)
+def _embed_learned(results: Results, row: Row, max_side: int) -> EmbeddedImage:
+    return embed(results.picture_files[row["id"]], f"Training picture {row['source']}", max_side)
 
 
-def scores_by_run(inputs: Inputs) -> Iterator[tuple[str, list[Row]]]:
+def scores_by_run(results: Results) -> Iterator[tuple[str, list[Row]]]:
     """The rows of each run's checkpoints, the chosen run first."""
-    for run in series_of(inputs.runs, inputs.choice.run):
-        yield run, inputs.scores[inputs.scores.run == run].to_dict("records")
+    for run in series_of(results.runs, results.choice.run):
+        yield run, results.scores[results.scores.run == run].to_dict("records")
 
 
-def comparison(inputs: Inputs) -> dict[str, Any]:
+def comparison(results: Results) -> dict[str, Any]:
     """`keys`: the settings in which the runs differ; `rows`: by run its values of them and its best checkpoint."""
-    settings = {name: flat(run.record.settings) for name, run in inputs.runs.items()}
-    keys = [key for key in settings[inputs.choice.run] if len({plain(each.get(key)) for each in settings.values()}) > 1]
-    rows = {run: {"values": [settings[run].get(key) for key in keys], "best": _best(inputs, run)} for run in settings}
+    settings = {name: flat(run.record.settings) for name, run in results.runs.items()}
+    keys = [key for key in settings[results.choice.run] if len({plain(s.get(key)) for s in settings.values()}) > 1]
+    rows = {run: {"values": [settings[run].get(key) for key in keys], "best": _best(results, run)} for run in settings}
     return {"keys": keys, "rows": rows}
 
 
@@ -176,15 +179,15 @@ def flat(settings: dict[str, Any]) -> dict[str, Any]:
     spread: dict[str, Any] = {}
     for key, value in settings.items():
         inner = flat(value) if isinstance(value, dict) else {}
-        spread |= {f"{key}.{rest}": one for rest, one in inner.items()} or {key: value}
+        spread |= {f"{key}.{rest}": leaf for rest, leaf in inner.items()} or {key: value}
     return spread
 
 
-def _best(inputs: Inputs, run: str) -> Row | None:
+def _best(results: Results, run: str) -> Row | None:
     """The run's own best checkpoint: the chosen one where the choice fell on this run, else the highest score."""
-    scores = inputs.scores[inputs.scores.run == run]
-    if run == inputs.choice.run:
-        scores = scores[scores.step == inputs.choice.step]
+    scores = results.scores[results.scores.run == run]
+    if run == results.choice.run:
+        scores = scores[scores.step == results.choice.step]
     elif scores.chosen.any():
         scores = scores[scores.chosen]
     else:
@@ -192,18 +195,18 @@ def _best(inputs: Inputs, run: str) -> Row | None:
     return next(iter(scores.to_dict("records")), None)
 
 
-def file_facts(inputs: Inputs) -> dict[str, Any]:
+def file_facts(results: Results) -> dict[str, Any]:
     """The embedding files, each to download from the page, and the word's shape and norms in each text encoder."""
-    word = inputs.embedding
+    word = results.embedding
     parts = [word.vectors] if word.vectors_g is None else [word.vectors, word.vectors_g]
-    drawn = _drawn(inputs, inputs.choice.run)
+    drawn = _drawn(results, results.choice.run)
     return {
-        "name": inputs.embedding_files[0].name,
-        "formats": [_format_facts(path) for path in inputs.embedding_files],
+        "name": results.embedding_files[0].name,
+        "formats": [_format_facts(path) for path in results.embedding_files],
         "num_vectors": len(word.vectors),
         "widths": [part.shape[1] for part in parts],
         "norms": [part.norm(dim=1).tolist() for part in parts],
-        "prompt": f"a {inputs.choice.word}" if drawn.empty else drawn.prompt.iloc[0],
+        "prompt": f"a {results.choice.word}" if drawn.empty else drawn.prompt.iloc[0],
     }
 
 

@@ -190,9 +190,9 @@ def _chunks(image: Any) -> PngInfo:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda table: table.drop(columns="image_similarity"), "has no column 'image_similarity'"),
+        (lambda table: table.drop(columns="image_similarity"), "it has no column 'image_similarity'"),
         (lambda table: table[table["step"] == 60], "has no picture of step 40 of run base"),
-        (lambda table: table.assign(file="../../../secret.png"), r"secret.png is not in"),
+        (lambda table: table.assign(file="../../../secret.png"), r"secret.png. is not in"),
         (lambda table: table.assign(file="base-40/09-0.png"), "09-0.png cannot carry the word"),
     ],
 )

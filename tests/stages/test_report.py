@@ -17,8 +17,8 @@ from PIL import Image
 from pseudoword.errors import UserError
 from pseudoword.formats.embedding import Embedding, save_embedding
 from pseudoword.formats.writing import write_embedding
+from pseudoword.results.charts import MAX_POINTS
 from stages.report.__main__ import main
-from stages.report.charts import MAX_POINTS
 from stages.report.page import number, plain
 from tests.project import resolve_settings
 
@@ -113,10 +113,10 @@ def write_evaluation(names: list[str], paint: Paint, prompts: list[str]) -> None
                 for seed in (0, 1):
                     file = f"{name}-{step}/{index}-{seed}.png"
                     save(paint(prompt, index, seed, step), Path("outputs/evaluation/sheets", file))
-                    drawn.append((name, step, prompt, seed, file))
+                    drawn.append((name, step, prompt, seed, file, 0.5))
     evaluation = Path("outputs/evaluation")
     pd.DataFrame(scores).to_csv(evaluation / "scores.csv", index=False)
-    columns = ["run", "step", "prompt", "seed", "file"]
+    columns = ["run", "step", "prompt", "seed", "file", "image_similarity"]
     pd.DataFrame(drawn, columns=columns).to_csv(evaluation / "sheets/pictures.csv", index=False)
     choice = {
         "word": "snorf",

@@ -1,4 +1,4 @@
-"""Pictures inside the page."""
+"""Pictures inside a page, as data: URIs."""
 
 import base64
 import io
@@ -9,39 +9,39 @@ from PIL import Image
 
 from pseudoword.errors import UserError
 
-SMALL = 160  # px: below, a PNG is embedded as it is
+MAX_PNG_PX = 160  # a smaller PNG is embedded as it is
 
 
-class BadPicture(UserError):
+class NotShown(UserError):
     def __init__(self, path: Path, problem: str) -> None:
         super().__init__(f"{path} cannot be shown: {problem}. `dvc repro` makes it again.")
 
 
 @dataclass(frozen=True)
-class Picture:
+class EmbeddedImage:
     source: str  # a data: URI
     alt: str
     width: int  # px, as embedded
     height: int
 
 
-def embed(path: Path, alt: str, largest: int) -> Picture:
-    """A small PNG as it is; others as WebP, scaled down so that no side exceeds `largest` px. Raises BadPicture."""
+def embed(path: Path, alt: str, max_side: int) -> EmbeddedImage:
+    """A small PNG as it is; others as WebP, scaled down so that no side exceeds `max_side` px. Raises NotShown."""
     try:
         with Image.open(path) as file:
             image, kind = file.convert("RGB"), file.format
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise BadPicture(path, str(error)) from None
-    if max(image.size) < SMALL and kind == "PNG":
-        return _picture("png", path.read_bytes(), alt, image)
-    image.thumbnail((largest, largest), Image.Resampling.LANCZOS)
+        raise NotShown(path, str(error)) from None
+    if max(image.size) < MAX_PNG_PX and kind == "PNG":
+        return _image("png", path.read_bytes(), alt, image)
+    image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
     content = io.BytesIO()
     image.save(content, "WEBP", quality=88)
-    return _picture("webp", content.getvalue(), alt, image)
+    return _image("webp", content.getvalue(), alt, image)
 
 
-def _picture(kind: str, content: bytes, alt: str, image: Image.Image) -> Picture:
-    return Picture(data_uri(f"image/{kind}", content), alt, *image.size)
+def _image(kind: str, content: bytes, alt: str, image: Image.Image) -> EmbeddedImage:
+    return EmbeddedImage(data_uri(f"image/{kind}", content), alt, *image.size)
 
 
 def data_uri(media_type: str, content: bytes) -> str:

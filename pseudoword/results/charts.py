@@ -16,13 +16,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from stages.report.inputs import Inputs, Run
+from pseudoword.results.reading import Results, RunResults
 
 NUM_SERIES = 6  # colours that the eye can keep apart; further runs share the quiet one
 INK, QUIET, GRID, PAPER = "#000001", "#000002", "#000003", "#000004"
-SERIES = [f"#0001{at:02x}" for at in range(NUM_SERIES)]
+SERIES = [f"#0001{i:02x}" for i in range(NUM_SERIES)]
 VARIABLES = {INK: "ink", QUIET: "quiet", GRID: "line", PAPER: "paper"} | {
-    colour: f"series-{at}" for at, colour in enumerate(SERIES)
+    colour: f"series-{i}" for i, colour in enumerate(SERIES)
 }
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -49,52 +49,52 @@ WIDE, NARROW = (5.8, 2.9), (4.6, 2.7)  # inches of 72 px, where a row of the pag
 MAX_POINTS = 800  # of a line: more are not seen, but weigh
 
 
-def series_of(runs: dict[str, Run], chosen: str) -> dict[str, int | None]:
-    """Which colour each run has: the chosen one the first, the others the next ones, then none."""
+def series_of(runs: dict[str, RunResults], chosen: str) -> dict[str, int | None]:
+    """The number of each run's colour: the chosen run has the first, the others the next ones, then None."""
     order = [chosen, *(name for name in runs if name != chosen)]
-    return {name: at if at < NUM_SERIES else None for at, name in enumerate(order)}
+    return {name: i if i < NUM_SERIES else None for i, name in enumerate(order)}
 
 
-def training_charts(inputs: Inputs) -> dict[str, Markup]:
+def training_charts(results: Results) -> dict[str, Markup]:
     """By name: the loss, the learning rate and the vectors' norm over the updates, all runs in one."""
     return {
-        "loss": _chart("loss", lambda axes: _draw_losses(axes, inputs), NARROW),
-        "learn_rate": _chart("learn_rate", lambda axes: _draw_learn_rates(axes, inputs), NARROW),
-        "norm": _chart("norm", lambda axes: _draw_norms(axes, inputs), NARROW),
+        "loss": _chart("loss", lambda axes: _draw_losses(axes, results), NARROW),
+        "learn_rate": _chart("learn_rate", lambda axes: _draw_learn_rates(axes, results), NARROW),
+        "norm": _chart("norm", lambda axes: _draw_norms(axes, results), NARROW),
     }
 
 
-def score_charts(inputs: Inputs) -> dict[str, Markup]:
+def score_charts(results: Results) -> dict[str, Markup]:
     """By name: each score over the updates, and likeness against obedience."""
-    ceiling = inputs.choice.training_similarity
+    ceiling = results.choice.training_similarity
     charts = {
-        "held_loss": _chart("held_loss", lambda axes: _draw_scores(axes, inputs, "loss"), WIDE),
-        "text": _chart("text", lambda axes: _draw_scores(axes, inputs, "text_similarity"), WIDE),
-        "image": _chart("image", lambda axes: _draw_scores(axes, inputs, "image_similarity", ceiling), WIDE),
-        "front": _chart("front", lambda axes: _draw_front(axes, inputs), WIDE),
+        "held_loss": _chart("held_loss", lambda axes: _draw_scores(axes, results, "loss"), WIDE),
+        "text": _chart("text", lambda axes: _draw_scores(axes, results, "text_similarity"), WIDE),
+        "image": _chart("image", lambda axes: _draw_scores(axes, results, "image_similarity", ceiling), WIDE),
+        "front": _chart("front", lambda axes: _draw_front(axes, results), WIDE),
     }
     return charts
 
 
-def _draw_losses(axes: Axes, inputs: Inputs) -> None:
-    for name, run in _chosen_last(inputs):
-        losses, colour = _thinned(run.losses), _colour(inputs, name)
+def _draw_losses(axes: Axes, results: Results) -> None:
+    for name, run in _chosen_last(results):
+        losses, colour = _thinned(run.losses), _colour(results, name)
         smooth = run.losses.loss.ewm(span=max(5, len(run.losses) / 15)).mean()
         axes.plot(losses.step, losses.loss, color=colour, linewidth=0.6, alpha=0.3)
         axes.plot(losses.step, smooth[losses.index], color=colour, linewidth=1.8)
     # A few outliers would flatten everything else.
-    everything = pd.concat([run.losses.loss for run in inputs.runs.values()])
+    everything = pd.concat([run.losses.loss for run in results.runs.values()])
     low, high = everything.quantile(0.01), everything.quantile(0.99)
     if high > low:
         axes.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low))
-    _mark_step(axes, inputs)
+    _mark_step(axes, results)
 
 
-def _draw_learn_rates(axes: Axes, inputs: Inputs) -> None:
-    for name, run in _chosen_last(inputs):
+def _draw_learn_rates(axes: Axes, results: Results) -> None:
+    for name, run in _chosen_last(results):
         losses = _thinned(run.losses)
-        axes.plot(losses.step, losses.learn_rate, color=_colour(inputs, name), linewidth=1.8, drawstyle="steps-pre")
-    rates = pd.concat([run.losses.learn_rate for run in inputs.runs.values()])
+        axes.plot(losses.step, losses.learn_rate, color=_colour(results, name), linewidth=1.8, drawstyle="steps-pre")
+    rates = pd.concat([run.losses.learn_rate for run in results.runs.values()])
     if rates.min() > 0 and rates.max() > 20 * rates.min():
         axes.set_yscale("log")
         # The usual one writes powers between dollar signs, which text in an SVG shows as they are.
@@ -102,16 +102,16 @@ def _draw_learn_rates(axes: Axes, inputs: Inputs) -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
     else:
         _start_at_zero(axes, rates)
-    _mark_step(axes, inputs)
+    _mark_step(axes, results)
 
 
-def _draw_norms(axes: Axes, inputs: Inputs) -> None:
-    for name, run in _chosen_last(inputs):
+def _draw_norms(axes: Axes, results: Results) -> None:
+    for name, run in _chosen_last(results):
         losses = _thinned(run.losses)
-        axes.plot(losses.step, losses.norm, color=_colour(inputs, name), linewidth=1.8)
-    norms = pd.concat([run.losses.norm for run in inputs.runs.values()])
+        axes.plot(losses.step, losses.norm, color=_colour(results, name), linewidth=1.8)
+    norms = pd.concat([run.losses.norm for run in results.runs.values()])
     _start_at_zero(axes, norms)
-    _mark_step(axes, inputs)
+    _mark_step(axes, results)
 
 
 def _start_at_zero(axes: Axes, values: "pd.Series[float]") -> None:
@@ -119,14 +119,14 @@ def _start_at_zero(axes: Axes, values: "pd.Series[float]") -> None:
     axes.set_ylim(0, 1.15 * top if top > 0 else 1)
 
 
-def _draw_scores(axes: Axes, inputs: Inputs, column: str, ceiling: float | None = None) -> None:
-    for name, _ in _chosen_last(inputs):
-        scores = inputs.scores[inputs.scores.run == name].dropna(subset=[column])
-        axes.plot(scores.step, scores[column], color=_colour(inputs, name), linewidth=1.8, marker="o", markersize=3.5)
+def _draw_scores(axes: Axes, results: Results, column: str, ceiling: float | None = None) -> None:
+    for name, _ in _chosen_last(results):
+        scores = results.scores[results.scores.run == name].dropna(subset=[column])
+        axes.plot(scores.step, scores[column], color=_colour(results, name), linewidth=1.8, marker="o", markersize=3.5)
     if ceiling is not None:
         _draw_ceiling(axes, ceiling)
-    _mark_step(axes, inputs)
-    _ring(axes, inputs, "step", column)
+    _mark_step(axes, results)
+    _ring(axes, results, "step", column)
 
 
 def _draw_ceiling(axes: Axes, ceiling: float) -> None:
@@ -137,48 +137,48 @@ def _draw_ceiling(axes: Axes, ceiling: float) -> None:
     axes.annotate(label, (0, ceiling), (2, 4), ("axes fraction", "data"), "offset points", fontsize=10)
 
 
-def _draw_front(axes: Axes, inputs: Inputs) -> None:
+def _draw_front(axes: Axes, results: Results) -> None:
     x, y = "text_similarity", "image_similarity"
-    for name, _ in _chosen_last(inputs):
-        scores = inputs.scores[inputs.scores.run == name].dropna(subset=[x, y])
-        colour = _colour(inputs, name)
+    for name, _ in _chosen_last(results):
+        scores = results.scores[results.scores.run == name].dropna(subset=[x, y])
+        colour = _colour(results, name)
         axes.plot(scores[x], scores[y], color=colour, linewidth=0.8, alpha=0.5, marker="o", markersize=4)
-        if name == inputs.choice.run:
-            told = scores[scores.step.isin([scores.step.min(), inputs.choice.step, scores.step.max()])]
-            for step, likeness, obedience in told[["step", y, x]].itertuples(index=False):
-                at, below = (obedience, likeness), (0, -9)
-                axes.annotate(f"step {step}", at, below, "data", "offset points", ha="center", va="top", fontsize=10)
+        if name == results.choice.run:
+            labelled = scores[scores.step.isin([scores.step.min(), results.choice.step, scores.step.max()])]
+            for step, likeness, obedience in labelled[["step", y, x]].itertuples(index=False):
+                point, below = (obedience, likeness), (0, -9)
+                axes.annotate(f"step {step}", point, below, "data", "offset points", ha="center", va="top", fontsize=10)
     axes.set_xlabel("obedience to the prompt")
     axes.set_ylabel("likeness to the pictures")
     axes.grid(True, axis="both")
     axes.margins(0.14)
-    _ring(axes, inputs, x, y)
+    _ring(axes, results, x, y)
 
 
-def _chosen_last(inputs: Inputs) -> list[tuple[str, Run]]:
+def _chosen_last(results: Results) -> list[tuple[str, RunResults]]:
     """The runs so that the chosen one is drawn over the others."""
-    return sorted(inputs.runs.items(), key=lambda item: item[0] == inputs.choice.run)
+    return sorted(results.runs.items(), key=lambda item: item[0] == results.choice.run)
 
 
-def _colour(inputs: Inputs, run: str) -> str:
-    at = series_of(inputs.runs, inputs.choice.run)[run]
-    return QUIET if at is None else SERIES[at]
+def _colour(results: Results, run: str) -> str:
+    series = series_of(results.runs, results.choice.run)[run]
+    return QUIET if series is None else SERIES[series]
 
 
 def _thinned(table: pd.DataFrame) -> pd.DataFrame:
     return table.iloc[:: max(1, -(-len(table) // MAX_POINTS))]
 
 
-def _mark_step(axes: Axes, inputs: Inputs) -> None:
-    axes.axvline(inputs.choice.step, color=INK, linewidth=1, alpha=0.5)
+def _mark_step(axes: Axes, results: Results) -> None:
+    axes.axvline(results.choice.step, color=INK, linewidth=1, alpha=0.5)
     axes.set_xlabel("updates")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.margins(x=0.02)
 
 
-def _ring(axes: Axes, inputs: Inputs, x: str, y: str) -> None:
+def _ring(axes: Axes, results: Results, x: str, y: str) -> None:
     """A ring around the chosen checkpoint, where it has both values."""
-    scores = inputs.scores[(inputs.scores.run == inputs.choice.run) & (inputs.scores.step == inputs.choice.step)]
+    scores = results.scores[(results.scores.run == results.choice.run) & (results.scores.step == results.choice.step)]
     axes.plot(scores[x], scores[y], marker="o", markersize=10, markerfacecolor="none", markeredgecolor=INK)
 
 

@@ -1,0 +1,9 @@
+"""What one experiment left in outputs/, read and drawn: for the report, and for whatever compares experiments.
+
+    results = read_results()
+    results.scores                    # a table, one row for each checkpoint
+    training_charts(results)["loss"]  # an SVG
+
+`places` says where everything lies, `tables` reads the tables, `reading` all of it and holds it against each other;
+`charts` and `images` make of it what a page shows.
+"""
