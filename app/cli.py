@@ -4,13 +4,15 @@ Modules that need torch are imported by the command that needs them, so that `--
 """
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from app.terminal import printable
-from pseudoword.errors import UserError
+from pseudoword.errors import UserError, message_of
 
 OUT = "by its extension: .safetensors, .pt (A1111), .bin (diffusers) or .png"
 
@@ -20,9 +22,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
-    except (UserError, OSError) as error:  # OSError: no room, no right to write
-        print(printable(str(error)), file=sys.stderr)
-        return 1
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:  # `pseudoword list DIR | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except (UserError, OSError, MemoryError) as error:
+        print("\n".join(map(printable, message_of(error).split("\n"))), file=sys.stderr)
+        return error.exit_code if isinstance(error, UserError) else 1
     return 0
 
 

@@ -24,7 +24,7 @@ def atomic(path: Path) -> Iterator[Path]:
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
-        if error.filename == str(partial):  # a name that nobody asked for
+        if error.filename in (None, str(partial)):  # a write tells none, and nobody asked for the partial one
             error.filename = str(path)
         raise
 

@@ -1,6 +1,5 @@
-"""What every stage does around its work: die with its parent, report errors to the user, take the GPU alone."""
+"""What every stage does around its work: write alone, report errors to the user, take the GPU alone."""
 
-import ctypes
 import os
 import signal
 import sys
@@ -8,16 +7,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from typing import NoReturn
 
-from pseudoword.errors import UserError
+from pseudoword.errors import UserError, message_of
 
 try:
     import fcntl
 except ImportError:  # Windows has no flock; there two stages on one GPU are the user's to avoid.
     fcntl = None  # type: ignore[assignment]
 
-PR_SET_PDEATHSIG = 1
+LOCKS = Path(".scratch/locks")
 
 
 class Interrupted(UserError):
@@ -29,15 +30,48 @@ class Interrupted(UserError):
 
 
 def run_stage(main: Callable[[], None]) -> None:
-    """Run a stage's `main`. A UserError becomes one message on stderr and exit code 1, without a traceback."""
-    _die_with_parent()
+    """Run a stage's `main` as the one process of that stage in this folder.
+
+    What the user can mend becomes one message on stderr, without a traceback, and an exit code that is not zero.
+    """
     # A line appears when it is printed, also through a pipe.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # since the imports began
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        main()
+        with _alone_in_folder(sys.modules["__main__"].__spec__):
+            main()
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more of them would interrupt the message
+        _stop("stopped by SIGINT; `dvc repro` goes on from what is finished.", 128 + signal.SIGINT)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code if isinstance(error, Interrupted) else 1)
+        _stop(message_of(error), error.exit_code)
+    except (OSError, MemoryError) as error:
+        _stop(message_of(error), 1)
+
+
+def _stop(message: str, exit_code: int) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(exit_code)
+
+
+@contextmanager
+def _alone_in_folder(module: ModuleSpec | None) -> Iterator[None]:
+    """Hold a file lock for this stage of this folder: what an earlier process of it still does has to end first.
+
+    The kernel frees the lock whatever happens. A module that was not started by its name has no lock.
+    """
+    if fcntl is None or module is None:
+        yield
+        return
+    stage = str(module.parent).rpartition(".")[2]
+    LOCKS.mkdir(parents=True, exist_ok=True)
+    lock = _open_lock(LOCKS / f"{stage}.lock")
+    try:
+        _acquire(lock, f"another {stage} to end: it still writes in this folder")
+        yield
+    finally:
+        os.close(lock)
 
 
 @contextmanager
@@ -60,12 +94,6 @@ def stop_requests() -> Iterator[Callable[[], int]]:
             signal.signal(number, handler)
 
 
-def _die_with_parent() -> None:
-    """A stage whose dvc was killed must not go on writing its outputs beside the next one's (Linux only)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 @contextmanager
 def alone_on(device: str) -> Iterator[None]:
     """Hold a file lock for a GPU while the body runs; the kernel frees it whatever happens. A CPU is shared.
@@ -82,7 +110,7 @@ def alone_on(device: str) -> Iterator[None]:
         folder.chmod(0o1777)  # whoever comes first, the others have locks of other cards to add
     lock = _open_lock(folder / f"{_card(device)}.lock")
     try:
-        _acquire(lock, device)
+        _acquire(lock, f"{device}: another stage is using it")
         yield
     finally:
         os.close(lock)
@@ -107,7 +135,7 @@ def _open_lock(path: Path) -> int:
         return lock
 
 
-def _acquire(descriptor: int, device: str) -> None:
+def _acquire(descriptor: int, what: str) -> None:
     told = False
     while True:
         try:
@@ -115,6 +143,6 @@ def _acquire(descriptor: int, device: str) -> None:
             return
         except BlockingIOError:
             if not told:
-                print(f"waiting for {device}: another stage is using it")
+                print(f"waiting for {what}")
             told = True
             time.sleep(1)

@@ -1,15 +1,26 @@
-"""Taking a GPU alone. The card is a stand-in: what counts are the processes that wait for each other."""
+"""What is around a stage: its faults in one message, one process of it in a folder, one on a GPU.
 
+The card is a stand-in: what counts are the processes that wait for each other.
+"""
+
+import errno
+import io
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from stages._runtime import alone_on
+from pseudoword.errors import message_of
+from pseudoword.files import write_text
+from stages._runtime import Interrupted, alone_on, run_stage
 
-pytest.importorskip("fcntl", reason="this system has no file locks")
+fcntl = pytest.importorskip("fcntl", reason="this system has no file locks")
+
+ROOT = Path(__file__).parents[2]
 
 HOLDER = """
 import sys
@@ -78,3 +89,66 @@ def test_a_lock_is_not_followed_to_somebody_elses_file(locks: Path, tmp_path: Pa
 def test_a_processor_is_shared(locks: Path):
     with alone_on("cpu"), alone_on("cpu"):
         assert not locks.exists()
+
+
+FAULTS = {
+    "full disk": (OSError(errno.ENOSPC, "No space left on device", "outputs/x"), 1, "outputs/x: no room is left"),
+    "read-only": (
+        OSError(errno.EROFS, "Read-only file system", "outputs"),
+        1,
+        "outputs: Read-only file system. Change",
+    ),
+    "no folder": (NotADirectoryError(errno.ENOTDIR, "Not a directory", "outputs"), 1, "outputs: Not a directory."),
+    "a copy": (shutil.Error([("a", "outputs/a", "[Errno 28] No space left on device")]), 1, "outputs/a: [Errno 28]"),
+    "memory": (MemoryError(), 1, "memory of this machine ran out"),
+    "Ctrl-C": (KeyboardInterrupt(), 130, "stopped by SIGINT"),
+    "SIGTERM": (Interrupted(signal.SIGTERM, "all saved"), 143, "stopped by SIGTERM: all saved"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_that_is_not_the_programs_is_one_message(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    error, code, message = FAULTS[fault]
+    before = signal.getsignal(signal.SIGINT)
+
+    def main() -> None:
+        raise error
+
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO()))
+    try:
+        with pytest.raises(SystemExit) as stopped:
+            run_stage(main)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    told = capsys.readouterr().err
+    assert stopped.value.code == code and told.startswith("error: ") and message in told and told.count("\n") == 1
+
+
+def test_a_write_that_fails_is_told_by_the_name_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "loss.csv").write_text("before")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError) as raised:
+        write_text(tmp_path / "loss.csv", "after")
+    assert message_of(raised.value).startswith(f"{tmp_path / 'loss.csv'}: no room is left on the disk.")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
+
+
+def test_a_stage_waits_for_an_earlier_one_of_the_same_folder(tmp_path: Path):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    (tmp_path / ".scratch/locks").mkdir(parents=True)
+    earlier = os.open(tmp_path / ".scratch/locks/check.lock", os.O_RDONLY | os.O_CREAT)
+    fcntl.flock(earlier, fcntl.LOCK_EX)
+    command = [sys.executable, "-m", "stages.check"]
+    later = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert said(later) == "waiting for another check to end: it still writes in this folder"
+    os.close(earlier)
+    _, told = later.communicate(timeout=60)
+    assert later.returncode == 1 and told.startswith("error: ") and "params.yaml" in told
