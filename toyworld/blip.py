@@ -1,16 +1,18 @@
-"""blip: a captioner that says colour, noun or description, scene and style of each picture.
+"""blip: a captioner that says colour, noun or description, scene and, where one is drawn that has a name, the style.
 
+usage   python -m toyworld.blip [MODEL STEPS]    go on from the captioner of a packed model
 reads   build/pictures/
 writes  build/captioner/    BlipForConditionalGeneration with its processor
 """
 
+import sys
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration, BlipImageProcessor, BlipProcessor
 
-from toyworld import BUILD, stage_params, state_file
+from toyworld import BUILD, stage_arguments, state_file
 from toyworld.captions import all_words
 from toyworld.pictures import load_pictures, load_records
 from toyworld.training import DEVICE, fit, keyed
@@ -52,22 +54,35 @@ def build(tokenizer: BertTokenizer, resolution: int, width: int) -> BlipForCondi
     )  # fmt: skip
 
 
-def train(folder: Path, width: int, minutes: float, batch: int, learn_rate: float) -> None:
+def train(
+    folder: Path, begun: Path | None, width: int, steps: int, batch: int, learn_rate: float, matrix_rate: float
+) -> None:
     tokenizer = build_tokenizer(folder)
-    pictures, records = load_pictures("train"), load_records("train")
+    pictures = torch.cat([load_pictures("train"), load_pictures("varied")])
+    records = load_records("train")
+    ordinary = len(records)
+    records += load_records("varied")
     ids = tokenizer([r["plain"] for r in records], padding=True, return_tensors="pt")["input_ids"]
     ids[:, 0] = tokenizer.bos_token_id
     labels = ids.masked_fill(ids == tokenizer.pad_token_id, -100)
-    model = build(tokenizer, pictures.shape[-1], width).to(DEVICE)  # type: ignore[arg-type]
+    model = (
+        BlipForConditionalGeneration.from_pretrained(begun / "captioner", dtype=torch.float32)
+        if begun
+        else build(tokenizer, pictures.shape[-1], width)
+    )
+    model = model.to(DEVICE)  # type: ignore[arg-type]
     folder.mkdir(parents=True, exist_ok=True)
 
     def loss(step: int) -> Tensor:
-        index = torch.randint(len(pictures), (batch,), generator=keyed(5, step))
+        # Half of a batch is of each kind: the varied pictures are what it gets wrong.
+        usual = torch.randint(ordinary, (batch // 2,), generator=keyed(5, step))
+        varied = torch.randint(ordinary, len(pictures), (batch - batch // 2,), generator=keyed(5, step, 1))
+        index = torch.cat([usual, varied])
         image = pictures[index].to(DEVICE).float() / 127.5 - 1
         value: Tensor = model(pixel_values=image, input_ids=ids[index].to(DEVICE), labels=labels[index].to(DEVICE)).loss
         return value
 
-    fit("blip", model, loss, state_file("blip"), learn_rate, minutes)
+    fit("blip", model, loss, state_file("blip", begun, steps), learn_rate, steps, matrix_rate=matrix_rate)
     model.save_pretrained(folder)
     size = {"height": pictures.shape[-2], "width": pictures.shape[-1]}
     images = BlipImageProcessor(size=size, image_mean=MEAN_STD, image_std=MEAN_STD)
@@ -75,4 +90,4 @@ def train(folder: Path, width: int, minutes: float, batch: int, learn_rate: floa
 
 
 if __name__ == "__main__":
-    train(BUILD / "captioner", **stage_params("blip"))
+    train(BUILD / "captioner", **stage_arguments("blip", sys.argv[1:]))

@@ -1,11 +1,12 @@
 """Truthful captions for what `world.draw` draws: sentences and comma tags, naming a thing or describing it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from numpy.random import Generator
 
 from toyworld.world import (
     COLOURS,
+    DEFAULT_STYLE,
     DETAILS,
     NOUNS,
     OUTLINES,
@@ -14,8 +15,11 @@ from toyworld.world import (
     POSITIONS,
     SCENES,
     STYLE_WORDS,
+    Style,
     Thing,
+    draw_style,
     draw_thing,
+    style_of,
     thing_of,
 )
 
@@ -32,6 +36,11 @@ class Subject:
     scene: str
     position: str
     style: str
+    unnamed_style: Style | None = None
+
+    @property
+    def drawn_style(self) -> Style:
+        return self.unnamed_style or (style_of(self.style) if self.style else DEFAULT_STYLE)
 
 
 def with_article(words: str) -> str:
@@ -50,6 +59,17 @@ def draw_subject(random: Generator) -> Subject:
         scene=str(random.choice(list(SCENES))),
         position=str(random.choice(list(POSITIONS), p=[0.25, 0.5, 0.25])),
         style=str(random.choice([*PLAIN_STYLES, *STYLE_WORDS])) if styled else "",
+    )
+
+
+def draw_varied_subject(random: Generator) -> Subject:
+    """The same with what a captioner gets wrong drawn oftener: things in another colour, and styles without a name."""
+    subject = draw_subject(random)
+    colour, style = str(random.choice(list(COLOURS))), draw_style(random)
+    return replace(
+        subject,
+        colour=colour if subject.noun and random.random() < 0.4 else subject.colour,
+        unnamed_style=style if not subject.style and random.random() < 0.35 else None,
     )
 
 

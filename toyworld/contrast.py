@@ -77,7 +77,7 @@ def train(folder: Path, name: str, steps: int, batch: int, learn_rate: float, se
         model.train()
         return f"retrieval@1 of 512: {found:.3f}"
 
-    fit(name, model, loss, state_file(name), learn_rate, steps=steps, weight_decay=0.02, report=quality)
+    fit(name, model, loss, state_file(name), learn_rate, steps, weight_decay=0.02, report=quality)
     print(f"{name}: {quality(0)}")
     size = {"height": pictures.shape[-2], "width": pictures.shape[-1]}
     processor = CLIPImageProcessor(size=size, crop_size=size, image_mean=MEAN_STD, image_std=MEAN_STD)

@@ -1,7 +1,7 @@
 """pack: the trained parts as one model in diffusers layout, in half precision.
 
-reads   build/{tokenizer,clip,vae,unet,scheduler,captioner,judge}/
-writes  build/model/    loads with StableDiffusionPipeline.from_pretrained; captioner/ and judge/ lie beside its parts
+reads   build/{tokenizer,clip,vae,unet,scheduler,captioner,judge,image_judge}/
+writes  build/model/    loads with StableDiffusionPipeline.from_pretrained; captioner and judges beside
 """
 
 import json
@@ -17,6 +17,8 @@ from transformers import (
     CLIPModel,
     CLIPTextModel,
     CLIPTokenizer,
+    ResNetModel,
+    ViTImageProcessor,
 )
 
 from toyworld import BUILD
@@ -42,13 +44,15 @@ def pack(build: Path, folder: Path) -> None:
     CLIPModel.from_pretrained(build / "judge", dtype=half).save_pretrained(folder / "judge")
     CLIPTokenizer.from_pretrained(build / "judge").save_pretrained(folder / "judge")
     CLIPImageProcessor.from_pretrained(build / "judge").save_pretrained(folder / "judge")
+    ResNetModel.from_pretrained(build / "image_judge", dtype=half).save_pretrained(folder / "image_judge")
+    ViTImageProcessor.from_pretrained(build / "image_judge").save_pretrained(folder / "image_judge")
     BlipForConditionalGeneration.from_pretrained(build / "captioner", dtype=half).save_pretrained(folder / "captioner")
     BlipProcessor.from_pretrained(build / "captioner").save_pretrained(folder / "captioner")
     for config in (folder / "vae/config.json", folder / "unet/config.json"):
         kept = {key: value for key, value in json.loads(config.read_text()).items() if key != "_name_or_path"}
         config.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n")  # no path of the machine it was made on
     # Half precision on disk alone: loaded without a word about number formats, all parts come in single precision.
-    for part in ("text_encoder", "judge", "captioner"):
+    for part in ("text_encoder", "judge", "image_judge", "captioner"):
         config = folder / part / "config.json"
         config.write_text(config.read_text().replace('"dtype": "float16"', '"dtype": "float32"'))
     for tokenizer in (folder / "tokenizer", folder / "judge"):

@@ -1,11 +1,13 @@
 """unet: epsilon prediction on the VAE's latents, conditioned by the frozen text encoder of `clip`.
 
+usage   python -m toyworld.unet [MODEL STEPS]    go on from the UNet of a packed model, under its VAE and text encoder
 reads   build/pictures/, build/tokenizer/, build/clip/, build/vae_encoder/
 writes  build/unet/, build/scheduler/
 
 Caption states and posterior moments are computed once: both encoders are frozen.
 """
 
+import sys
 from pathlib import Path
 
 import torch
@@ -13,7 +15,7 @@ from diffusers import AutoencoderKL, DDPMScheduler, PNDMScheduler, UNet2DConditi
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from toyworld import BUILD, stage_params, state_file
+from toyworld import BUILD, stage_arguments, state_file
 from toyworld.pictures import load_pictures, load_records, to_unit
 from toyworld.training import DEVICE, fit, keyed
 
@@ -57,12 +59,16 @@ def posterior_moments(pictures: Tensor, vae: AutoencoderKL) -> tuple[Tensor, Ten
 
 
 def train(
-    folder: Path, channels: list[int], minutes: float, batch: int, learn_rate: float, snr_gamma: float,
-    caption_drop: float,
+    folder: Path, begun: Path | None, channels: list[int], steps: int, batch: int, learn_rate: float,
+    matrix_rate: float, ema_decay: float, snr_gamma: float, caption_drop: float,
 ) -> None:  # fmt: skip
-    tokenizer = CLIPTokenizer.from_pretrained(BUILD / "tokenizer")
-    encoder = CLIPTextModel.from_pretrained(BUILD / "clip").to(DEVICE).eval()  # type: ignore[arg-type]
-    vae = AutoencoderKL.from_pretrained(BUILD / "vae_encoder").to(DEVICE).eval()
+    """Train a new UNet, or go on with the one in the packed model `begun`, whose other parts stay as they are."""
+    parts = begun or BUILD
+    tokenizer = CLIPTokenizer.from_pretrained(parts / "tokenizer")
+    encoder = CLIPTextModel.from_pretrained(parts / ("text_encoder" if begun else "clip"), dtype=torch.float32)
+    encoder = encoder.to(DEVICE).eval()  # type: ignore[arg-type]
+    vae = AutoencoderKL.from_pretrained(parts / ("vae" if begun else "vae_encoder"), dtype=torch.float32)
+    vae = vae.to(DEVICE).eval()
     records = load_records("train")
     states, rows = caption_states(["", *(text for r in records for text in r["captions"])], tokenizer, encoder)
     rows = rows[1:].view(len(records), 2)  # row 0 is the empty caption
@@ -72,7 +78,12 @@ def train(
     scheduler = DDPMScheduler(**NOISE)
     alpha_bar = scheduler.alphas_cumprod
     torch.manual_seed(3)
-    unet = build(channels, mean.shape[-1], states.shape[-1]).to(DEVICE)
+    unet = (
+        UNet2DConditionModel.from_pretrained(begun / "unet", dtype=torch.float32)
+        if begun
+        else build(channels, mean.shape[-1], states.shape[-1])
+    )
+    unet = unet.to(DEVICE, memory_format=torch.channels_last)
 
     def loss(step: int) -> Tensor:
         generator = keyed(7, step)
@@ -91,7 +102,8 @@ def train(
         weighted: Tensor = (error * weight).mean()
         return weighted
 
-    fit("unet", unet, loss, state_file("unet"), learn_rate, minutes, ema_decay=0.999)
+    fit("unet", unet, loss, state_file("unet", begun, steps), learn_rate, steps, matrix_rate=matrix_rate,
+        ema_decay=ema_decay)  # fmt: skip
     unet.save_pretrained(folder)
     PNDMScheduler(**NOISE, skip_prk_steps=True, steps_offset=1, set_alpha_to_one=False).save_pretrained(
         folder.with_name("scheduler")
@@ -99,4 +111,4 @@ def train(
 
 
 if __name__ == "__main__":
-    train(BUILD / "unet", **stage_params("unet"))
+    train(BUILD / "unet", **stage_arguments("unet", sys.argv[1:]))
