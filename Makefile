@@ -10,15 +10,15 @@
 PYTHON ?= python3
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: demo review test test-slow lint bench toyworld clean .venv
+.PHONY: demo review test test-slow lint bench toyworld clean without-git .venv
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-demo: .venv
+demo: .venv without-git
 	python -m dvc repro
 	@echo "The report: outputs/report/index.html"
 
-review: .venv
+review: .venv without-git
 	python -m dvc repro caption
 # For the findings that curate alone makes. What stops it, such as captions that are not approved yet, is no hindrance.
 	@python -m dvc repro curate || echo "The page opens all the same."
@@ -42,6 +42,11 @@ toyworld: .venv
 
 clean:
 	rm -rf .venv .scratch .pytest_cache .mypy_cache .ruff_cache .hypothesis pseudoword.egg-info
+
+# An unpacked archive is no git repository, which DVC has to be told. It is taken back when there is one, by
+# `dvc config --local --unset core.no_scm`: `dvc exp` needs git.
+without-git: .venv
+	@git rev-parse --git-dir >/dev/null 2>&1 || python -m dvc config --local core.no_scm true
 
 # A stamp inside, so that an interrupted installation is not taken for a finished one.
 .venv: .venv/installed
