@@ -6,15 +6,14 @@ Does what `dvc repro [STAGE ...]` does, with independent stages side by side, a 
 a stage that was killed or asked for one. The graph is read from DVC, and DVC alone decides what has to run.
 """
 
-import base64
-import io
+import argparse
+import json
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from PIL import Image
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
@@ -23,14 +22,15 @@ from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
 from prefect.tasks import Task
 
-from flows.server import temporary_server
+from flows.progress import as_markdown, shown_progress
+from flows.server import prefect_server
 from pseudoword.dvc import graph
-from pseudoword.dvc.graph import Stage, UnknownTarget
+from pseudoword.dvc.graph import Stage
 from pseudoword.dvc.process import Outcome, StageFailed, nothing_left_behind, reproduce
+from pseudoword.errors import UserError
 
-SHEET = Path("outputs/evaluation/sheets/chosen.png")
+SHEET, CHOICE = Path("outputs/evaluation/sheets/chosen.png"), Path("outputs/evaluation/choice.json")
 REPORT = Path("outputs/report/index.html")
-SHEET_WIDTH = 800  # px of the picture in the artifact; the report has it whole
 
 
 def _may_heal(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:
@@ -46,11 +46,14 @@ def _may_heal(_task: Task[..., object], _run: TaskRun, state: State[object]) -> 
     retry_delay_seconds=5,
     retry_condition_fn=_may_heal,
 )
-def reproduce_stage(stage: str, root: Path) -> State[object]:
+def reproduce_stage(stage: str, root: Path, up_to_date: bool = False) -> State[object]:
     """A failure is returned, not raised, so that the log holds the stage's own error and not prefect's traceback."""
+    if up_to_date:
+        return Completed(name="Unchanged", message="0.0")
     started = time.monotonic()
     try:
-        outcome: Outcome = reproduce(stage, root, get_run_logger().info)
+        with shown_progress(stage, root):
+            outcome: Outcome = reproduce(stage, root, get_run_logger().info)
     except StageFailed as failure:
         return Failed(message=failure.headline, data=failure)
     return Completed(name=outcome, message=f"{time.monotonic() - started:.1f}")
@@ -72,27 +75,50 @@ def pipeline(targets: Sequence[str] = ()) -> State[object]:
     root = Path.cwd()
     try:
         stages = graph.stages_in_order(root, targets)
-    except UnknownTarget as error:
+        with nothing_left_behind():
+            states = _run(stages, root)
+    except UserError as error:
         return Failed(message=str(error), data=error)
-    with nothing_left_behind():
-        states = _run(stages, root)
     _show_stages(states)
     if not all(state.is_completed() for state in states.values()):
         failure = PipelineFailed(states)
         return Failed(message=f"failed: {', '.join(failure.failed)}", data=failure)
     _show_metrics(root)
-    _show_sheet(root)
+    _show_choice(root)
     return Completed(message=f"{len(stages)} stages up to date")
 
 
 def _run(stages: list[Stage], root: Path) -> dict[str, State[object]]:
     runs: dict[str, PrefectFuture[State[object]]] = {}
-    for stage in stages:
+
+    def submit(stage: Stage, up_to_date: bool = False) -> None:
         needed = [runs[name] for name in stage.needs]
-        runs[stage.name] = reproduce_stage.submit(stage.name, root, return_state=False, wait_for=needed)
+        runs[stage.name] = reproduce_stage.submit(stage.name, root, up_to_date, return_state=False, wait_for=needed)
+
+    # What runs each time comes first and alone; then one look tells of all others whether there is anything to do.
+    first = [stage for stage in stages if stage.always and not stage.needs]
+    for stage in first:
+        submit(stage)
+    for stage in first:
+        runs[stage.name].wait()
+    well = all(run.state.is_completed() for run in runs.values())
+    up_to_date = _up_to_date(stages, graph.changed_stages(root)) if well else set()
+    for stage in stages:
+        if stage not in first:
+            submit(stage, stage.name in up_to_date)
     for run in runs.values():
         run.wait()
-    return {name: run.state for name, run in runs.items()}
+    return {name: runs[name].state for name in (stage.name for stage in stages)}
+
+
+def _up_to_date(stages: list[Stage], changed: Collection[str]) -> set[str]:
+    """The stages that have nothing to do, and nothing that they need either."""
+    found: set[str] = set()
+    for stage in stages:  # each after all that it needs
+        ready = stage.always and not stage.needs
+        if ready or (stage.name not in changed and found.issuperset(stage.needs)):
+            found.add(stage.name)
+    return found
 
 
 def _show_stages(states: dict[str, State[object]]) -> None:
@@ -111,27 +137,32 @@ def _show_metrics(root: Path) -> None:
             create_table_artifact(rows, key="metrics", description=path)
 
 
-def _show_sheet(root: Path) -> None:
-    """Prefect keeps text, not files: the sheet goes in small, as a data URI."""
-    text = f"The whole report: [{REPORT}]({(root / REPORT).as_uri()})"
-    if (root / SHEET).exists():
-        with Image.open(root / SHEET) as sheet:
-            sheet.thumbnail((SHEET_WIDTH, SHEET_WIDTH * 4))
-            buffer = io.BytesIO()
-            sheet.convert("RGB").save(buffer, "JPEG", quality=85)
-        text = f"![the chosen word](data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()})\n\n{text}"
+def _show_choice(root: Path) -> None:
+    """Which word was chosen and why, its pictures, and where the rest is."""
+    try:
+        choice = json.loads((root / CHOICE).read_text(encoding="utf-8"))
+        reason = "\n\n".join([f"**{choice['word']}**: run {choice['run']}, step {choice['step']}", *choice["reason"]])
+    except (OSError, ValueError, KeyError):
+        reason = ""
+    report = f"The whole report: [{REPORT}]({(root / REPORT).as_uri()})"
+    text = "\n\n".join(part for part in (reason, as_markdown(root / SHEET, "the chosen word"), report) if part)
     create_markdown_artifact(text, key="chosen-sheet", description="Pictures drawn with the chosen word")
 
 
-def main(targets: Sequence[str]) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the flow and return its exit status; whatever goes wrong is one message on stderr."""
+    targets = _parser().parse_args(arguments).targets
     # Prefect hands SIGTERM on to this handler once the flow has tidied up. By default the process would die there and
     # then, without stopping the temporary server.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(_stopped(number)))
     try:
-        with temporary_server():
+        with prefect_server():
             state = pipeline(targets, return_state=True)
     except KeyboardInterrupt:
         return _stopped(signal.SIGINT)
+    except (UserError, OSError) as error:  # OSError: no room, no right to write
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     if not state.is_completed():
         print(f"\n{state.result(raise_on_failure=False)}", file=sys.stderr)
         return 1
@@ -139,10 +170,23 @@ def main(targets: Sequence[str]) -> int:
     return 0
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.pipeline",
+        description="Do what `dvc repro` does, as a Prefect flow: a page to watch it on, independent stages side by "
+        "side, another try for a stage that was killed.",
+    )
+    parser.add_argument(
+        "targets", nargs="*", metavar="STAGE", help="bring it up to date with all that it needs; none: every stage"
+    )
+    return parser
+
+
 def _stopped(number: int) -> int:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more Ctrl-C would leave the server behind
     print("\nStopped, and every running stage with it. The same command goes on from here.", file=sys.stderr)
     return 128 + number
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

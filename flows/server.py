@@ -1,4 +1,4 @@
-"""A Prefect server for the time of this process, reachable from this machine alone.
+"""A Prefect server for the time of this process, reachable from this machine alone; or the one that is named.
 
 Prefect starts one by itself too, but in the caller's process group: Ctrl-C then takes the server away before the flow
 could say how it ended (142 s of retries and tracebacks were seen), and a killed flow leaves it running.
@@ -8,34 +8,64 @@ import atexit
 import contextlib
 import os
 import socket
+import subprocess
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
-from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from pseudoword import processes
+from pseudoword.errors import UserError
 
-PATIENCE = 120  # s until it answers: 10 on an idle machine, far more on a busy one
+PATIENCE_S = 120  # until it answers: 10 on an idle machine, far more on a busy one
+PATIENCE_OF_NAMED_S = 4.0  # with a server that is said to run already
+STILL_WAITING_S = 10  # between two lines that say so
+
+WITHOUT = "Without Prefect: dvc repro"
 
 
-class ServerNotUp(RuntimeError):
-    def __init__(self, log: str) -> None:
+class NoServerThere(UserError):
+    def __init__(self, address: str, why: str) -> None:
         super().__init__(
-            f"the temporary Prefect server did not answer within {PATIENCE} s:\n{log[-2000:]}\n"
-            "Start one with `prefect server start` and set PREFECT_API_URL, or do without: dvc repro"
+            f"PREFECT_API_URL is '{address}', but no Prefect server answers there: {why}. Start one with `prefect "
+            "server start` and name its address with /api at the end, or unset PREFECT_API_URL (`prefect config view` "
+            f"tells where it is set) and a temporary one is started. {WITHOUT}"
+        )
+
+
+class UnusableHome(UserError):
+    def __init__(self, home: Path, why: str) -> None:
+        super().__init__(
+            f"{home} cannot be used as Prefect's folder, where its server keeps its database: {why}. Mend that, or "
+            f"name another folder: PREFECT_HOME=/somewhere. {WITHOUT}"
+        )
+
+
+class ServerNotUp(UserError):
+    def __init__(self, how: str, log: str) -> None:
+        said = [line for line in log.splitlines() if line.strip()]
+        last = f" It said last: {said[-1].strip()}" if said else ""
+        super().__init__(
+            f"the temporary Prefect server {how}.{last}\nStart one with `prefect server start` to see why, and set "
+            f"PREFECT_API_URL to its address. {WITHOUT}"
         )
 
 
 @contextlib.contextmanager
-def temporary_server() -> Iterator[None]:
-    """Flows in the body talk to it. A server that PREFECT_API_URL names is used instead."""
-    if PREFECT_API_URL.value():
+def prefect_server() -> Iterator[None]:
+    """Flows in the body talk to the server that PREFECT_API_URL names, else to a temporary one. Raises UserError."""
+    if named := PREFECT_API_URL.value():
+        if why := _silence(named):
+            raise NoServerThere(named, why)
         yield
         return
+    _check_home(PREFECT_HOME.value())
     address = f"http://127.0.0.1:{_free_port()}"
     print(f"Starting a temporary Prefect server; watch the flow at {address}", flush=True)
     log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - the server writes to it as long as it lives
@@ -43,16 +73,25 @@ def temporary_server() -> Iterator[None]:
         "from prefect.cli import app; app()",
         ["server", "start", "--host", "127.0.0.1", "--port", address.rpartition(":")[2]],
         folder=Path.cwd(),
-        env=dict(os.environ),
+        # Its page asks the port of the settings, whatever port the server was given.
+        env={**os.environ, "PREFECT_SERVER_UI_API_URL": f"{address}/api"},
         output=log,
     )
     # Not at the end of the body: when the process exits, Prefect's threads first hand in the last lines of the log.
     atexit.register(processes.stop, server)
-    if not _answers(f"{address}/api/health"):
-        log.seek(0)
-        raise ServerNotUp(log.read())
+    _wait_for(server, f"{address}/api", log)
     with temporary_settings({PREFECT_API_URL: f"{address}/api"}):
         yield
+
+
+def _check_home(home: Path) -> None:
+    """Try to write there: permissions alone would not tell of a full disk or a file in its place."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home) as probe:
+            probe.write(b"x")
+    except OSError as error:
+        raise UnusableHome(home, error.strerror or str(error)) from None
 
 
 def _free_port() -> int:
@@ -62,12 +101,42 @@ def _free_port() -> int:
     return port
 
 
-def _answers(url: str) -> bool:
-    # Without a proxy: this machine's own address is not asked for through one.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        with contextlib.suppress(urllib.error.URLError, OSError), opener.open(url, timeout=5):
-            return True
+def _wait_for(server: subprocess.Popen[str], api: str, log: IO[str]) -> None:
+    """Return once the server answers. Raises ServerNotUp as soon as it has died, or after PATIENCE_S."""
+    started = time.monotonic()
+    told = 0
+    while _health(api, timeout=5):
+        seconds = time.monotonic() - started
+        died = server.poll() is not None
+        if died or seconds > PATIENCE_S:
+            log.seek(0)
+            raise ServerNotUp("ended while it started" if died else f"did not answer within {PATIENCE_S} s", log.read())
+        if seconds // STILL_WAITING_S > told:
+            told = int(seconds // STILL_WAITING_S)
+            print(f"waiting for the server, {seconds:.0f} s so far; its first start makes its database", flush=True)
         time.sleep(0.2)
-    return False
+
+
+def _silence(api: str) -> str:
+    """Why nothing of Prefect's answers at `api`; empty when it does. In a thread: a name can take long to look up."""
+    answers: list[str] = []
+    asking = threading.Thread(target=lambda: answers.append(_health(api, PATIENCE_OF_NAMED_S)), daemon=True)
+    asking.start()
+    asking.join(PATIENCE_OF_NAMED_S)
+    return answers[0] if answers else f"no answer within {PATIENCE_OF_NAMED_S:.0f} s"
+
+
+def _health(api: str, timeout: float) -> str:
+    """What is wrong with the server behind `api`; empty when it is well, or wants to know first who asks."""
+    # Without a proxy for this machine's own address.
+    own = api.startswith(("http://127.0.0.1:", "http://localhost:", "http://[::1]:"))
+    opener = urllib.request.build_opener(*([urllib.request.ProxyHandler({})] if own else []))
+    try:
+        with opener.open(f"{api.rstrip('/')}/health", timeout=timeout) as answer:
+            return "" if answer.read(16).strip() == b"true" else "what answers is something else"
+    except urllib.error.HTTPError as error:
+        return "" if error.code in (401, 403) else f"it answers {error.code} {error.reason}"
+    except urllib.error.URLError as error:
+        return str(getattr(error.reason, "strerror", None) or error.reason)
+    except (OSError, ValueError) as error:  # ValueError: no address at all
+        return str(error)

@@ -43,12 +43,17 @@ def start(
 
 
 def stop(*children: subprocess.Popen[str]) -> None:
-    """End what is left of their groups, grandchildren included."""
-    for number, patience in SIGNALS:
-        alive = [child for child in children if _signal(child, number)]
-        deadline = time.monotonic() + patience
-        while any(_signal(child, 0) for child in alive) and time.monotonic() < deadline:
-            time.sleep(0.05)
+    """End what is left of their groups, grandchildren included. One more Ctrl-C meanwhile kills them at once."""
+    try:
+        for number, patience in SIGNALS:
+            alive = [child for child in children if _signal(child, number)]
+            deadline = time.monotonic() + patience
+            while any(_signal(child, 0) for child in alive) and time.monotonic() < deadline:
+                time.sleep(0.05)
+    except KeyboardInterrupt:
+        for child in children:
+            _signal(child, signal.SIGKILL)
+        raise
 
 
 def _signal(child: subprocess.Popen[str], number: int) -> bool:

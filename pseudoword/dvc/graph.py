@@ -4,20 +4,29 @@ Two facts it knows: `stage.addressing` is relative to the caller's folder, so na
 and an edge of DVC's graph leads from a stage to what it needs.
 """
 
+import contextlib
 import difflib
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
+from pseudoword.errors import UserError
 
-class UnknownTarget(ValueError):
+
+class NoGraph(UserError):
+    def __init__(self, root: Path, why: str) -> None:
+        super().__init__(f"DVC cannot read the graph of {root}: {why}")
+
+
+class UnknownTarget(UserError):
     def __init__(self, target: str, known: Sequence[str]) -> None:
         nearest = difflib.get_close_matches(target, known, n=1)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else "."
@@ -28,21 +37,58 @@ class UnknownTarget(ValueError):
 class Stage:
     name: str
     needs: tuple[str, ...]  # the stages whose outputs it reads
+    always: bool = False  # it runs each time, whatever has changed
 
 
 def stages_in_order(root: Path, targets: Sequence[str] = ()) -> list[Stage]:
     """The stages that `dvc repro TARGET ...` would look at, each after all that it needs. No target: every stage."""
-    with Repo(str(root)) as repo:
+    with _repository(root) as repo:
         graph = repo.index.graph
         # A .dvc file is data without a command: there is nothing to run.
         commands = graph.subgraph([stage for stage in graph if stage.cmd])
         needs = {_name(stage): tuple(sorted(map(_name, commands.successors(stage)))) for stage in commands}
+        always = {_name(stage) for stage in commands if stage.always_changed}
     order = list(TopologicalSorter(needs).static_order())
     for target in targets:
         if target not in needs:
             raise UnknownTarget(target, order)
     wanted = _with_all_they_need(targets, needs) if targets else set(needs)
-    return [Stage(name, needs[name]) for name in order if name in wanted]
+    return [Stage(name, needs[name], name in always) for name in order if name in wanted]
+
+
+def changed_stages(root: Path) -> dict[str, list[str]]:
+    """The stages that are not as dvc.lock has them, each with the kinds of reasons, as `dvc status` gives them.
+
+    What depends on such a stage is not among them until that has run. Waits while another process holds DVC's lock.
+    """
+    found = {}
+    with _repository(root) as repo, repo.lock:
+        for stage in repo.index.stages:
+            if stage.cmd and (status := stage.status()):
+                (entries,) = status.values()
+                found[_name(stage)] = _reasons(entries)
+    return found
+
+
+@contextlib.contextmanager
+def _repository(root: Path) -> Iterator[Repo]:
+    """Raises NoGraph for whatever DVC does not get along with."""
+    try:
+        with Repo(str(root), _wait_for_lock=True) as repo:
+            yield repo
+    except DvcException as error:
+        raise NoGraph(root, str(error)) from None
+
+
+def _reasons(entries: list[str | dict[str, Any]]) -> list[str]:
+    """`changed deps: data/sample` and the like, one for each file; `always changed` as it is."""
+    found = []
+    for entry in entries:
+        if isinstance(entry, str):
+            found.append(entry)
+        else:
+            found += [f"{kind}: {path}" for kind, paths in entry.items() for path in paths]
+    return found
 
 
 def metrics(root: Path) -> dict[str, dict[str, Any]]:
