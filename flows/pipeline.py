@@ -27,7 +27,7 @@ from flows.server import prefect_server
 from pseudoword.dvc import graph
 from pseudoword.dvc.graph import Stage
 from pseudoword.dvc.process import Outcome, StageFailed, nothing_left_behind, reproduce
-from pseudoword.errors import UserError
+from pseudoword.errors import UserError, message_of
 
 SHEET, CHOICE = Path("outputs/evaluation/sheets/chosen.png"), Path("outputs/evaluation/choice.json")
 REPORT = Path("outputs/report/index.html")
@@ -160,8 +160,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             state = pipeline(targets, return_state=True)
     except KeyboardInterrupt:
         return _stopped(signal.SIGINT)
-    except (UserError, OSError) as error:  # OSError: no room, no right to write
-        print(f"error: {error}", file=sys.stderr)
+    except (UserError, OSError, MemoryError) as error:
+        print(f"error: {message_of(error)}", file=sys.stderr)
         return 1
     if not state.is_completed():
         print(f"\n{state.result(raise_on_failure=False)}", file=sys.stderr)

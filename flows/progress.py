@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 from uuid import UUID
 
 from PIL import Image
@@ -45,7 +46,7 @@ def _follow(stage: str, root: Path, ended: threading.Event) -> None:
             continue
         percent, text = 100 * now.done / now.total, line(now)
         if artifact is None:
-            artifact = create_progress_artifact(percent, key=f"progress-{stage}", description=text)
+            artifact = cast(UUID, create_progress_artifact(percent, key=f"progress-{stage}", description=text))
         else:
             update_progress_artifact(artifact, percent, description=text)
         if now.picture and now.picture != (shown and shown.picture) and (image := as_markdown(root / now.picture)):

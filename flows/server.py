@@ -79,7 +79,11 @@ def prefect_server() -> Iterator[None]:
     )
     # Not at the end of the body: when the process exits, Prefect's threads first hand in the last lines of the log.
     atexit.register(processes.stop, server)
-    _wait_for(server, f"{address}/api", log)
+    try:
+        _wait_for(server, f"{address}/api", log)
+    except ServerNotUp:
+        log.close()
+        raise
     with temporary_settings({PREFECT_API_URL: f"{address}/api"}):
         yield
 

@@ -49,10 +49,13 @@ class Bar(tqdm, Generic[T]):  # type: ignore[type-arg]  # tqdm is generic in its
         initial: int = 0,
         unit: str = "picture",
         delay: float = 0,
+        disable: bool = False,
     ) -> None:
         self.stage = stage
         self.picture: Path | None = None
-        super().__init__(work, label or stage, total, initial=initial, unit=unit, delay=delay, mininterval=1)
+        super().__init__(
+            work, label or stage, total, initial=initial, unit=unit, delay=delay, disable=disable, mininterval=1
+        )
 
     def __iter__(self) -> Iterator[T]:
         return super().__iter__()
@@ -63,7 +66,7 @@ class Bar(tqdm, Generic[T]):  # type: ignore[type-arg]  # tqdm is generic in its
             now = self.format_dict
             progress = Progress(
                 self.desc.removesuffix(": "), int(self.n), int(self.total), self.unit, now["rate"],
-                now["postfix"] or "", self.picture and self.picture.as_posix(),
+                now["postfix"] or "", self.picture.as_posix() if self.picture else None,
             )  # fmt: skip
             with contextlib.suppress(OSError):  # a full disk is told of by what is worth more
                 write_text(PROGRESS / f"{self.stage}.json", json.dumps(asdict(progress)))

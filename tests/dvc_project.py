@@ -32,6 +32,11 @@ if task == "fail":
 if task == "die once" and not Path("died").exists():
     Path("died").touch()
     os.kill(os.getpid(), signal.SIGKILL)
+if task in ("tell", "wait"):
+    Path(".scratch/progress").mkdir(parents=True, exist_ok=True)
+    Path(f".scratch/progress/{name}.json").write_text(
+        '{"label": "first", "done": 3, "total": 4, "unit": "picture", "rate": 0.5, "said": "loss 0.1", "picture": null}'
+    )
 if task == "wait":
     Path("waiting.tmp").write_text(str(os.getpid()))
     Path("waiting.tmp").rename("waiting")

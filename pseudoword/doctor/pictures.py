@@ -8,7 +8,6 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from pseudoword.doctor.measures import Box, bars, chroma, colours, frame, grey, salience_outside, sharpness
 from pseudoword.findings import PictureRef
@@ -19,6 +18,7 @@ from pseudoword.pictures.prepared import open_pictures, read_pictures_table, rea
 from pseudoword.pictures.reading import Opened, PictureRow, read_folder
 from pseudoword.pictures.shapes import Px
 from pseudoword.pictures.views import Framing
+from pseudoword.progress import Bar
 
 T = TypeVar("T")
 
@@ -91,7 +91,7 @@ def _read_row(row: dict[str, str], folder: Path) -> MeasuredPicture:
 
 def as_preprocess_would(folder: Path, framing: Framing) -> Examined:
     """What `preprocess` would make of the person's folder. Raises UserError."""
-    _, outcomes = read_folder(folder, framing, lambda opened, _: _measure_all(opened), "doctor: measure")
+    _, outcomes = read_folder(folder, framing, lambda opened, _: _measure_all(opened), "doctor")
     pictures = [picture for outcome in outcomes for picture in outcome.made or []]
     skipped = [(row.source, row.reason) for outcome in outcomes for row in outcome.rows if row.state == "skipped"]
     if not pictures:
@@ -164,6 +164,6 @@ def _cast(pixels: NDArray[np.uint8]) -> tuple[float, float]:
     return red - green, (red + green) / 2 - blue
 
 
-def progress(work: list[T], name: str, unit: str) -> "tqdm[T]":
+def progress(work: list[T], name: str, unit: str) -> Bar[T]:
     """A bar for work that may be long."""
-    return tqdm(work, desc=f"doctor: {name}", unit=unit, mininterval=1, disable=len(work) < MIN_ITEMS_FOR_BAR)
+    return Bar("doctor", work, label=f"doctor: {name}", unit=unit, disable=len(work) < MIN_ITEMS_FOR_BAR)

@@ -17,7 +17,6 @@ from threading import Lock
 from typing import Generic, NamedTuple, TypeVar
 
 from PIL import Image
-from tqdm import tqdm
 
 from pseudoword.pictures.folder import NotUsable, SourceFile, check_file, content_id, list_folder
 from pseudoword.pictures.ids import PictureId
@@ -25,6 +24,7 @@ from pseudoword.pictures.masks import weight_of
 from pseudoword.pictures.opening import is_large, open_upright
 from pseudoword.pictures.shapes import whole
 from pseudoword.pictures.views import COPIES, Framing, View, show
+from pseudoword.progress import Bar
 
 T = TypeVar("T")
 
@@ -86,12 +86,12 @@ def skipped(source: str, reason: str) -> PictureRow:
 
 
 def read_folder(
-    folder: Path, framing: Framing, use: Callable[[Opened, int], T], label: str
+    folder: Path, framing: Framing, use: Callable[[Opened, int], T], stage: str
 ) -> tuple[list[SourceFile], list[Outcome[T]]]:
     """The files, and what became of each in their order, then of each mask without a picture.
 
     use    called once for each file that can be used, with its place; from several threads
-    label  of the bar
+    stage  whose bar shows how far it is
     Of files with the same bytes only the first becomes a picture. Raises NoFolder.
     """
     sources, orphans = list_folder(folder, framing.wanted.recursive)
@@ -109,7 +109,7 @@ def read_folder(
             return read(sources[i], name, i) if first[name] == i else None
 
         results = pool.map(outcome, range(len(sources)))
-        for i, result in enumerate(tqdm(results, label, len(sources), unit="file", mininterval=1, delay=1)):
+        for i, result in enumerate(Bar(stage, results, total=len(sources), unit="file", delay=1)):
             name = names[i][0]
             if result is None:
                 reason = done[name].reason or _same(sources[i], sources[first[name]])

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from PIL import Image
-from tqdm import tqdm
 
 from pseudoword.code import code_digest
 from pseudoword.files import write_text
 from pseudoword.fingerprint import fingerprint
 from pseudoword.pictures.prepared import PICTURES, PicturesUnreadable, open_pictures
+from pseudoword.progress import Bar
 
 SCRATCH = Path(".scratch/caption")
 PACKAGES = ("torch", "transformers", "onnxruntime", "pillow", "numpy")
@@ -32,7 +32,7 @@ def draft_all(drafter: Drafter, ids: list[str], batch: int) -> list[str]:
     files = {name: folder / f"{_digest(name)}.txt" for name in ids}
     waiting = [name for name in ids if not files[name].is_file()]
     done = len(ids) - len(waiting)
-    with tqdm(total=len(ids), initial=done, desc=drafter.key[0], unit="picture", mininterval=1) as bar:
+    with Bar[str]("caption", label=drafter.key[0], total=len(ids), initial=done) as bar:
         for start in range(0, len(waiting), batch):
             part = waiting[start : start + batch]
             for name, text in zip(part, drafter.draft(open_pictures(part)), strict=True):

@@ -17,7 +17,6 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from pseudoword.base.hub import OtherModel
 from pseudoword.base.identity import ModelIdentity
@@ -32,6 +31,7 @@ from pseudoword.formats.reading import read_embedding
 from pseudoword.judge import Judge, judge_name, similarity_among
 from pseudoword.latents import Latents, read_latents
 from pseudoword.pictures.prepared import open_pictures
+from pseudoword.progress import Bar
 from pseudoword.prompts import Vocabulary, fill, without_name
 from pseudoword.records import BaseModelRecord, RunRecord, read_record
 from pseudoword.settings.base import Base as BaseSettings
@@ -111,7 +111,7 @@ def score(base: Base, name: str, latents: Latents, checkpoints: list[Checkpoint]
     """The deterministic loss of each checkpoint, with its run's first training template and each picture's caption."""
     captions = read_captions(latents.ids)
     loss, losses = DeterministicLoss(base, latents, timesteps), []
-    for checkpoint in tqdm(checkpoints, desc="loss", unit="checkpoint", mininterval=1):
+    for checkpoint in Bar("evaluate", checkpoints, label="loss", unit="checkpoint"):
         prompts = [fill(checkpoint.template, name, caption) for caption in captions]
         ids = vocabulary_of(base, name, checkpoint).encode_all(prompts)
         losses.append(float(loss(ids, checkpoint.vectors)))
@@ -200,7 +200,7 @@ def draw_and_judge(
     templates = list(own.prompts.lines)
     prompts, texts = [fill(line, name) for line in templates], [without_name(line) for line in templates]
     candidates, rows = [], []
-    for checkpoint in tqdm(checkpoints, desc="draw", unit="checkpoint", mininterval=1):
+    for checkpoint in Bar("evaluate", checkpoints, label="draw", unit="checkpoint"):
         vocabulary = vocabulary_of(base, name, checkpoint)
         pictures = draw(
             base, vocabulary, checkpoint.vectors, prompts, own.seeds, shape,

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 
 import torch
 from diffusers import AutoencoderKL
-from tqdm import tqdm
 
 from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.loading import load_vae
 from pseudoword.base.placement import resolve_device
 from pseudoword.latents import Encoded, write_latents
 from pseudoword.pictures.prepared import open_pictures, to_tensor
+from pseudoword.progress import Bar
 from pseudoword.settings.base import Base
 from pseudoword.settings.latents import Latents
 from pseudoword.settings.stage import StageSettings
@@ -34,7 +34,7 @@ class Settings(StageSettings):
 
 def encode_all(vae: AutoencoderKL, sources: list[PreparedPicture], scratch: Scratch) -> None:
     """Encode into the scratch; one batch of pictures is held in memory."""
-    with tqdm(total=len(sources), desc="latents", unit="picture", mininterval=1) as bar:
+    with Bar[str]("latents", total=len(sources)) as bar:
         for part in batches(sources):
             pictures = torch.stack([to_tensor(image) for image in open_pictures([source.name for source in part])])
             mean, std = encode(vae, pictures)

@@ -1,17 +1,13 @@
 """The review page, driven over HTTP as its own script does, and by a real browser where there is one."""
 
-import base64
-import itertools
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +18,6 @@ import uvicorn
 from fastapi.testclient import TestClient
 from PIL import Image
 from transformers import CLIPTokenizer
-from websockets.sync.client import ClientConnection, connect
 
 from app.cli import main
 from app.review.desk import Desk
@@ -31,6 +26,9 @@ from app.review.web import make_app
 from pseudoword.captions.edits import Edit, read_edits
 from pseudoword.captions.prompt_length import PromptLength
 from pseudoword.errors import UserError
+from tests.browser import Browser, browser, chromium
+
+__all__ = ["browser", "chromium"]
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path("data/thing")
@@ -313,82 +311,7 @@ def served_here(project: Path, request: pytest.FixtureRequest) -> Iterator[str]:
         thread.join()
 
 
-class Browser:
-    """Headless Chromium by its DevTools protocol."""
-
-    def __init__(self, socket: ClientConnection) -> None:
-        self.socket, self.numbers = socket, itertools.count(1)
-
-    def call(self, method: str, **parameters: object) -> dict[str, Any]:
-        number = next(self.numbers)
-        self.socket.send(json.dumps({"id": number, "method": method, "params": parameters}))
-        while (answer := json.loads(self.socket.recv(timeout=30))).get("id") != number:
-            pass
-        assert "error" not in answer, answer
-        return dict(answer["result"])
-
-    def open(self, address: str) -> None:
-        self.call("Page.enable")
-        self.call("Page.navigate", url=address)
-        self.until("document.querySelectorAll('nav li').length > 0")
-
-    def evaluate(self, script: str) -> Any:
-        return self.call("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
-
-    def until(self, script: str) -> None:
-        end = time.monotonic() + 20
-        while not self.evaluate(script):
-            assert time.monotonic() < end, f"never true: {script}; {self.evaluate('document.body.innerText')}"
-            time.sleep(0.05)
-
-    def press(self, key: str, modifiers: int = 0) -> None:
-        """`modifiers`: 1 Alt, 2 Ctrl."""
-        for kind in ("rawKeyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, modifiers=modifiers)
-
-    def write(self, text: str) -> None:
-        """Type over the caption."""
-        self.evaluate("document.getElementById('caption').select()")
-        self.call("Input.insertText", text=text)
-
-    def screenshot(self, path: Path) -> None:
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a running browser's DevTools."""
-    program = shutil.which("chromium") or shutil.which("google-chrome")
-    if program is None:
-        pytest.skip("no Chromium here")
-    profile = tmp_path_factory.mktemp("profile")
-    quiet = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
-    command = [program, "--headless", "--no-sandbox", "--disable-gpu", *quiet, f"--user-data-dir={profile}",
-               "--remote-debugging-port=0", "--window-size=1400,900", "about:blank"]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        active = profile / "DevToolsActivePort"
-        end = time.monotonic() + 30
-        while not (active.is_file() and len(active.read_text().splitlines()) == 2):
-            assert time.monotonic() < end, "Chromium does not start"
-            time.sleep(0.1)
-        yield f"http://127.0.0.1:{active.read_text().splitlines()[0]}"
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-
-
-@pytest.fixture
-def browser(chromium: str) -> Iterator[Browser]:
-    """A new tab."""
-    with urllib.request.urlopen(urllib.request.Request(f"{chromium}/json/new", method="PUT")) as answer:
-        tab = json.load(answer)
-    with connect(tab["webSocketDebuggerUrl"], max_size=None) as socket:
-        yield Browser(socket)
-    with urllib.request.urlopen(f"{chromium}/json/close/{tab['id']}"):
-        pass
-
-
+READY = "document.querySelectorAll('nav li').length > 0"
 SOURCE = "document.getElementById('source').textContent"
 VALUE = "document.getElementById('caption').value"
 STATUS = "document.getElementById('status').textContent"
@@ -412,7 +335,7 @@ def save_held(browser: Browser, press: Callable[[], None]) -> None:
 
 
 def test_a_refused_save_is_settled_on_its_own_picture(served_here: str, browser: Browser) -> None:
-    browser.open(served_here)
+    browser.open(served_here, READY)
     browser.evaluate(HOLD)
     browser.press("ArrowDown", modifiers=1)
     browser.until(f"{SOURCE} === 'b.png'")
@@ -440,7 +363,7 @@ def test_a_refused_save_is_settled_on_its_own_picture(served_here: str, browser:
 
 
 def test_who_moves_on_while_an_approval_is_saved_stays_there(served_here: str, browser: Browser) -> None:
-    browser.open(served_here)
+    browser.open(served_here, READY)
     browser.evaluate(HOLD)
     save_held(browser, lambda: browser.press("Enter", modifiers=2))
     browser.press("ArrowDown", modifiers=1)
@@ -455,7 +378,7 @@ def test_who_moves_on_while_an_approval_is_saved_stays_there(served_here: str, b
     ("served_here", "wanted"), [(False, r"\d+ of 75 tokens"), (True, r"\d+ tokens")], indirect=["served_here"]
 )
 def test_tokens_are_shown_with_a_limit_where_there_is_one(served_here: str, browser: Browser, wanted: str) -> None:
-    browser.open(served_here)
+    browser.open(served_here, READY)
     tokens = "document.getElementById('tokens')"
     assert re.fullmatch(wanted, browser.evaluate(f"{tokens}.textContent"))
     assert not browser.evaluate(f"{tokens}.classList.contains('over')")
@@ -463,7 +386,7 @@ def test_tokens_are_shown_with_a_limit_where_there_is_one(served_here: str, brow
 
 def test_a_person_types_saves_and_approves_by_keyboard(served: str, browser: Browser) -> None:
     source, value = SOURCE, VALUE
-    browser.open(served)
+    browser.open(served, READY)
     assert browser.evaluate(source) == "a dog.jpg" and browser.evaluate(value) == "in the snow"
     assert browser.evaluate("document.activeElement.id") == "caption"
 
@@ -506,6 +429,6 @@ def test_a_person_types_saves_and_approves_by_keyboard(served: str, browser: Bro
     browser.press("a")
     browser.until("document.getElementById('count').textContent === '3 of 3 approved'")
 
-    browser.open(served)
+    browser.open(served, READY)
     browser.until("document.getElementById('count').textContent === '3 of 3 approved'")
     assert browser.evaluate(value) == "in deep snow"

@@ -7,6 +7,8 @@ import time
 import pytest
 from prefect import State
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.client.schemas.objects import Artifact
 from prefect.settings import PREFECT_API_URL
 
 from flows.pipeline import PipelineFailed, pipeline
@@ -43,6 +45,35 @@ def test_a_killed_stage_is_tried_again(project: Project) -> None:
     assert stage_states(pipeline(["first"], return_state=True)) == {"first": "Ran"}
 
 
+@pytest.mark.usefixtures("prefect_server")
+def test_what_is_up_to_date_starts_no_process(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline()
+    started: list[str] = []
+    monkeypatch.setattr("flows.pipeline.reproduce", lambda stage, *_: started.append(stage) or "Unchanged")
+    assert set(stage_states(pipeline(return_state=True)).values()) == {"Unchanged"} and not started
+    (project.folder / "left.txt").write_text("touched by hand")
+    pipeline()
+    assert started == ["left", "last"]
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_the_page_shows_how_far_a_stage_is(project: Project) -> None:
+    project.tell(first="tell")
+    state = pipeline(["first"], return_state=True)
+    (shown,) = artifacts(state, "progress-first")
+    assert shown.data == 75.0
+    assert shown.description == "first: 3 of 4 pictures, loss 0.1, 2 s each, 0:00:02 left"
+    project.tell(first="write")
+    assert not artifacts(pipeline(["first"], return_state=True), "progress-first"), "what an earlier run told"
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_graph_that_dvc_cannot_read_is_one_message(project: Project) -> None:
+    (project.folder / "dvc.yaml").write_text("stages: {first: {}}")
+    state = pipeline(return_state=True)
+    assert state.is_failed() and str(state.message).startswith("DVC cannot read the graph of ")
+
+
 @pytest.mark.parametrize("server", ["running", pytest.param("temporary", marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("prefect_server")
 def test_the_command_stops_with_all_that_it_started(
@@ -64,6 +95,13 @@ def test_the_command_stops_with_all_that_it_started(
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", int(address[1])))
     assert bool(address) == (server == "temporary")
+
+
+def artifacts(state: State[State[object]], key: str) -> list[Artifact]:
+    """Those of the flow run that ended so."""
+    with get_client(sync_client=True) as client:
+        found = client.read_artifacts(artifact_filter=ArtifactFilter(key=ArtifactFilterKey(any_=[key])))
+    return [artifact for artifact in found if artifact.flow_run_id == state.state_details.flow_run_id]
 
 
 def stage_states(state: State[State[object]]) -> dict[str, str]:
