@@ -10,9 +10,11 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 from app.terminal import printable
 from pseudoword.errors import UserError, message_of
+from pseudoword.formats.keys import Key
 
 OUT = "by its extension: .safetensors, .pt (A1111), .bin (diffusers) or .png"
 
@@ -68,6 +70,10 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--picture", type=Path, help="what a .png shows; without it a plain card")
     parser.add_argument("--word", help="which word of a file that holds several")
     parser.add_argument("--name", help="what the word is called from now on")
+    parser.add_argument(
+        "--key", choices=get_args(Key), default="word",
+        help="of the tensor in a .safetensors or .bin: the word, emb_params for InvokeAI, emp_params for OneTrainer",
+    )  # fmt: skip
     _add_base(parser, ", to tell whether it knows NAME as a word")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
 
@@ -148,7 +154,7 @@ def _convert(options: argparse.Namespace) -> None:
 
     convert(
         options.file, options.out, options.picture, options.word, options.name, options.base, options.config,
-        options.overwrite,
+        options.overwrite, options.key,
     )  # fmt: skip
 
 

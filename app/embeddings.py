@@ -16,8 +16,9 @@ from pseudoword.base.vocabulary import base_widths, read_vocabularies
 from pseudoword.errors import UserError
 from pseudoword.formats.embedding import BadEmbedding, Embedding
 from pseudoword.formats.hypernetwork import BadHypernetwork
+from pseudoword.formats.keys import Key
 from pseudoword.formats.reading import EXTENSIONS, read_file, word_of
-from pseudoword.formats.writing import check_target, write_embedding
+from pseudoword.formats.writing import KEYED, check_target, write_embedding
 from pseudoword.hypernetwork import Hypernetwork
 from pseudoword.settings.word import WordName
 from pseudoword.word import NameTaken, check_name, initial_vectors, left_out, vocabulary_norms
@@ -36,8 +37,16 @@ class WrongWidth(UserError):
 class NamedByItsFile(UserError):
     def __init__(self, path: Path, name: str) -> None:
         super().__init__(
-            f"{path}: a word for SDXL has the name of its file, so '{name}' would be lost. "
-            f"Write to {path.with_name(name + path.suffix)}."
+            f"{path}: a word for SDXL or under another tool's key has the name of its file, so '{name}' would be "
+            f"lost. Write to {path.with_name(name + path.suffix)}."
+        )
+
+
+class NoKeyWanted(UserError):
+    def __init__(self, path: Path, key: str) -> None:
+        super().__init__(
+            f"--key {key} is for a word in a {' or '.join(KEYED)}; {path} has keys of its own. Leave it out: InvokeAI "
+            "reads the .pt as it is."
         )
 
 
@@ -127,7 +136,7 @@ def readable(token: str) -> str:
 
 def convert(
     file: Path, out: Path, picture: Path | None, word: str | None, name: str | None, base: str | None,
-    config: str | None, overwrite: bool,
+    config: str | None, overwrite: bool, key: Key = "word",
 ) -> None:  # fmt: skip
     """Write the file's word, or its hypernetwork, in the format of `out`.
 
@@ -135,25 +144,30 @@ def convert(
     word      which word of a file that holds several
     name      what it is called from now on, None to keep its name
     base      the model whose vocabulary the name is looked up in
+    key       of the tensor, in a file that has a key of one's choice
 
     Raises UserError; then nothing is written.
     """
     check_target(out, overwrite)
+    if key != "word" and out.suffix.lower() not in KEYED:
+        raise NoKeyWanted(out, key)
     found = read_file(file)
     if isinstance(found, Hypernetwork):
+        if key != "word":
+            raise NoKeyWanted(out, key)
         written = hypernetworks.convert(found, file, out, picture, word, name, overwrite)
         _tell_of_hypernetwork(out, written)
         return
     embedding = word_of(found, file, word)
     if name is not None:
         embedding = replace(embedding, name=name)
-    if embedding.vectors_g is not None:
+    if embedding.vectors_g is not None or key != "word":  # the name is not in the file
         if name is not None:
             _check_file_name(out, name)
         embedding = replace(embedding, name=out.stem)
     if base is not None:
         _warn_of_known(embedding.name, base, config)
-    write_embedding(out, embedding, picture, overwrite)
+    write_embedding(out, embedding, picture, overwrite, key)
     print(f"{out}: {_summary(embedding)}")
     _warn_of_stem(out, embedding.name)
 

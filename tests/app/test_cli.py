@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from app.cli import main
 from pseudoword.formats.embedding import Embedding
@@ -121,6 +121,18 @@ def test_convert_renames_picks_and_takes_a_picture(tmp_path: Path, capsys: Outpu
     assert read.name == "cat-x1" and read.vectors.tolist() == [[1, 1, 1, 1]]
     with Image.open(target) as image:
         assert image.height == 40 * 10  # enlarged to about 512 px, so that the text can be read
+
+
+def test_convert_writes_the_key_of_another_tool(tmp_path: Path, capsys: Output) -> None:
+    source, out = tmp_path / "cat.pt", tmp_path / "dog.safetensors"
+    write_embedding(source, Embedding("cat", torch.ones(2, 4), {}))
+    assert main(["convert", str(source), str(out), "--key", "emp_params", "--name", "dog"]) == 0
+    assert list(load_file(out)) == ["emp_params"] and read_embedding(out).name == "dog"
+    assert main(["convert", str(source), str(tmp_path / "a.bin"), "--key", "emb_params", "--name", "b"]) == 1
+    assert "another tool's key has the name of its file" in capsys.readouterr().err
+    assert main(["convert", str(source), str(tmp_path / "a.pt"), "--key", "emb_params"]) == 1
+    assert "InvokeAI reads the .pt as it is" in capsys.readouterr().err
+    assert not (tmp_path / "a.bin").exists() and not (tmp_path / "a.pt").exists()
 
 
 def test_convert_refuses_to_overwrite(tmp_path: Path, capsys: Output) -> None:
