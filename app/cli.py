@@ -4,15 +4,17 @@ Modules that need torch are imported by the command that needs them, so that `--
 """
 
 import argparse
+import difflib
 import os
 import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import get_args
 
-from app.terminal import printable
+from app.terminal import print_error, printable
 from pseudoword.errors import UserError, message_of
 from pseudoword.formats.keys import Key
 
@@ -21,9 +23,12 @@ OUT = "by its extension: .safetensors, .pt (A1111), .bin (diffusers) or .png"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 1, with one message on stderr, for what the user can mend."""
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser, commands = _parser()
+    _refuse_unknown_command(parser, commands, arguments)
+    options = parser.parse_args(arguments)
     try:
-        options.command(options)
+        status: bool | None = options.command(options)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -31,16 +36,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except (UserError, OSError, MemoryError) as error:
-        print("\n".join(map(printable, message_of(error).split("\n"))), file=sys.stderr)
+        print_error(message_of(error))
         return error.exit_code if isinstance(error, UserError) else 1
-    return 0
+    return 1 if status is False else 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
+    """The parser, and the commands that it knows."""
     parser = argparse.ArgumentParser(
-        prog="pseudoword", description="Look at embedding files, convert and make them; review captions."
+        prog="pseudoword",
+        description="Say where a project stands, look its pictures over and review its captions; look at embedding "
+        "files, convert and make them.",
     )
+    parser.add_argument("--version", action="version", version=f"pseudoword {version('pseudoword')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_check(commands.add_parser("check", help="whether params.yaml can be run"))
+    _add_status(commands.add_parser("status", help="what is up to date, what will run, what the last choice was"))
     _add_inspect(commands.add_parser("inspect", help="what a file holds"))
     _add_convert(commands.add_parser("convert", help="write a word or a hypernetwork in another format"))
     _add_list(commands.add_parser("list", help="which files of a folder are for a base model"))
@@ -49,7 +60,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_review(commands.add_parser("review", help="read, edit and approve the captions on a local web page"))
     _add_doctor(commands.add_parser("doctor", help="what speaks against your pictures, before anything was run"))
-    return parser
+    return parser, list(commands.choices)
+
+
+def _refuse_unknown_command(parser: argparse.ArgumentParser, commands: Sequence[str], arguments: Sequence[str]) -> None:
+    """Answer with the nearest command, where argparse would list them all."""
+    command = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if command is not None and command not in commands:
+        near = difflib.get_close_matches(command, commands, 1)
+        hint = f"; did you mean '{near[0]}'?" if near else "."
+        parser.error(f"no command '{printable(command)}'{hint} There are: {', '.join(commands)}")
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Refuse what cannot work in params.yaml, as the stage check does, in a second."
+    parser.set_defaults(command=_check)
+
+
+def _add_status(parser: argparse.ArgumentParser) -> None:
+    parser.description = "In ten lines: what is up to date, what `dvc repro` would run and why, and the last choice."
+    parser.set_defaults(command=_status)
 
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
@@ -58,15 +88,17 @@ def _add_inspect(parser: argparse.ArgumentParser) -> None:
         "hypernetwork its widths and layers."
     )
     parser.set_defaults(command=_inspect)
-    parser.add_argument("file", type=Path)
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    _add_json(parser)
     _add_base(parser, "; without it models/toyworld where it fits")
 
 
 def _add_convert(parser: argparse.ArgumentParser) -> None:
     parser.description = "Read a word of any format, or a hypernetwork, and write it in another."
-    parser.set_defaults(command=_convert)
-    parser.add_argument("file", type=Path, metavar="IN")
-    parser.add_argument("out", type=Path, metavar="OUT", help=OUT)
+    parser.set_defaults(command=partial(_convert, parser))
+    parser.add_argument("files", type=Path, nargs="+", metavar="IN")
+    parser.add_argument("out", type=Path, metavar="OUT", help=f"{OUT}; a folder for several files, with --to")
+    parser.add_argument("--to", metavar="EXTENSION", help="the format of several files, such as .pt")
     parser.add_argument("--picture", type=Path, help="what a .png shows; without it a plain card")
     parser.add_argument("--word", help="which word of a file that holds several")
     parser.add_argument("--name", help="what the word is called from now on")
@@ -81,7 +113,8 @@ def _add_convert(parser: argparse.ArgumentParser) -> None:
 def _add_list(parser: argparse.ArgumentParser) -> None:
     parser.description = "Every embedding and hypernetwork file of a folder: loaded, or skipped and why."
     parser.set_defaults(command=_list)
-    parser.add_argument("folder", type=Path, metavar="DIR")
+    parser.add_argument("folders", type=Path, nargs="+", metavar="DIR")
+    _add_json(parser)
     _add_base(parser, "; words of another width are skipped")
 
 
@@ -123,6 +156,11 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
     )
     parser.set_defaults(command=_doctor)
     parser.add_argument("--data", type=Path, metavar="DIR", help="another folder")
+    _add_json(parser)
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="for programs; see docs/cli.md")
 
 
 def _add_base(parser: argparse.ArgumentParser, more: str, required: bool = False) -> None:
@@ -143,25 +181,45 @@ def _vectors(text: str) -> int:
     return int(text)
 
 
-def _inspect(options: argparse.Namespace) -> None:
+def _check(_: argparse.Namespace) -> None:
+    from app.standing import check
+
+    check()
+
+
+def _status(_: argparse.Namespace) -> None:
+    from app.standing import status
+
+    status()
+
+
+def _inspect(options: argparse.Namespace) -> bool:
     from app.embeddings import inspect
 
-    inspect(options.file, options.base, options.config)
+    return inspect(options.files, options.base, options.config, options.json)
 
 
-def _convert(options: argparse.Namespace) -> None:
-    from app.embeddings import convert
+def _convert(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    from app.embeddings import convert, convert_all
 
-    convert(
-        options.file, options.out, options.picture, options.word, options.name, options.base, options.config,
-        options.overwrite, options.key,
-    )  # fmt: skip
+    if options.to is None:
+        if len(options.files) > 1:
+            parser.error("several files become files of a folder: give the folder last, and --to, such as --to .pt")
+        convert(
+            options.files[0], options.out, options.picture, options.word, options.name, options.base, options.config,
+            options.overwrite, options.key,
+        )  # fmt: skip
+    else:
+        for_one = ("picture", "word", "name", "base", "config")
+        if given := [f"--{name}" for name in for_one if getattr(options, name) is not None]:
+            parser.error(f"{' and '.join(given)} cannot be used with --to")
+        convert_all(options.files, options.out, options.to, options.overwrite, options.key)
 
 
 def _list(options: argparse.Namespace) -> None:
-    from app.embeddings import list_folder
+    from app.embeddings import list_folders
 
-    list_folder(options.folder, options.base, options.config)
+    list_folders(options.folders, options.base, options.config, options.json)
 
 
 def _create(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -190,4 +248,4 @@ def _review(options: argparse.Namespace) -> None:
 def _doctor(options: argparse.Namespace) -> None:
     from app.project import doctor
 
-    doctor(options.data)
+    doctor(options.data, options.json)

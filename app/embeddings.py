@@ -1,16 +1,18 @@
 """The commands on files: inspect, convert, list and create, for words and for hypernetworks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 from transformers import CLIPTokenizer
 
 from app import hypernetworks
-from app.terminal import printable
+from app.terminal import print_error, print_json, printable
 from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.vocabulary import base_widths, read_vocabularies
 from pseudoword.errors import UserError
@@ -52,7 +54,7 @@ class NoKeyWanted(UserError):
 
 class BadName(UserError):
     def __init__(self, name: str) -> None:
-        shown = name if len(name) <= 64 else f"{name[:64]}..."
+        shown = printable(name if len(name) <= 64 else f"{name[:64]}...")
         super().__init__(
             f"'{shown}' cannot be the name of a word. Wanted are 1 to 64 letters in lower case (diffusers finds no "
             "others), digits, '_', '-' and '.', a letter or digit first, such as 'snorf-x1'."
@@ -61,42 +63,101 @@ class BadName(UserError):
 
 class NotAFolder(UserError):
     def __init__(self, path: Path) -> None:
-        super().__init__(f"{path} is not a folder. Give the folder that holds the embedding files.")
+        super().__init__(f"{path} is not a folder. Give one that is there.")
 
 
-def inspect(file: Path, base: str | None, config: str | None) -> None:
-    """Print name, vectors, norms, nearest words and metadata of each word of the file, or what a hypernetwork is made
-    of. Raises UserError."""
-    # A base model that cannot be had or does not fit is told of before anything is.
+class SameTarget(UserError):
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"Two of the files would become {path}. Convert them one by one.")
+
+
+def inspect(files: Sequence[Path], base: str | None, config: str | None, as_json: bool) -> bool:
+    """Print what each file holds, as JSON one list of all words and hypernetworks; False if one cannot be read or does
+    not fit the base model, which is told in its place."""
+    all_facts, good = [], True
+    for file in files:
+        try:
+            found = [{"file": str(file), **facts} for facts in _facts_of_file(file, base, config)]
+        except UserError as error:
+            good = False
+            found = [{"file": str(file), "error": str(error)}]
+        if not as_json:
+            _print_facts(found, with_file=len(files) > 1)
+        all_facts += found
+    if as_json:
+        print_json(all_facts)
+    return good
+
+
+def _facts_of_file(file: Path, base: str | None, config: str | None) -> list[dict[str, Any]]:
     found = read_file(file)
     if isinstance(found, Hypernetwork):
-        lines = [*hypernetworks.describe(found, base, config), *_metadata(found)]
-    else:
-        lines = [line for word in found for line in _described(word, base, config)]
-    for line in lines:
-        print(printable(line))
+        return [{**hypernetworks.facts(found, base, config), "metadata": found.metadata}]
+    return [_facts(word, base, config) for word in found]
 
 
-def _described(embedding: Embedding, base: str | None, config: str | None) -> Iterator[str]:
-    count, width = embedding.vectors.shape
-    yield f"name     {printable(embedding.name)}"
-    yield f"vectors  {count}"
-    yield f"width    {width}{'' if embedding.vectors_g is None else f' + {embedding.vectors_g.shape[1]} (SDXL)'}"
-    yield f"norms    {_norms(embedding.vectors)}"
-    if embedding.vectors_g is not None:
-        yield f"norms_g  {_norms(embedding.vectors_g)}"
-    if base or (embedding.vectors_g is None and _toyworld_fits(width)):
-        yield from _nearest(_parts(embedding), base or TOYWORLD, config)
-    yield from _metadata(embedding)
+def _facts(embedding: Embedding, base: str | None, config: str | None) -> dict[str, Any]:
+    """What there is to tell of a word; of each text encoder a width, norms and the nearest words to each vector."""
+    parts = _parts(embedding)
+    widths = [part.shape[1] for part in parts]
+    facts: dict[str, Any] = {
+        "name": embedding.name,
+        "kind": "word",
+        "vectors": len(embedding.vectors),
+        "widths": widths,
+        "norms": [part.norm(dim=-1).tolist() for part in parts],
+    }
+    if base or (len(parts) == 1 and _toyworld_fits(widths[0])):
+        base = base or TOYWORLD
+        vocabularies = read_vocabularies(base, config)
+        if widths != (wanted := [table.shape[1] for _, table in vocabularies]):
+            raise WrongWidth(widths, base, wanted)
+        facts["base"] = base
+        facts["base_norms"] = [vocabulary_norms([table])[0] for _, table in vocabularies]
+        facts["nearest"] = [
+            [_nearest_words(vector, tokenizer, table) for vector in part]
+            for part, (tokenizer, table) in zip(parts, vocabularies, strict=True)
+        ]
+    return facts | {"metadata": embedding.metadata}
 
 
-def _metadata(read: Embedding | Hypernetwork) -> Iterator[str]:
-    for key, value in sorted(read.metadata.items()):
-        yield f"  {printable(key)}: {printable(value[:MOST_SHOWN])}"
+def _nearest_words(vector: Tensor, tokenizer: CLIPTokenizer, table: Tensor) -> list[dict[str, Any]]:
+    """The words of the vocabulary with the highest cosine; none for a vector of zeros."""
+    if not vector.any():
+        return []
+    nearest = cosine_similarity(table, vector.unsqueeze(0)).topk(NEAREST)
+    words = tokenizer.convert_ids_to_tokens(nearest.indices.tolist())
+    return [
+        {"word": readable(word), "cosine": cosine} for word, cosine in zip(words, nearest.values.tolist(), strict=True)
+    ]
 
 
-def _norms(vectors: Tensor) -> str:
-    return " ".join(f"{norm:.3f}" for norm in vectors.norm(dim=-1).tolist())
+def _print_facts(found: Sequence[dict[str, Any]], with_file: bool) -> None:
+    for facts in found:
+        if error := facts.get("error"):
+            print_error(error)
+            continue
+        if with_file:
+            print(printable(f"file     {facts['file']}"))
+        lines = hypernetworks.lines(facts) if facts["kind"] == "hypernetwork" else _lines(facts)
+        for line in [*lines, *(f"  {key}: {value[:MOST_SHOWN]}" for key, value in sorted(facts["metadata"].items()))]:
+            print(printable(line))
+
+
+def _lines(facts: dict[str, Any]) -> Iterator[str]:
+    widths = facts["widths"]
+    yield f"name     {facts['name']}"
+    yield f"vectors  {facts['vectors']}"
+    yield f"width    {widths[0]}{f' + {widths[1]} (SDXL)' if len(widths) > 1 else ''}"
+    for label, norms in zip(("norms", "norms_g"), facts["norms"], strict=False):
+        yield f"{label:8} {' '.join(f'{norm:.3f}' for norm in norms)}"
+    for label, norm, nearest in zip(
+        ("nearest", "nearest_g"), facts.get("base_norms", ()), facts.get("nearest", ()), strict=False
+    ):
+        yield f"{label:8} in {facts['base']}, whose words have a norm of {norm:.3f}"
+        for row, words in enumerate(nearest):
+            shown = ", ".join(f"{near['word']} {near['cosine']:.2f}" for near in words)
+            yield f"  {row}: {shown or 'none, as all its numbers are zero'}"
 
 
 def _toyworld_fits(width: int) -> bool:
@@ -106,27 +167,6 @@ def _toyworld_fits(width: int) -> bool:
 
 def _parts(embedding: Embedding) -> list[Tensor]:
     return [embedding.vectors] if embedding.vectors_g is None else [embedding.vectors, embedding.vectors_g]
-
-
-def _nearest(parts: list[Tensor], base: str, config: str | None) -> Iterator[str]:
-    """The nearest words to the vectors of each text encoder, in its own vocabulary."""
-    vocabularies = read_vocabularies(base, config)
-    own, wanted = ([table.shape[1] for table in tables] for tables in (parts, [table for _, table in vocabularies]))
-    if own != wanted:
-        raise WrongWidth(own, base, wanted)
-    for label, part, (tokenizer, table) in zip(("nearest", "nearest_g"), parts, vocabularies, strict=False):
-        yield f"{label:8} in {printable(base)}, whose words have a norm of {vocabulary_norms([table])[0]:.3f}"
-        for row, vector in enumerate(part):
-            yield f"  {row}: {_nearest_words(vector, tokenizer, table)}"
-
-
-def _nearest_words(vector: Tensor, tokenizer: CLIPTokenizer, table: Tensor) -> str:
-    if not vector.any():
-        return "none, as all its numbers are zero"
-    nearest = cosine_similarity(table, vector.unsqueeze(0)).topk(NEAREST)
-    words = tokenizer.convert_ids_to_tokens(nearest.indices.tolist())
-    pairs = zip(words, nearest.values.tolist(), strict=True)
-    return ", ".join(f"{printable(readable(word))} {cosine:.2f}" for word, cosine in pairs)
 
 
 def readable(token: str) -> str:
@@ -172,6 +212,19 @@ def convert(
     _warn_of_stem(out, embedding.name)
 
 
+def convert_all(files: Sequence[Path], folder: Path, suffix: str, overwrite: bool, key: Key) -> None:
+    """Write each file's word, or hypernetwork, into the folder in the format of `suffix`. Raises UserError."""
+    if not folder.is_dir():
+        raise NotAFolder(folder)
+    targets = [folder / f"{file.stem}.{suffix.lstrip('.')}" for file in files]
+    if twice := [target for target in targets if targets.count(target) > 1]:
+        raise SameTarget(twice[0])
+    for target in targets:
+        check_target(target, overwrite)
+    for file, target in zip(files, targets, strict=True):
+        convert(file, target, None, None, None, None, None, overwrite, key)
+
+
 def _tell_of_hypernetwork(path: Path, hypernetwork: Hypernetwork) -> None:
     print(printable(f"{path}: {hypernetworks.summary(hypernetwork)}"))
     if told := hypernetwork.structure.told_of_comfyui():
@@ -208,50 +261,74 @@ def _check_file_name(path: Path, name: str) -> None:
         raise NamedByItsFile(path, name)
 
 
-def list_folder(folder: Path, base: str | None, config: str | None) -> None:
-    """Print a line for each word of the folder: loaded, or skipped and why. Raises UserError."""
-    if not folder.is_dir():
-        raise NotAFolder(folder)
+class Listed(NamedTuple):
+    """A file of a folder, or a word of a file that holds several."""
+
+    file: Path
+    state: str  # loaded | same (a word that another file gave) | skipped
+    text: str  # what it is, or why it is skipped
+
+
+def list_folders(folders: Sequence[Path], base: str | None, config: str | None, as_json: bool) -> None:
+    """Print of each word of the folders whether it is loaded, or why it is skipped. Raises UserError."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise NotAFolder(folder)
     widths = base_widths(base, config) if base else None
     contexts = ModelIdentity(base, config=config).context_widths if base else None
-    taken: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        # `cat.preview.png` shows what `cat.pt` draws.
-        if path.is_file() and path.suffix.lower() in EXTENSIONS and not path.stem.lower().endswith(".preview"):
-            _list_file(path, widths, contexts, taken)
+    found = []
+    for folder in folders:
+        taken: dict[str, tuple[Path, Embedding]] = {}
+        for path in sorted(folder.rglob("*")):
+            # `cat.preview.png` shows what `cat.pt` draws.
+            if path.is_file() and path.suffix.lower() in EXTENSIONS and not path.stem.lower().endswith(".preview"):
+                for listed in _list_file(path, widths, contexts, taken):
+                    found.append(listed)
+                    if not as_json:
+                        print(printable(f"{listed.state:7}  {path}: {listed.text}"))
+    if as_json:
+        print_json([{**listed._asdict(), "file": str(listed.file)} for listed in found])
 
 
-def _list_file(path: Path, widths: tuple[int, ...] | None, contexts: list[int] | None, taken: dict[str, Path]) -> None:
-    """Print a line for each word of the file, or its hypernetwork; `taken` gains the names of words that are loaded."""
-
-    def tell(reason: str, summary: str) -> None:
-        print(printable(f"{'skipped' if reason else 'loaded '}  {path}: {reason or summary}"))
-
+def _list_file(
+    path: Path, widths: tuple[int, ...] | None, contexts: list[int] | None, taken: dict[str, tuple[Path, Embedding]]
+) -> Iterator[Listed]:
+    """`taken` gains the words that are loaded, by name."""
     try:
         found = read_file(path)
     except (BadEmbedding, BadHypernetwork) as error:
-        tell(error.found, "")
+        yield Listed(path, "skipped", error.found)
         return
     if isinstance(found, Hypernetwork):
-        tell(hypernetworks.reason_to_skip(found, contexts) if contexts else "", hypernetworks.summary(found))
+        reason = hypernetworks.reason_to_skip(found, contexts) if contexts else ""
+        yield Listed(path, "skipped" if reason else "loaded", reason or hypernetworks.summary(found))
         return
     for embedding in found:
-        reason = _reason_to_skip(embedding, widths, taken)
-        tell(reason, _summary(embedding))
-        if not reason:
-            taken[embedding.name.lower()] = path
+        if reason := _misfit(embedding, widths):
+            yield Listed(path, "skipped", reason)
+            continue
+        first, known = taken.setdefault(embedding.name.lower(), (path, embedding))  # A1111 does not look at the case
+        if known is embedding:
+            yield Listed(path, "loaded", _summary(embedding))
+        elif _same_vectors(known, embedding):
+            yield Listed(path, "same", f"{_summary(embedding)}, as in {first}")
+        else:
+            yield Listed(path, "skipped", f"its name '{embedding.name}' is that of {first}")
 
 
-def _reason_to_skip(embedding: Embedding, widths: tuple[int, ...] | None, taken: dict[str, Path]) -> str:
-    own = tuple(part.shape[1] for part in _parts(embedding))
-    if widths is not None and len(own) != len(widths):
-        return f"it is {'not ' if len(own) == 1 else ''}for SDXL"
-    if widths is not None and own != widths:
-        numbers, wanted = (" and ".join(map(str, each)) for each in (own, widths))
-        return f"its vectors have {numbers} numbers, the base model wants {wanted}"
-    if (clash := taken.get(embedding.name.lower())) is not None:  # A1111 does not look at the case
-        return printable(f"its name '{embedding.name}' is that of {clash}")
-    return ""
+def _misfit(embedding: Embedding, widths: tuple[int, ...] | None) -> str:
+    """Why the word is not for a base model with embeddings of these widths; empty where it is."""
+    found = tuple(part.shape[1] for part in _parts(embedding))
+    if widths is None or found == widths:
+        return ""
+    if len(found) != len(widths):
+        return f"it is {'not ' if len(found) == 1 else ''}for SDXL"
+    numbers, wanted = (" and ".join(map(str, each)) for each in (found, widths))
+    return f"its vectors have {numbers} numbers, the base model wants {wanted}"
+
+
+def _same_vectors(a: Embedding, b: Embedding) -> bool:
+    return len(_parts(a)) == len(_parts(b)) and all(map(torch.equal, _parts(a), _parts(b)))
 
 
 def create(name: str, out: Path, vectors: int, init_text: str, base: str, config: str | None, overwrite: bool) -> None:

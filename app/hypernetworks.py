@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from pseudoword.base.identity import ModelIdentity
 from pseudoword.errors import UserError
@@ -42,18 +43,30 @@ class OtherWidths(UserError):
         )
 
 
-def describe(hypernetwork: Hypernetwork, base: str | None, config: str | None) -> Iterator[str]:
-    """The lines of `inspect`. Raises OtherWidths for a base model that it is not made for."""
+def facts(hypernetwork: Hypernetwork, base: str | None, config: str | None) -> dict[str, Any]:
+    """What `inspect` tells. Raises OtherWidths for a base model that it is not made for."""
     if base is not None and reason_to_skip(hypernetwork, wanted := ModelIdentity(base, config=config).context_widths):
         raise OtherWidths(hypernetwork.widths, base, wanted)
     structure = hypernetwork.structure
-    yield f"name     {hypernetwork.name}"
+    return {
+        "name": hypernetwork.name,
+        "kind": "hypernetwork",
+        "widths": hypernetwork.widths,
+        "layers": _layers(structure),
+        "numbers": structure.count(hypernetwork.widths),
+        "note": structure.told_of_comfyui(),
+    }
+
+
+def lines(facts: dict[str, Any]) -> Iterator[str]:
+    """The facts for a terminal."""
+    yield f"name     {facts['name']}"
     yield "kind     hypernetwork"
-    yield f"widths   {_listed(hypernetwork.widths)}"
-    yield f"layers   {_layers(structure)}"
-    yield f"numbers  {structure.count(hypernetwork.widths)}"
-    if told := structure.told_of_comfyui():
-        yield f"note     {told}"
+    yield f"widths   {_listed(facts['widths'])}"
+    yield f"layers   {facts['layers']}"
+    yield f"numbers  {facts['numbers']}"
+    if facts["note"]:
+        yield f"note     {facts['note']}"
 
 
 def summary(hypernetwork: Hypernetwork) -> str:

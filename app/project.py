@@ -1,10 +1,10 @@
-"""The commands on the project in the current folder: review and doctor."""
+"""The commands on the project in the current folder: check, status, review and doctor."""
 
 from pathlib import Path
 
 from app.review.desk import Desk
 from app.review.server import reviewer, serve
-from app.terminal import printable
+from app.terminal import print_json, printable
 from pseudoword.base.identity import ModelIdentity
 from pseudoword.doctor.report import summary
 from pseudoword.errors import UserError
@@ -34,15 +34,20 @@ def review(host: str, port: int, browser: bool) -> None:
     serve(desk, host, port, browser)
 
 
-def doctor(folder: Path | None) -> None:
+def doctor(folder: Path | None, as_json: bool) -> None:
     """Print what speaks against the pictures of `folder`, else of data.folder, as they are now. Raises UserError."""
     settings = load_settings()
     if folder is not None:
         settings = settings.model_copy(update={"data": settings.data.model_copy(update={"folder": folder})})
-    print(printable(f"reads {settings.data.folder}, with each picture as preprocess would make it"))
+    if not as_json:
+        print(printable(f"reads {settings.data.folder}, with each picture as preprocess would make it"))
     report = diagnose(settings, written=False)
-    for line in summary(report).splitlines():
-        print(printable(line))
     fail_on = settings.doctor.fail_on
-    if bad := report.at_least(fail_on):
+    bad = report.at_least(fail_on)
+    if as_json:
+        print_json({**report.model_dump(mode="json"), "would_stop": len(bad)})
+    else:
+        for line in summary(report).splitlines():
+            print(printable(line))
+    if bad:
         raise WouldStop(fail_on, len(bad))

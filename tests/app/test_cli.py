@@ -1,3 +1,8 @@
+import importlib.metadata
+import json
+import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -174,12 +179,12 @@ def test_a_word_of_the_vocabulary_cannot_be_created(tmp_path: Path, home: Path, 
 def test_list_says_what_is_loaded_and_why_the_rest_is_not(tmp_path: Path, home: Path, capsys: Output) -> None:
     sdxl = Embedding("big", torch.ones(1, 16), {}, torch.ones(1, 20))
     write_embedding(tmp_path / "a.pt", word())
-    write_embedding(tmp_path / "b.safetensors", word())
+    write_embedding(tmp_path / "b.safetensors", word(vectors=3))
     write_embedding(tmp_path / "c.bin", word("wide", width=24))
     write_embedding(tmp_path / "deep" / "d.safetensors", sdxl)
     write_embedding(tmp_path / "deep" / "e.PNG", word("card"))
     (tmp_path / "f.pt").write_bytes(b"")
-    write_embedding(tmp_path / "g.pt", word("CARD"))
+    write_embedding(tmp_path / "g.pt", word("CARD", vectors=3))
     Image.new("RGB", (9, 9)).save(tmp_path / "h.png")
     Image.new("RGB", (9, 9)).save(tmp_path / "a.Preview.png")
     (tmp_path / "notes.txt").write_text("not looked at")
@@ -331,3 +336,93 @@ def test_an_empty_base_is_not_none(command: str, capsys: Output) -> None:
     with pytest.raises(SystemExit) as stop:
         main([command, "x", "--base", ""])
     assert stop.value.code == 2 and "an empty text is no model" in capsys.readouterr().err
+
+
+def test_the_version_is_that_of_the_package(capsys: Output) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.split() == ["pseudoword", importlib.metadata.version("pseudoword")]
+
+
+def test_a_misspelt_command_is_answered_with_the_nearest(capsys: Output) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["inspct", "x.pt"])
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert stop.value.code == 2 and "no command 'inspct'; did you mean 'inspect'? There are: " in told
+
+
+def test_inspect_takes_several_files_and_tells_of_those_that_it_cannot_read(tmp_path: Path, capsys: Output) -> None:
+    good, bad = tmp_path / "good.pt", tmp_path / "bad.pt"
+    write_embedding(good, word(note="kept"))
+    bad.write_text("?")
+    assert main(["inspect", str(bad), str(good)]) == 1
+    captured = capsys.readouterr()
+    assert "bad.pt" in captured.err and captured.err.count("\n") == 1
+    assert captured.out.splitlines()[:2] == [f"file     {good}", "name     snorf"]
+
+
+def test_inspect_for_programs_holds_all_that_is_shown(tmp_path: Path, home: Path, capsys: Output) -> None:
+    files = [tmp_path / "a.pt", tmp_path / "bad.pt", tmp_path / "zeros.pt"]
+    run(capsys, *create_arguments(files[0], "snorf-x1", 2, "red blue"))
+    files[1].write_text("\x1b")
+    write_embedding(files[2], Embedding("\x1b[2J\u202e", torch.zeros(1, 16), {}))
+    assert main(["inspect", "--json", *map(str, files)]) == 1
+    output = capsys.readouterr().out
+    assert output.isascii() and "\x1b" not in output
+    first, second, third = json.loads(output)
+    assert (first["file"], first["name"], first["vectors"], first["widths"]) == (str(files[0]), "snorf-x1", 2, [16])
+    assert first["norms"][0] == pytest.approx(read_embedding(files[0]).vectors.norm(dim=-1).tolist())
+    assert [near[0]["word"] for near in first["nearest"][0]] == ["red", "blue"]
+    assert first["metadata"]["pseudoword.init_text"] == "red blue"
+    assert set(second) == {"file", "error"}
+    assert third["name"] == "\x1b[2J\u202e" and third["nearest"] == [[[]]]
+
+
+def test_a_word_in_another_format_beside_it_is_the_same_word(tmp_path: Path, capsys: Output) -> None:
+    """As the files that `export` writes are."""
+    for name in ("a.safetensors", "b.pt", "c.png"):
+        write_embedding(tmp_path / name, word())
+    write_embedding(tmp_path / "d.pt", Embedding("Snorf", torch.ones(1, 16), {}))
+    listed = json.loads(run(capsys, "list", "--json", tmp_path))
+    assert [entry["state"] for entry in listed] == ["loaded", "same", "same", "skipped"]
+    assert listed[1]["text"] == f"'snorf', 2 vectors of 16 numbers, as in {tmp_path / 'a.safetensors'}"
+    assert run(capsys, "list", tmp_path).splitlines()[1].startswith("same     ")
+
+
+def test_several_files_are_converted_into_a_folder(tmp_path: Path, capsys: Output) -> None:
+    for name in ("a.pt", "b.safetensors"):
+        write_embedding(tmp_path / name, word(name[0]))
+    files, out = [tmp_path / "a.pt", tmp_path / "b.safetensors"], tmp_path / "out"
+    assert "is not a folder" in refusal(capsys, "convert", *files, out, "--to", "png")
+    out.mkdir()
+    lines = run(capsys, "convert", *files, out, "--to", "png").splitlines()
+    assert [line.split(":")[0] for line in lines] == [str(out / "a.png"), str(out / "b.png")]
+    assert [read_embedding(out / f"{name}.png").name for name in "ab"] == ["a", "b"]
+    (out / "a.png").unlink()
+    assert "b.png is there already" in refusal(capsys, "convert", *files, out, "--to", ".png")
+    assert not (out / "a.png").exists()  # none is written where one cannot be
+    assert "Two of the files" in refusal(capsys, "convert", files[0], files[0], out, "--to", ".png")
+    with pytest.raises(SystemExit) as stop:
+        main(["convert", *map(str, files), str(out)])
+    assert stop.value.code == 2 and "--to .pt" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_read_enough_is_no_fault(tmp_path: Path) -> None:
+    for number in range(3):
+        write_embedding(tmp_path / f"w{number}.pt", word(f"w{number}"))
+    script = "import os, sys; from app.cli import main; os.close(sys.stdin.fileno()); sys.exit(main(sys.argv[1:]))"
+    listing = [sys.executable, "-c", script, "list", str(tmp_path)]
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(listing, stdin=subprocess.PIPE, stdout=writer, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+def test_each_command_and_each_field_is_in_its_page(capsys: Output) -> None:
+    page = (ROOT / "docs/cli.md").read_text()
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    commands = re.findall(r"^    ([a-z]+)  ", capsys.readouterr().out, re.MULTILINE)
+    assert len(commands) >= 8 and all(f"`pseudoword {command}" in page for command in commands)
