@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import tempfile
 import textwrap
 from pathlib import Path
@@ -25,7 +26,8 @@ from pseudoword.settings.sweep import SWEPT, runs
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "docs" / "params.schema.json"
 MISTAKES, ANSWER = Path(__file__).with_name("settings_mistakes.txt"), "    -> "
-SHIPPED = [*ROOT.glob("params*.yaml"), *ROOT.glob("docs/**/params*.yaml")]
+PRESETS = sorted(ROOT.glob("docs/presets/*.yaml"))
+SHIPPED = [*ROOT.glob("params*.yaml"), *ROOT.glob("docs/**/params*.yaml"), *PRESETS]
 
 
 def shipped() -> dict[str, Any]:
@@ -53,6 +55,55 @@ def test_the_shipped_file_names_every_setting() -> None:
                 check(content[key], field.annotation)
 
     check(shipped(), Settings)
+
+
+def test_the_presets_are_short() -> None:
+    assert {path.stem for path in PRESETS} == {"thing", "style", "sdxl-12gb"}
+    assert all(len(path.read_text().splitlines()) <= 15 for path in PRESETS)
+
+
+def test_the_shipped_file_fits_the_screen_and_tells_what_is_seldom_changed() -> None:
+    lines = (ROOT / "params.yaml").read_text().splitlines()
+    assert max(map(len, lines)) <= 120
+    assert list(shipped()) == list(Settings.model_fields)
+    assert lines.count("  # seldom") >= 9
+
+
+# A list, axes or a quoted text as a whole, anything else to the end of the sentence.
+EXAMPLE = re.compile(r"""e\.g\. (\[.*?\]|\{.*\}|'.*?'|".*?"|\S.*?(?=;|\. |   |$))""")
+
+
+def hints() -> list[tuple[int, str]]:
+    """What the remarks in the shipped file say that one could write there: (number of the line, value)."""
+    found = []
+    for number, line in enumerate((ROOT / "params.yaml").read_text().splitlines()):
+        if match := re.match(r"\s*\w+:\s+.*?\s# (.*)", line):
+            remark = match[1]
+            clauses = re.split(r": |; |, |\. ", re.sub(r"\([^)]*\)", "", remark))
+            choices = [choice for clause in clauses if " | " in clause for choice in clause.split(" | ")]
+            values = [choice.split()[0] for choice in choices] + EXAMPLE.findall(remark)
+            values += re.findall(r"\b(null): ", remark) + re.findall(r'(?:^|; )(true|\[\]|"")(?= )', remark)
+            found += [(number, value) for value in values]
+    return found
+
+
+def test_many_hints_are_found() -> None:
+    written = {value for _, value in hints()}
+    assert {"cuda:1", "512x768", "[filename, captioner]", "0.05:10, 0.02:20, 0.005:200, 0.001", '"[name] in the snow"',
+            "'[A-Za-z]+'", '""', "[]", "emp_params", "null", "true", "[red hair, freckles]"} <= written  # fmt: skip
+    assert len(hints()) > 80
+
+
+@pytest.mark.parametrize(("number", "value"), hints(), ids=[f"{number + 1}: {value}" for number, value in hints()])
+def test_a_hint_of_the_shipped_file_works_when_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, value: str
+) -> None:
+    monkeypatch.chdir(ROOT)
+    lines = (ROOT / "params.yaml").read_text().splitlines()
+    key = lines[number][: lines[number].index(":")]
+    lines[number] = f"{key}: {value}"
+    (tmp_path / "params.yaml").write_text("\n".join(lines))
+    load_settings(tmp_path / "params.yaml")
 
 
 def test_the_schema_for_editors_is_the_one_of_the_settings() -> None:
