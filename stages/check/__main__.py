@@ -18,6 +18,7 @@ from stages._runtime import run_stage
 from stages.check.code import code_list
 from stages.check.graph import settings_by_stage
 from stages.check.refusals import refusals
+from stages.check.versions import other_versions
 from stages.check.writing import write_settings
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +31,8 @@ def main() -> None:
         raise BadSettings(PARAMS, problems)
     write_settings(settings, keys)
     write_code(list(keys))
+    if told := other_versions():
+        print(told)
 
 
 def write_code(stages: list[str]) -> None:

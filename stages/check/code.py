@@ -75,6 +75,12 @@ def _tree(path: Path) -> ast.Module:
         raise UnreadableCode(path, f"line {error.lineno}: {error.msg}") from None
 
 
+def forget_code() -> None:
+    """Read every module anew, for a process in which some have changed."""
+    for known in (file_digest, imports, _tree):
+        known.cache_clear()
+
+
 def _files_run(module: str, root: Path) -> Iterator[Path]:
     """`a.b.c` runs a/__init__.py, a/b/__init__.py and a/b/c.py; a name that is not a file of ours runs nothing more."""
     parts = module.split(".")

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,23 @@ def test_a_stage_is_given_the_axes_over_its_own_keys(project: Path) -> None:
     axes = {stage: json.loads(Path(f"outputs/settings/{stage}.json").read_text())["settings"].get("sweep")
             for stage in ("curate", "train", "export")}  # fmt: skip
     assert axes == {"curate": {"word.vectors": [2, 3]}, "train": content["sweep"], "export": None}
+
+
+def test_other_versions_than_the_word_was_learned_with_are_told(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = {"settings": {}, "pictures": 1, "samples_per_update": 1, "windows": 1, "templates": ["a [name]"],
+              "device": "cpu", "precision": "float32",
+              "model": {"name": "models/toyworld", "family": "sd1", "resolution": 64}}  # fmt: skip
+    Path("outputs/words/base").mkdir(parents=True)
+    path = Path("outputs/words/base/settings.json")
+    for versions, told in (
+        ({"pydantic": version("pydantic"), "pseudoword": "0.0"}, ""),
+        ({"pydantic": "1.0", "nowhere": "3"}, f"pydantic 1.0, now {version('pydantic')}; nowhere 3, now missing. "),
+    ):
+        path.write_text(json.dumps(record | {"versions": versions}))
+        main()
+        assert capsys.readouterr().out.partition("was learned with ")[2].partition("Nothing")[0] == told
 
 
 def dvc_repro(folder: Path) -> str:
