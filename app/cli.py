@@ -14,9 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import get_args
 
-from app.terminal import print_error, printable
 from pseudoword.errors import UserError, message_of
 from pseudoword.formats.keys import Key
+from pseudoword.terminal import print_error, printable
 
 OUT = "by its extension: .safetensors, .pt (A1111), .bin (diffusers) or .png"
 

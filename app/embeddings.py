@@ -12,7 +12,6 @@ from torch.nn.functional import cosine_similarity
 from transformers import CLIPTokenizer
 
 from app import hypernetworks
-from app.terminal import print_error, print_json, printable
 from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.vocabulary import base_widths, read_vocabularies
 from pseudoword.errors import UserError
@@ -23,6 +22,7 @@ from pseudoword.formats.reading import EXTENSIONS, read_file, word_of
 from pseudoword.formats.writing import KEYED, check_target, write_embedding
 from pseudoword.hypernetwork import Hypernetwork
 from pseudoword.settings.word import WordName
+from pseudoword.terminal import print_error, print_json, printable
 from pseudoword.word import NameTaken, check_name, initial_vectors, left_out, vocabulary_norms
 
 TOYWORLD = "models/toyworld"  # the base model when none is named and the width is its own

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from app.review.desk import Desk
 from app.review.server import reviewer, serve
-from app.terminal import print_json, printable
 from pseudoword.base.identity import ModelIdentity
 from pseudoword.doctor.report import summary
 from pseudoword.errors import UserError
@@ -12,6 +11,7 @@ from pseudoword.pictures.ids import count_unmirrored
 from pseudoword.pictures.prepared import used_ids
 from pseudoword.settings.loading import load_settings
 from pseudoword.settings.sweep import runs
+from pseudoword.terminal import print_json, printable
 from stages.curate.tokens import prompt_length
 from stages.doctor.diagnosis import diagnose
 

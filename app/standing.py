@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.terminal import printable
 from pseudoword.dvc.graph import Stage, changed_stages, stages_in_order
 from pseudoword.records import Choice, read_record
 from pseudoword.results.places import CHOICE
 from pseudoword.settings.loading import PARAMS, load_settings
 from pseudoword.settings.sweep import runs
+from pseudoword.terminal import printable
 from stages.check.__main__ import main as check_stage
 
 MAX_STAGES = 6  # that get a line of their own, so that all of it is ten lines

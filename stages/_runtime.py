@@ -6,12 +6,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO, cast
 
 from pseudoword.errors import UserError, message_of
+from pseudoword.terminal import PrintableStream, print_error
 
 try:
     import fcntl
@@ -36,6 +37,11 @@ def run_stage(main: Callable[[], None]) -> None:
     """
     # A line appears when it is printed, also through a pipe.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    with redirect_stdout(cast(TextIO, PrintableStream(sys.stdout))):
+        _run(main)
+
+
+def _run(main: Callable[[], None]) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # since the imports began
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -51,7 +57,7 @@ def run_stage(main: Callable[[], None]) -> None:
 
 
 def _stop(message: str, exit_code: int) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
+    print_error(f"error: {message}")
     sys.exit(exit_code)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pseudoword.errors import message_of
+from pseudoword.errors import UserError, message_of
 from pseudoword.files import write_text
 from stages._runtime import Interrupted, alone_on, run_stage
 
@@ -125,6 +125,24 @@ def test_a_fault_that_is_not_the_programs_is_one_message(
         signal.signal(signal.SIGINT, before)
     told = capsys.readouterr().err
     assert stopped.value.code == code and told.startswith("error: ") and message in told and told.count("\n") == 1
+
+
+def test_marks_in_names_do_not_reach_the_terminal_raw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    stream = io.TextIOWrapper(buffer := io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdout", stream)
+
+    def main() -> None:
+        print("skipped", "\u202egnp.\x1b[2J.png", "\nbär 猫")
+        raise UserError("one\ntwo\u2066")
+
+    with pytest.raises(SystemExit):
+        run_stage(main)
+    stream.flush()
+    assert buffer.getvalue().decode() == "skipped \\u202egnp.\\x1b[2J.png \nbär 猫\n"
+    assert capsys.readouterr().err == "error: one\ntwo\\u2066\n"
 
 
 def test_a_write_that_fails_is_told_by_the_name_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
