@@ -142,6 +142,20 @@ def test_the_command_line_looks_at_another_folder(project: Path, capsys: pytest.
     assert printed.err.splitlines()[-1].startswith("2 of these would stop the pipeline")  # after a slow run's bar
 
 
+def test_the_command_line_tells_programs_what_the_stage_writes(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree("data/sample", "other")
+    with Image.open("other/thing-01.png") as picture:
+        picture.save("other/thing-02.bmp")
+    change("doctor", fail_on="warning")
+    assert pseudoword(["doctor", "--json", "--data", "other"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    report = Report.model_validate(told)
+    assert told["would_stop"] == len(report.at_least("warning")) > 0 and report.pictures == told["pictures"]
+    assert [finding.check for finding in report.at_least("warning")] == ["alike"]
+
+
 def test_the_command_line_looks_at_the_folder_and_never_at_what_was_made_of_another(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
