@@ -28,11 +28,11 @@ class PromptTooLong(UserError):
         self, prompt: str, tokens: int, limit: int, source: str = "the caption or the template", run: str = ""
     ) -> None:
         self.prompt, self.tokens, self.limit = prompt, tokens, limit
-        shown = prompt if len(prompt) <= MOST_SHOWN else f"{prompt[:MOST_SHOWN]}..."
+        self.shown = prompt if len(prompt) <= MOST_SHOWN else f"{prompt[:MOST_SHOWN]}..."
         super().__init__(
-            f"{f'run {run!r}: ' if run else ''}the prompt '{shown}' takes {tokens} tokens with the word's vectors in "
-            f"it; the model reads {limit}. Shorten {source}, or lower word.vectors; train.long_prompts: window reads "
-            "longer ones."
+            f"{f'run {run!r}: ' if run else ''}the prompt '{self.shown}' takes {tokens} tokens with the word's vectors "
+            f"in it; the model reads {limit}. Shorten {source}, or lower word.vectors; train.long_prompts: window "
+            "reads longer ones."
         )
 
 

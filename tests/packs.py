@@ -11,13 +11,13 @@ from pseudoword.base.stable_diffusion import StableDiffusion
 from pseudoword.latents import Group, Latents
 from pseudoword.plan import make_plan
 from pseudoword.prompts import Vocabulary
+from pseudoword.training_prompts import Texts
 from pseudoword.word import vocabulary_norms
 from stages.train.loop import Checkpoint, Run, Training
 from stages.train.objective import Objective
 from stages.train.optimizer import Update
 from stages.train.samples import Drawing
 from stages.train.state import State
-from stages.train.texts import Texts
 from tests.tiny import tiny_stable_diffusion
 
 TEMPLATES = ["a [name] [filewords]", "a photo of a [name] [filewords]"]

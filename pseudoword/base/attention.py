@@ -17,6 +17,12 @@ class NoXformers(UserError):
         )
 
 
+def check_attention(attention: str) -> None:
+    """Raises NoXformers where the package is asked for and not there."""
+    if attention == "xformers" and importlib.util.find_spec("xformers") is None:
+        raise NoXformers
+
+
 def set_attention(unet: UNet2DConditionModel, attention: str) -> None:
     """`auto` and `sdpa`: torch's fused attention; `sliced`: one head at a time; `xformers`. Raises NoXformers."""
     if attention == "sliced":
@@ -26,8 +32,7 @@ def set_attention(unet: UNet2DConditionModel, attention: str) -> None:
             if isinstance(module, Attention) and unet.dtype is torch.float16:
                 module.upcast_attention = True
     elif attention == "xformers":
-        if importlib.util.find_spec("xformers") is None:
-            raise NoXformers
+        check_attention(attention)
         unet.enable_xformers_memory_efficient_attention()
     else:
         unet.set_attn_processor(AttnProcessor2_0())

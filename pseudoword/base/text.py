@@ -1,5 +1,6 @@
 """What the CLIP text encoders make of a prompt, layer by layer."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from torch import Tensor
@@ -17,9 +18,14 @@ class BadClipSkip(UserError):
 
 def check_clip_skip(clip_skip: int, encoders: tuple[PreTrainedModel, ...], already: int) -> None:
     """Raises BadClipSkip unless a layer is left below the `already` and `clip_skip` skipped ones."""
-    most = min(int(encoder.config.num_hidden_layers) for encoder in encoders) - 1 - already
+    most = most_skipped((int(encoder.config.num_hidden_layers) for encoder in encoders), already)
     if clip_skip > most:
         raise BadClipSkip(clip_skip, most)
+
+
+def most_skipped(layers: Iterable[int], already: int) -> int:
+    """How many layers can be skipped of encoders of so many, of which the last `already` always are."""
+    return min(layers) - 1 - already
 
 
 def transformer(encoder: PreTrainedModel) -> CLIPTextModel:

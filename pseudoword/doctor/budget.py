@@ -31,7 +31,7 @@ def number(case: Case) -> list[Finding]:
     """How many pictures there are, and the vectors, batches and updates that follow from it."""
     count, samples, intent = len(case.originals), len(case.pictures), case.intent
     try:
-        plan = _plan(case)
+        plan = plan_of(case)
     except AccumulationWithoutBatch as error:
         return [Finding(check="number", severity="error", message=str(error), advice="Set train.batch to a number.")]
     fitting = vectors_for(_unmirrored(case))
@@ -90,7 +90,7 @@ def _batches(pictures: int) -> list[list[int]]:
     return [[batch, pictures // batch] for batch in range(1, min(pictures, MAX_BATCH) + 1) if not pictures % batch]
 
 
-def _plan(case: Case) -> Plan:
+def plan_of(case: Case) -> Plan:
     intent = case.intent
     return make_plan(
         pictures=len(case.pictures),
@@ -107,7 +107,7 @@ def budget(case: Case) -> list[Finding]:
     model = case.model
     assert isinstance(model, Model)
     try:
-        plan = _plan(case)
+        plan = plan_of(case)
     except AccumulationWithoutBatch:
         return []  # `number` says so
     weights, each = _memory(case, model)

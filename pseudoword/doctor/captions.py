@@ -47,7 +47,7 @@ def common_words(case: Case) -> list[Finding]:
     shares = {word: round(counts[word] / len(told), 2) for word in common}
     listed = ", ".join(f"'{word}' in {percent(share)}" for word, share in shares.items())
     # A captioner that knows no such pictures says the same of all of them, whatever they show.
-    guessed = sum(picture.id in case.drafts for picture in found) > len(found) / 2
+    guessed = sum(case.origins.get(picture.id) == "draft" for picture in found) > len(found) / 2
     unread = " Most of these captions are drafts as the captioner left them: look whether the pictures show it."
     return [
         Finding(

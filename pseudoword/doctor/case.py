@@ -1,7 +1,7 @@
 """All that a check may look at."""
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from pseudoword.doctor.copies import Copies, find_copies
@@ -28,7 +28,7 @@ class Case:
     model: Model | str
     machine: Machine
     max_share: float  # share of the pictures from which something counts as over-represented
-    drafts: Collection[str] = ()  # ids of the pictures whose captions are drafts as a captioner left them
+    origins: Mapping[str, str] = field(default_factory=dict)  # where each caption comes from, by picture id
     ignored: Collection[str] = ()  # checks that a person disagrees with
 
     @cached_property

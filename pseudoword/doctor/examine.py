@@ -22,6 +22,7 @@ from pseudoword.doctor.model import Model, read_model
 from pseudoword.doctor.outlier import outlier
 from pseudoword.doctor.pictures import as_preprocess_would, preprocessed
 from pseudoword.doctor.quality import bad_crop, blurred, borders, nearly_black, too_small
+from pseudoword.doctor.refusals import refused
 from pseudoword.doctor.report import Report
 from pseudoword.doctor.skipped import skipped_files
 from pseudoword.doctor.variety import background, black_and_white, look
@@ -58,6 +59,7 @@ CHECKS = {
     "mirrored": Check(mirrored),
     "resolution": Check(resolution),
     "name": Check(name, model=True),
+    "refused": Check(refused, model=True),
     "budget": Check(budget, model=True),
 }
 
@@ -72,10 +74,10 @@ def examine(intent: Intent, machine: Machine, same_background: float, ignore: Co
     pictures, skipped = (
         preprocessed(intent.folder) if written else as_preprocess_would(intent.folder, _framing(intent, model))
     )
-    captions, drafts = _captions()
+    captions, origins = _captions()
     if not written and captions is not None and set(captions) != {picture.id for picture in pictures}:
         captions = None
-    case = Case(pictures, skipped, captions, intent, model, machine, same_background, drafts, ignore)
+    case = Case(pictures, skipped, captions, intent, model, machine, same_background, origins, ignore)
     findings, left_out = [], {}
     for check, (make, needs_captions, needs_model) in CHECKS.items():
         if check in ignore:
@@ -100,13 +102,13 @@ def _framing(intent: Intent, model: Model | str) -> Framing:
     return Framing(wanted, wanted.px or DEFAULT_PX, STEP_PX, FaceFinder(wanted.focal.face_model))
 
 
-def _captions(path: Path = CAPTIONS) -> tuple[dict[str, str] | None, set[str]]:
-    """Captions by picture id, None where there is no table, and the ids of those that are drafts as they came."""
+def _captions(path: Path = CAPTIONS) -> tuple[dict[str, str] | None, dict[str, str]]:
+    """Captions by picture id, None where there is no table, and where each comes from."""
     if not path.is_file():
-        return None, set()
+        return None, {}
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        drafts = set(table["id"][table["origin"] == "draft"])
-        return dict(zip(table["id"], table["caption"], strict=True)), drafts
+        origins = dict(zip(table["id"], table["origin"], strict=True))
+        return dict(zip(table["id"], table["caption"], strict=True)), origins
     except (ValueError, KeyError) as error:
         raise CaptionsDoNotFit(path, [str(error)]) from None

@@ -1,15 +1,24 @@
 """What the settings mean to do with the pictures, flat, as far as a check asks."""
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import NamedTuple, Self
 
 from pseudoword.base.identity import ModelIdentity
 from pseudoword.settings.base import Base, Data
+from pseudoword.settings.evaluate import Evaluate
 from pseudoword.settings.preprocess import Preprocess
 from pseudoword.settings.train import Train
 from pseudoword.settings.word import Word
+from pseudoword.templates import Prompts
+
+
+class RunIntent(NamedTuple):
+    """The settings of one run of the sweep."""
+
+    word: Word
+    train: Train
 
 
 @dataclass(frozen=True)
@@ -26,15 +35,22 @@ class Intent:
     batch: int | str
     accumulation: int | str
     save_every: int | str
-    runs: int
+    prompts: Prompts  # of the evaluation
+    clip_skip: int = 0
+    attention: str = "auto"
+    trained: Sequence[RunIntent] = ()  # the runs of the sweep; none where only the pictures are looked at
+
+    @property
+    def runs(self) -> int:
+        return max(1, len(self.trained))
 
     @classmethod
-    def of(
-        cls, data: Data, base: Base, preprocess: Preprocess, word: Word, train: Train, sweep: dict[str, list[Any]]
-    ) -> Self:
+    def of(cls, data: Data, base: Base, preprocess: Preprocess, evaluate: Evaluate, runs: Sequence[RunIntent]) -> Self:
+        """`runs` are those of the sweep, at least one; what they share is taken from the first."""
+        word, train = runs[0]
         return cls(
             folder=data.folder,
-            model=ModelIdentity(base.model, base.revision, base.config),
+            model=ModelIdentity(base.model, base.revision, base.config, base.vae),
             preprocess=preprocess,
             name=word.name,
             init_text=word.init_text,
@@ -43,5 +59,8 @@ class Intent:
             batch=train.batch,
             accumulation=train.accumulation,
             save_every=train.save_every,
-            runs=math.prod(len(values) for values in sweep.values()),
+            prompts=evaluate.prompts,
+            clip_skip=base.clip_skip,
+            attention=base.attention,
+            trained=runs,
         )

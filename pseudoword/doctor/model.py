@@ -10,7 +10,7 @@ from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.location import read_config
 from pseudoword.errors import UserError
 
-ENCODERS = ("text_encoder", "text_encoder_2")
+TOKENIZERS = {"text_encoder": "tokenizer", "text_encoder_2": "tokenizer_2"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,15 +23,24 @@ class Model:
     unet: int
     encoders: int
     vae: int
-    width: int  # of a token embedding, of all text encoders together
-    tokenizer: CLIPTokenizer
+    tokenizers: list[CLIPTokenizer]
+    layers: list[int]  # of each text encoder
+    widths: list[int]  # of a token embedding of each text encoder
+
+    @property
+    def tokenizer(self) -> CLIPTokenizer:
+        return self.tokenizers[0]
+
+    @property
+    def width(self) -> int:
+        return sum(self.widths)
 
 
 def read_model(identity: ModelIdentity) -> Model | str:
     """The model, or in a sentence why it cannot be used. A hub id is fetched."""
     try:
         folder = identity.configs
-        encoders = [part for part in ENCODERS if (folder / part / "config.json").is_file()]
+        encoders = [part for part in TOKENIZERS if (folder / part / "config.json").is_file()]
         return Model(
             resolution=identity.resolution,
             levels=len(read_config(folder, "unet/config.json")["block_out_channels"]),
@@ -39,8 +48,9 @@ def read_model(identity: ModelIdentity) -> Model | str:
             unet=_parameters(folder / "unet"),
             encoders=sum(_parameters(folder / part) for part in encoders),
             vae=_parameters(folder / "vae"),
-            width=sum(read_config(folder, f"{part}/config.json")["hidden_size"] for part in encoders),
-            tokenizer=CLIPTokenizer.from_pretrained(folder / "tokenizer"),
+            tokenizers=[CLIPTokenizer.from_pretrained(folder / TOKENIZERS[part]) for part in encoders],
+            layers=[read_config(folder, f"{part}/config.json")["num_hidden_layers"] for part in encoders],
+            widths=[read_config(folder, f"{part}/config.json")["hidden_size"] for part in encoders],
         )
     except UserError as error:
         return str(error)

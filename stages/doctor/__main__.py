@@ -18,6 +18,7 @@ from pseudoword.files import write_text
 from pseudoword.findings import SEVERITIES
 from pseudoword.settings.base import Base, Data
 from pseudoword.settings.doctor import Doctor
+from pseudoword.settings.evaluate import Evaluate
 from pseudoword.settings.preprocess import Preprocess
 from pseudoword.settings.stage import Axes, StageSettings
 from pseudoword.settings.train import Train
@@ -35,6 +36,7 @@ class Settings(StageSettings):
     preprocess: Preprocess
     doctor: Doctor
     train: Train
+    evaluate: Evaluate
     sweep: Axes
 
 

@@ -4,29 +4,31 @@ from typing import Protocol
 
 from pseudoword.base.placement import resolve_device
 from pseudoword.doctor.examine import examine
-from pseudoword.doctor.intent import Intent
+from pseudoword.doctor.intent import Intent, RunIntent
 from pseudoword.doctor.machine import this_machine
 from pseudoword.doctor.report import Report
 from pseudoword.settings.base import Base, Data
 from pseudoword.settings.doctor import Doctor
+from pseudoword.settings.evaluate import Evaluate
 from pseudoword.settings.preprocess import Preprocess
-from pseudoword.settings.stage import Axes
+from pseudoword.settings.sweep import Sweepable, runs
 from pseudoword.settings.train import Train
 from pseudoword.settings.word import Word
 
 
-class WithPictures(Protocol):
+class WithPictures(Sweepable, Protocol):
     data: Data
     base: Base
     preprocess: Preprocess
     doctor: Doctor
     word: Word
     train: Train
-    sweep: Axes
+    evaluate: Evaluate
 
 
 def diagnose(settings: WithPictures, written: bool) -> Report:
     """Make every check; `written` as in `examine`. Raises UserError."""
-    intent = Intent.of(settings.data, settings.base, settings.preprocess, settings.word, settings.train, settings.sweep)
+    trained = [RunIntent(run.word, run.train) for run in runs(settings).values()]
+    intent = Intent.of(settings.data, settings.base, settings.preprocess, settings.evaluate, trained)
     machine, options = this_machine(resolve_device(settings.base.device)), settings.doctor
     return examine(intent, machine, options.same_background, options.ignore, written)

@@ -13,6 +13,7 @@ from pseudoword.prompts import PromptTooLong, Vocabulary, fill
 from pseudoword.schedule import Schedule, WarmUpTooLong, lasting, shaped
 from pseudoword.settings.train import EarlyStop, Train, without_effect
 from pseudoword.settings.word import Word
+from pseudoword.training_prompts import Texts, windows_needed
 from pseudoword.word import initial_vectors, left_out, stored_vectors, vectors_for, vocabulary_norms
 from stages.train.loop import Run
 from stages.train.objective import Objective
@@ -20,7 +21,6 @@ from stages.train.optimizer import Update
 from stages.train.samples import Drawing
 from stages.train.settings import Settings
 from stages.train.stopping import Stopping
-from stages.train.texts import Texts, windows_needed
 
 AUTO = "auto"
 

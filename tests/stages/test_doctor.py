@@ -98,6 +98,16 @@ def test_an_error_stops_the_pipeline_by_default(project: Path) -> None:
         main()
 
 
+def test_a_caption_of_280_words_stops_before_the_vae_with_its_picture_and_file(project: Path) -> None:
+    prepare()
+    table = pd.read_csv("outputs/captions.csv", dtype=str)
+    table.loc[4, "caption"] = "in the snow " * 93 + "today"
+    table.to_csv("outputs/captions.csv", index=False)
+    with pytest.raises(Stopped, match=r"The caption of thing-\d+.png is too long .* in data/sample/captions.yaml: "):
+        main()
+    assert not Path("outputs/doctor-passed.txt").exists()
+
+
 def test_prompts_that_evaluate_would_refuse_are_refused_by_the_command(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -126,7 +136,7 @@ def test_the_command_line_needs_nothing_but_pictures(project: Path, capsys: pyte
         "12 pictures: 0 errors, 0 warnings" in printed
         and "left out  words: there are no captions of these pictures yet" in printed
     )
-    assert not Path("outputs").exists()
+    assert {path.name for path in Path("outputs").iterdir()} <= {"code", "settings"}
 
 
 def test_the_command_line_looks_at_another_folder(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,6 +217,7 @@ def test_the_command_line_sees_pictures_as_preprocess_makes_them(
 
 
 def test_an_unknown_check_to_ignore_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    change("doctor", ignore=["backgruond"])
+    with pytest.raises(BadSettings, match=r"doctor\.ignore"):
+        change("doctor", ignore=["backgruond"])
     assert pseudoword(["doctor"]) == 1
     assert "doctor.ignore" in capsys.readouterr().err

@@ -11,8 +11,8 @@ from transformers import CLIPTokenizer
 from pseudoword.errors import UserError
 from pseudoword.plan import equal_parts, make_plan
 from pseudoword.prompts import Vocabulary
+from pseudoword.training_prompts import Texts, windows_needed
 from stages.train.samples import Drawing, draw_block, draw_sample
-from stages.train.texts import Texts, windows_needed
 from tests.tiny import TOYWORLD
 
 TOKENIZER = CLIPTokenizer.from_pretrained(TOYWORLD / "tokenizer")

@@ -16,6 +16,7 @@ from pseudoword.doctor.machine import Machine
 from pseudoword.doctor.report import Report
 from pseudoword.findings import Finding
 from pseudoword.settings.preprocess import Preprocess
+from pseudoword.templates import Prompts
 from tests.tiny import TOYWORLD
 from toyworld.world import NOUNS, SCENES, draw, new_style, new_thing, thing_of
 
@@ -25,7 +26,8 @@ INTENT = Intent(
     folder=Path("data"), model=ModelIdentity(str(TOYWORLD)), name="snorf",
     preprocess=Preprocess.model_validate({"resolution": 256}),
     init_text="flower",
-    vectors="auto", steps="auto", batch="auto", accumulation="auto", save_every="auto", runs=1,
+    vectors="auto", steps="auto", batch="auto", accumulation="auto", save_every="auto",
+    prompts=Prompts(Path("prompts.txt"), ("a [name]",)),
 )  # fmt: skip
 
 

@@ -29,10 +29,14 @@ class Texts:
     def check(self) -> None:
         """Raise PromptTooLong for any prompt that can come up, before any work."""
         for caption in self.captions:
-            for template in self.templates:
-                self.vocabulary.encode(fill(template, self.name, caption))
-                if self.moving:
-                    self._check_any_order(template, caption)
+            self.check_caption(caption)
+
+    def check_caption(self, caption: str) -> None:
+        """Raise PromptTooLong if a template makes too long a prompt of the caption, in any order of its tags."""
+        for template in self.templates:
+            self.vocabulary.encode(fill(template, self.name, caption))
+            if self.moving:
+                self._check_any_order(template, caption)
 
     @property
     def moving(self) -> bool:
