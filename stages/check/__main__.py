@@ -15,13 +15,14 @@ from pseudoword.files import write_text
 from pseudoword.settings.loading import PARAMS, load_settings
 from pseudoword.settings.messages import BadSettings
 from stages._runtime import run_stage
-from stages.check.code import code_list
+from stages.check.code import code_list, recall, remember
 from stages.check.graph import settings_by_stage
 from stages.check.refusals import refusals
 from stages.check.versions import other_versions
 from stages.check.writing import write_settings
 
 ROOT = Path(__file__).parents[2]
+KNOWN = Path(".scratch/check/modules.json")  # digests by content
 
 
 def main() -> None:
@@ -36,8 +37,10 @@ def main() -> None:
 
 
 def write_code(stages: list[str]) -> None:
+    recall(KNOWN)
     for stage in stages:
         write_text(code_file(stage), code_list(stage, ROOT))
+    remember(KNOWN)
 
 
 if __name__ == "__main__":

@@ -6,12 +6,14 @@ others, so the tree is walked here, by field name, without those that are empty 
 
 import ast
 import hashlib
+import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pseudoword.errors import UserError
+from pseudoword.files import write_text
 
 PACKAGES = ("pseudoword", "stages")  # that a stage may import
 WITHOUT_MEANING = {"ctx", "kind", "type_comment", "type_ignores"}
@@ -38,36 +40,79 @@ def reached(stage: str, root: Path) -> list[Path]:
         if path not in modules:
             modules.add(path)
             waiting += [file for module in imports(path) for file in _files_run(module, root)]
-    return sorted(modules | {file for path in modules for file in _data_beside(path)})
+    return sorted(modules | {file for folder in {path.parent for path in modules} for file in _data_in(folder)})
 
 
-@cache
+class Module(NamedTuple):
+    digest: str
+    imports: tuple[str, ...]
+
+
+# What was worked out before, by the SHA-256 of a module's bytes: parsing all of them takes a second.
+_known: dict[str, Module] = {}
+
+
+def recall(path: Path) -> None:
+    """Take up what `remember` wrote, where it was written by this same code."""
+    try:
+        content = json.loads(path.read_bytes())
+        modules = {key: Module(digest, tuple(names)) for key, (digest, names) in content["modules"].items()}
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    if content["by"] == _by():
+        _known.update(modules)
+
+
+def remember(path: Path) -> None:
+    """Write what is known of the modules that were read."""
+    used = {_sha256(module): _module(module) for module in _read}
+    write_text(path, json.dumps({"by": _by(), "modules": used}))
+
+
+_read: set[Path] = set()
+
+
 def file_digest(path: Path) -> str:
     """Of a module what it means, of another file its bytes."""
-    if path.suffix == ".py":
-        lines: list[str] = []
-        _describe(_tree(path), lines)
-        content = "\n".join(lines).encode()
-    else:
-        content = path.read_bytes()
-    return hashlib.sha256(content).hexdigest()[:DIGITS]
+    return _module(path).digest if path.suffix == ".py" else _sha256(path)[:DIGITS]
+
+
+def imports(path: Path) -> tuple[str, ...]:
+    """Whatever the module may import, anywhere in it. `from a import b` counts as a and a.b, as b may be a module."""
+    return _module(path).imports
 
 
 @cache
-def imports(path: Path) -> tuple[str, ...]:
-    """Whatever the module may import, anywhere in it. `from a import b` counts as a and a.b, as b may be a module."""
-    found: list[str] = []
-    for node in ast.walk(_tree(path)):
+def _module(path: Path) -> Module:
+    _read.add(path)
+    if (known := _known.get(_sha256(path))) is not None:
+        return known
+    tree = _tree(path)
+    lines: list[str] = []
+    _describe(tree, lines)
+    return Module(hashlib.sha256("\n".join(lines).encode()).hexdigest()[:DIGITS], tuple(_imports(tree, path)))
+
+
+def _imports(tree: ast.Module, path: Path) -> Iterator[str]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             if node.level or node.module is None:
                 raise UnreadableCode(path, f"line {node.lineno}: a relative import; write it from the top")
-            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return tuple(found)
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 @cache
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _by() -> str:
+    return _sha256(Path(__file__))
+
+
 def _tree(path: Path) -> ast.Module:
     try:
         return ast.parse(path.read_bytes(), path)
@@ -77,26 +122,32 @@ def _tree(path: Path) -> ast.Module:
 
 def forget_code() -> None:
     """Read every module anew, for a process in which some have changed."""
-    for known in (file_digest, imports, _tree):
-        known.cache_clear()
+    for function in (_module, _sha256, _files_run, _data_in):
+        function.cache_clear()
+    _read.clear()
 
 
-def _files_run(module: str, root: Path) -> Iterator[Path]:
+@cache
+def _files_run(module: str, root: Path) -> list[Path]:
     """`a.b.c` runs a/__init__.py, a/b/__init__.py and a/b/c.py; a name that is not a file of ours runs nothing more."""
     parts = module.split(".")
-    if parts[0] in PACKAGES:
-        for end in range(1, len(parts) + 1):
-            place = root.joinpath(*parts[:end])
-            yield from (path for path in (place / "__init__.py", place.with_suffix(".py")) if path.is_file())
+    if parts[0] not in PACKAGES:
+        return []
+    places = [root.joinpath(*parts[:end]) for end in range(1, len(parts) + 1)]
+    candidates = [path for place in places for path in (place / "__init__.py", place.with_suffix(".py"))]
+    return [path for path in candidates if path.is_file()]
 
 
-def _data_beside(module: Path) -> Iterator[Path]:
-    """Files that are no code in the module's folder, and in folders there that are no packages."""
-    for path in sorted(module.parent.iterdir()):
+@cache
+def _data_in(folder: Path) -> list[Path]:
+    """Files of a package's folder that are no code, also in folders there that are no packages."""
+    found: list[Path] = []
+    for path in sorted(folder.iterdir()):
         if path.is_dir() and path.name != "__pycache__" and not (path / "__init__.py").exists():
-            yield from (file for file in sorted(path.rglob("*")) if _is_data(file))
+            found += [file for file in sorted(path.rglob("*")) if _is_data(file)]
         elif _is_data(path):
-            yield path
+            found.append(path)
+    return found
 
 
 def _is_data(path: Path) -> bool:

@@ -14,7 +14,7 @@ import yaml
 
 from pseudoword.settings.messages import BadSettings
 from stages.check.__main__ import main
-from stages.check.code import file_digest
+from stages.check.code import file_digest, forget_code
 from tests.project import ROOT, shipped_params
 
 FOLDER = Path("data/thing")
@@ -230,6 +230,21 @@ class A(dict):
             raise KeyError from error
         lambda *, q=10**30: (w := q)
 '''
+
+
+def test_what_is_remembered_of_the_code_changes_nothing(project: Path) -> None:
+    main()
+    before = written()
+    memory = Path(".scratch/check/modules.json")
+    remembered = json.loads(memory.read_text())
+    assert len(remembered["modules"]) > 50
+    others = {**remembered, "by": "another version of the walk", "modules": {
+        key: ["0" * 16, names] for key, (_, names) in remembered["modules"].items()}}  # fmt: skip
+    for text in ("{", "[]", json.dumps(others)):
+        memory.write_text(text)
+        forget_code()
+        main()
+        assert written() == before
 
 
 def digest(folder: Path, source: str) -> str:
