@@ -93,7 +93,9 @@ def _run(stages: list[Stage], root: Path) -> dict[str, State[object]]:
 
     def submit(stage: Stage, up_to_date: bool = False) -> None:
         needed = [runs[name] for name in stage.needs]
-        runs[stage.name] = reproduce_stage.submit(stage.name, root, up_to_date, return_state=False, wait_for=needed)
+        # With its name already while it waits.
+        run = reproduce_stage.with_options(name=stage.name)
+        runs[stage.name] = run.submit(stage.name, root, up_to_date, return_state=False, wait_for=needed)
 
     # What runs each time comes first and alone; then one look tells of all others whether there is anything to do.
     first = [stage for stage in stages if stage.always and not stage.needs]

@@ -23,7 +23,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
 from pseudoword import processes
 from pseudoword.errors import UserError
 
-PATIENCE_S = 120  # until it answers: 10 on an idle machine, far more on a busy one
+PATIENCE_S = 300  # until it answers: 10 on an idle machine, 95 on one with five times the work it can do
 PATIENCE_OF_NAMED_S = 4.0  # with a server that is said to run already
 STILL_WAITING_S = 10  # between two lines that say so
 

@@ -45,13 +45,21 @@ Path(f"{name}.txt").write_text(task)
 """
 
 
+def begin_project(folder: Path) -> None:
+    """DVC in `folder`, with git where this machine has it."""
+    shutil.copytree(ROOT / ".dvc", folder / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache", "config.local"))
+    if shutil.which("git"):
+        subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
+    else:
+        (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
+
+
 class Project:
     """A small DVC project; `tell` sets what its stages do."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
-        shutil.copytree(ROOT / ".dvc", folder / ".dvc", ignore=shutil.ignore_patterns("tmp", "cache", "config.local"))
+        begin_project(folder)
         (folder / "dvc.yaml").write_text(DVC_YAML)
         (folder / "stage.py").write_text(STAGE)
         self.tell()
@@ -67,9 +75,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     return Project(tmp_path)
 
 
-def waiting_stage(folder: Path) -> int:
+def waiting_stage(folder: Path, patience: float = 90) -> int:
     """The process id of the stage that was told to wait, once it does."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + patience
     while not (folder / "waiting").exists():
         assert time.monotonic() < deadline, "the stage did not start"
         time.sleep(0.05)

@@ -18,9 +18,10 @@ import yaml
 from diffusers import StableDiffusionPipeline
 
 from pseudoword.formats.embedding import load_embedding
+from tests.dvc_project import begin_project
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("data", "models", "pseudoword", "stages", "templates", ".dvc")
+FOLDERS = ("data", "models", "pseudoword", "stages", "templates")
 FILES = ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore")
 STAGES = ["check", "preprocess", "caption", "curate", "doctor", "latents", "train", "evaluate", "export", "report"]
 # Small enough for two busy cores, large enough to learn.
@@ -78,7 +79,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=leave)
     for name in FILES:
         shutil.copy(ROOT / name, folder / name)
-    run(["git", "init", "-q"], folder)
+    begin_project(folder)
     change(folder, QUICK)
     assert repro(folder) == STAGES
     return folder

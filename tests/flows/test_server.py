@@ -102,7 +102,7 @@ def test_the_page_works_at_the_printed_address(project: Project, flow_command: l
         assert command.stdout
         printed = re.search(r"watch the flow at (\S+)", command.stdout.readline())
         assert printed
-        waiting_stage(project.folder)
+        waiting_stage(project.folder, patience=250)
         assert asked(f"{printed[1]}/ui-settings")["api_url"] == f"{printed[1]}/api"
         (run,) = asked(f"{printed[1]}/api/flow_runs/filter", {})
         browser.open(f"{printed[1]}/runs/flow-run/{run['id']}", f"document.body.innerText.includes('{run['name']}')")

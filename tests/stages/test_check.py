@@ -15,6 +15,7 @@ import yaml
 from pseudoword.settings.messages import BadSettings
 from stages.check.__main__ import main
 from stages.check.code import file_digest, forget_code
+from tests.dvc_project import begin_project
 from tests.project import ROOT, shipped_params
 
 FOLDER = Path("data/thing")
@@ -194,8 +195,7 @@ def dvc_repro(folder: Path) -> str:
 
 
 def test_dvc_stops_at_check_where_it_would_hang_or_fail_itself(project: Path) -> None:
-    subprocess.run(["git", "init", "-q"], check=True)
-    shutil.copytree(ROOT / ".dvc", ".dvc", ignore=shutil.ignore_patterns("tmp", "cache", "config.local"))
+    begin_project(project)
     shutil.copy(ROOT / "dvc.yaml", "dvc.yaml")
     os.mkfifo(FOLDER / "pipe.png")
     (FOLDER / "gone.png").symlink_to("/nowhere/a.png")

@@ -1,0 +1,120 @@
+"""SIGKILL at random moments to the flow, to dvc and to the stage: nothing lives on, nothing is written twice."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from prefect.settings import PREFECT_API_URL
+
+from tests.dvc_project import ROOT, begin_project
+
+KILLS = 30
+STEPS, STEP_S = 20, 0.1
+GONE_S = 30  # 5 on an idle machine
+
+DVC_YAML = "stages: {count: {cmd: python -m stages.count, outs: [count.txt]}}\n"
+# What a real stage has around it, and a journal of who writes when.
+STAGE = f"""
+import os, time
+from pathlib import Path
+from stages._runtime import run_stage
+
+def main():
+    for step in range({STEPS}):
+        with open("journal", "a") as journal:
+            print(os.getpid(), step, file=journal)
+        time.sleep({STEP_S})
+    Path("count.txt").write_text("counted")
+
+run_stage(main)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    begin_project(tmp_path)
+    (tmp_path / "dvc.yaml").write_text(DVC_YAML)
+    (tmp_path / "stages/count").mkdir(parents=True)
+    for name in ("__init__.py", "_runtime.py", "_parent.py"):
+        shutil.copy(ROOT / "stages" / name, tmp_path / "stages")
+    (tmp_path / "stages/count/__main__.py").write_text(STAGE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PREFECT_API_URL", str(PREFECT_API_URL.value()))
+    return tmp_path
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.parametrize("victim", ["flow", "dvc", "stage"])
+def test_a_kill_leaves_nothing_running_and_the_next_run_goes_on(
+    victim: str, folder: Path, flow_command: list[str]
+) -> None:
+    moments, killed = random.Random(victim), 0
+    while killed < KILLS:
+        (folder / "count.txt").unlink(missing_ok=True)  # dvc has it in its cache, which is left out
+        with subprocess.Popen([*flow_command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as flow:
+            pid = found(victim, folder, flow)
+            time.sleep(moments.uniform(0, STEPS * STEP_S))
+            killed += kill(pid)
+            printed, _ = flow.communicate(timeout=300)
+        end = time.monotonic() + GONE_S
+        while left := processes_in(folder):
+            assert time.monotonic() < end, f"still running: {left}\n{printed}"
+            time.sleep(0.1)
+        if victim != "flow":  # it tries again by itself
+            assert (folder / "count.txt").read_text() == "counted", printed
+        shutil.rmtree(folder / ".dvc/cache", ignore_errors=True)
+    done = subprocess.run(flow_command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (folder / "count.txt").read_text() == "counted"
+    assert not written_in_turns(folder / "journal")
+
+
+def found(victim: str, folder: Path, flow: subprocess.Popen[str]) -> int:
+    """The process id of the victim, once the stage is being started."""
+    mark = "repro" if victim in ("flow", "dvc") else "stages.count"
+    end = time.monotonic() + 120
+    while not (pids := [pid for pid, command in processes_in(folder).items() if mark in command]):
+        assert time.monotonic() < end and flow.poll() is None, f"no {mark} was started"
+        time.sleep(0.01)
+    return flow.pid if victim == "flow" else pids[0]
+
+
+def processes_in(folder: Path) -> dict[int, list[str]]:
+    """The command of each process that works in the folder, this one left out."""
+    running = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and int(entry.name) != os.getpid():
+            try:
+                command = (entry / "cmdline").read_text(errors="replace").split("\0")
+                if (entry / "cwd").readlink() == folder and command != [""]:
+                    running[int(entry.name)] = command
+            except OSError:  # it has ended meanwhile
+                continue
+    return running
+
+
+def kill(pid: int) -> bool:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def written_in_turns(journal: Path) -> bool:
+    """Whether a process wrote again after another one had begun."""
+    writers = [line.split()[0] for line in journal.read_text().splitlines()]
+    begun: list[str] = []
+    for pid in writers:
+        if not begun or begun[-1] != pid:
+            if pid in begun:
+                return True
+            begun.append(pid)
+    return False
