@@ -1,1 +1,0 @@
-"""evaluate: every checkpoint of every run -> scores, pictures, one choice with its reason."""

@@ -1,4 +1,4 @@
-"""The choice as arithmetic, and the evaluate stage on tiny random models of both prediction types."""
+"""Shortlist and measures, and the evaluate stage on tiny random models of both prediction types."""
 
 import json
 import shutil
@@ -16,85 +16,22 @@ from pseudoword.formats.embedding import Embedding, save_embedding
 from pseudoword.formats.writing import write_embedding
 from pseudoword.judge import similarity_among
 from pseudoword.latents import Encoded, write_latents
-from stages.evaluate.__main__ import main, shortlist
-from stages.evaluate.choice import Candidate, choose, likeness_of, obedience_of
+from stages.evaluate.__main__ import main
+from stages.evaluate.checkpoints import shortlisted_steps
+from stages.evaluate.measures import MEASURES
+from stages.evaluate.measures.measure import Evidence, Measure, mean
 from tests.project import shipped_params, write_checked
 from tests.tiny import tiny_inpainting, tiny_judge, tiny_sdxl, tiny_stable_diffusion
 
 ROOT = Path(__file__).parents[2]
 ENCODERS = ("text_encoder", "text_encoder_2")
-CEILING = 0.8
-
-
-def candidate(
-    step: int, image: float, text: float, run: str = "base", spread: float = 0.02, blank: float = 0.0
-) -> Candidate:
-    """A checkpoint of 16 pictures around two means; their scatter is the same for all, as with one noise."""
-    scatter = np.random.default_rng(0).normal(0, spread, (2, 16))
-    own = np.random.default_rng(step + 1).normal(0, 0.002, (2, 16))
-    return Candidate(run, step, image + scatter[0] + own[0], text + scatter[1] + own[1], blank)
-
-
-# ---------------------------------------------------------------------------------------------- the choice
-
-
-def test_a_clearly_better_checkpoint_is_chosen():
-    choice = choose([candidate(0, 0.4, 0.3), candidate(20, 0.5, 0.3), candidate(40, 0.7, 0.29)], CEILING, 0.5)
-    assert choice.step == 40
-    assert "Step 40" in choice.reason
-    assert any("more train.steps" in line for line in choice.advice)
-
-
-def test_among_ties_the_earliest_is_chosen_and_the_reason_says_so():
-    later = [candidate(step, 0.70, 0.29) for step in (40, 60, 80)]
-    choice = choose([candidate(0, 0.4, 0.3), candidate(20, 0.5, 0.3), *later], CEILING, 0.5)
-    assert choice.step == 40
-    assert choice.reason.count("earliest") == (choice.scores["base", 40] < max(choice.scores.values()))
-
-
-def test_likeness_bought_with_disobedience_is_not_worth_it():
-    flexible, burnt = candidate(40, 0.70, 0.29), candidate(200, 0.78, 0.05)
-    assert choose([candidate(0, 0.4, 0.3), flexible, burnt], CEILING, 0.5).step == 40
-    assert choose([candidate(0, 0.4, 0.3), flexible, burnt], CEILING, 1.0).step == 200
-
-
-def test_more_than_the_pictures_own_likeness_earns_nothing():
-    assert likeness_of(np.array([0.9]), np.array([0.4]), CEILING) == 1.0
-    assert obedience_of(np.array([0.5]), np.array([0.3])) == 1.0
-
-
-def test_blank_pictures_and_a_word_that_never_left_the_start_are_vetoed():
-    blank, lost, good = candidate(20, 0.79, 0.3, blank=0.5), candidate(40, 0.39, 0.3), candidate(60, 0.6, 0.3)
-    choice = choose([candidate(0, 0.4, 0.3), blank, lost, good], CEILING, 0.5)
-    assert choice.step == 60
-    assert set(choice.vetoes) == {("base", 20), ("base", 40)}
-
-
-def test_when_nothing_is_better_than_the_start_the_advice_says_what_to_look_at():
-    choice = choose([candidate(0, 0.6, 0.3), candidate(20, 0.4, 0.3), candidate(40, 0.5, 0.3)], CEILING, 0.5)
-    assert "No checkpoint is better than the start" in choice.advice[0]
-
-
-def test_each_run_is_measured_from_its_own_start():
-    first = [candidate(0, 0.3, 0.3, "a"), candidate(20, 0.5, 0.3, "a")]
-    second = [candidate(0, 0.6, 0.3, "b"), candidate(20, 0.75, 0.3, "b")]
-    choice = choose([*first, *second], CEILING, 0.5)
-    assert (choice.run, choice.step) == ("b", 20)
-
-
-def test_prompts_that_say_nothing_besides_the_word_do_not_count_for_obedience():
-    def with_silence(c: Candidate) -> Candidate:
-        return Candidate(c.run, c.step, c.image, np.where(np.arange(16) < 4, np.nan, c.text), c.blank)
-
-    choice = choose([with_silence(c) for c in (candidate(0, 0.4, 0.3), candidate(20, 0.7, 0.3))], CEILING, 0.5)
-    assert np.isfinite(list(choice.scores.values())).all()
 
 
 @given(st.integers(2, 30), st.integers(2, 12), st.integers(0, 29))
 def test_the_shortlist_holds_the_start_the_last_and_the_lowest_loss(number: int, most: int, lowest: int):
-    steps = [at * 20 for at in range(number)]
-    losses = [0.1 if at == lowest % number else 0.2 for at in range(number)]
-    chosen = shortlist(steps, losses, most)
+    steps = [i * 20 for i in range(number)]
+    losses = [0.1 if i == lowest % number else 0.2 for i in range(number)]
+    chosen = shortlisted_steps(steps, losses, most)
     assert {0, steps[-1], steps[lowest % number]} <= set(chosen)
     assert min(most, number - 1) <= len(chosen) - 1 <= max(most, 2)
     assert chosen == sorted(set(chosen)) and set(chosen) <= set(steps)
@@ -103,6 +40,50 @@ def test_the_shortlist_holds_the_start_the_last_and_the_lowest_loss(number: int,
 def test_similarity_among_pictures_leaves_out_each_with_itself():
     vectors = torch.nn.functional.normalize(torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]), dim=-1)
     assert similarity_among(vectors) == pytest.approx((0 + 2 * 2**-0.5) / 3)
+
+
+# ---------------------------------------------------------------------------------------------- the measures
+
+
+class WrittenJudge:
+    """Sees in a picture of one colour that colour as a unit vector, and in a text the number of its letters."""
+
+    def pictures(self, pictures: list[Image.Image]) -> torch.Tensor:
+        return torch.nn.functional.normalize(torch.tensor([picture.getpixel((0, 0)) for picture in pictures]).float())
+
+    def texts(self, texts: list[str]) -> torch.Tensor:
+        return torch.nn.functional.one_hot(torch.tensor([len(text) for text in texts]), 3).float()
+
+
+RED, GREEN, BOTH = (Image.new("RGB", (4, 4), colour) for colour in ((9, 0, 0), (0, 9, 0), (9, 9, 0)))
+
+
+def evidence(pictures: list[Image.Image], texts: list[str]) -> Evidence:
+    judge = WrittenJudge()
+    return Evidence(pictures, texts, judge, judge.pictures([RED, GREEN]))  # type: ignore[arg-type]
+
+
+def test_every_measure_has_a_value_for_each_picture():
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (4, 4, 3), dtype=np.uint8))
+    seen = evidence([RED, BOTH, noise, RED], ["", "x", "xx", "x"])  # lengths 0 to 2 are red, green and blue
+    found = {measure.name: measure.of(seen).tolist() for measure in MEASURES}
+    assert found["image_similarity"][:2] == pytest.approx([0.5, 0.5**0.5])
+    assert found["text_similarity"][1] == pytest.approx(0.5**0.5) and found["text_similarity"][3] == 0
+    assert np.isnan(found["text_similarity"][0])  # its prompt is the word alone
+    assert found["blank"] == [1.0, 1.0, 0.0, 1.0]
+    assert mean(np.array(found["text_similarity"][:2])) == pytest.approx(0.5**0.5)
+    assert {len(values) for values in found.values()} == {4}
+
+
+@pytest.mark.parametrize("measure", MEASURES, ids=lambda measure: measure.name)
+def test_a_measure_looks_at_what_it_says_it_needs_and_at_one_picture_at_a_time(measure: Measure):
+    """So a judge that nothing needs is never asked, and a value does not depend on what else was drawn."""
+    together = measure.of(evidence([RED, BOTH, GREEN], ["x", "xx", ""]))
+    alone = [measure.of(evidence([picture], [text]))[0] for picture, text in ((RED, "x"), (BOTH, "xx"), (GREEN, ""))]
+    assert together.tolist() == pytest.approx(alone, nan_ok=True)
+    without_judge = Evidence([RED], ["x"], None, torch.eye(3))  # type: ignore[arg-type]
+    if "embeddings" not in measure.needs:
+        measure.of(without_judge)
 
 
 # ---------------------------------------------------------------------------------------------- the stage
@@ -197,10 +178,13 @@ def test_the_stage_scores_every_checkpoint_and_chooses_one(project: Path):
     assert (choice["run"], choice["step"]) == (chosen["run"].item(), chosen["step"].item())
     assert Path(choice["file"]).is_file()
     metrics = json.loads(Path("outputs/evaluation/metrics.json").read_text())
-    assert set(metrics["chosen"]) == {"run", "step", "loss", "image_similarity", "text_similarity"}
-    assert set(metrics["init"]) == {"loss", "image_similarity", "text_similarity"}
+    measured = {"loss", *(measure.name for measure in MEASURES)}
+    assert set(metrics["chosen"]) == {"run", "step", *measured} and set(metrics["init"]) == measured
     pictures = pd.read_csv("outputs/evaluation/sheets/pictures.csv")
     assert len(pictures) == 2 * 4 * 2
+    drawn = pictures.groupby(["run", "step"])[[measure.name for measure in MEASURES]].mean()
+    of_checkpoints = scores.dropna(subset=["image_similarity"]).set_index(["run", "step"])[drawn.columns]
+    pd.testing.assert_frame_equal(drawn, of_checkpoints)
     for file in [*pictures["file"], "chosen.png"]:
         with Image.open(Path("outputs/evaluation/sheets", file)) as picture:
             picture.load()

@@ -12,8 +12,8 @@ from PIL import Image
 
 from pseudoword.formats.reading import read_embedding
 from pseudoword.latents import OtherVae
-from stages.evaluate.__main__ import OtherBase
 from stages.evaluate.__main__ import main as evaluate
+from stages.evaluate.checkpoints import OtherBase
 from stages.export.__main__ import main as export
 from stages.latents.__main__ import main as latents
 from stages.train.__main__ import main as train

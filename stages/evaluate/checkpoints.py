@@ -1,0 +1,100 @@
+"""The checkpoints of all runs, their deterministic loss, and which of them are drawn."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from pseudoword.base.hub import OtherModel
+from pseudoword.base.identity import ModelIdentity
+from pseudoword.base.interface import Base
+from pseudoword.captions.table import read_captions
+from pseudoword.deterministic_loss import DeterministicLoss
+from pseudoword.errors import UserError
+from pseudoword.formats.reading import read_embedding
+from pseudoword.latents import Latents
+from pseudoword.progress import Bar
+from pseudoword.prompts import Vocabulary, fill
+from pseudoword.records import BaseModelRecord, RunRecord, read_record
+from pseudoword.results.places import WORDS
+from pseudoword.word import side_by_side
+
+
+class NoCheckpoints(UserError):
+    def __init__(self) -> None:
+        super().__init__(f"{WORDS} holds no checkpoints. Run `dvc repro train`.")
+
+
+class OtherBase(OtherModel):
+    def __init__(self, run: str, trained_on: BaseModelRecord, commit: str | None) -> None:
+        made = f"{WORDS / run}: learned on a model '{trained_on.name}' that is not what base.model is now"
+        super().__init__(made, trained_on.commit, commit, "base.revision", "train")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    run: str
+    step: int
+    file: Path
+    vectors: Tensor  # (K, sum of the encoders' widths)
+    windows: int  # that its prompts were read in
+    template: str  # the first one that it was trained with
+
+    def vocabulary(self, base: Base, name: str) -> Vocabulary:
+        """What encodes prompts with the word `name` for this checkpoint's vectors."""
+        first_ids = [len(table) for table in base.tables]
+        return Vocabulary(base.tokenizers, first_ids, name, len(self.vectors), self.windows)
+
+
+def read_checkpoints(model: ModelIdentity) -> list[Checkpoint]:
+    """All checkpoints of all runs, by run and step. Raises OtherBase for one that was not learned on this model."""
+    found = []
+    for settings in WORDS.glob("*/settings.json"):
+        run, record = settings.parent, read_record(settings, RunRecord)
+        if record.model.sha256 not in ("", model.sha256):
+            raise OtherBase(run.name, record.model, model.commit)
+        files = list(run.glob("steps/*.safetensors"))
+        if len(files) < 2:
+            print(f"note: run '{run.name}' has no checkpoint but its start and is left out")
+            continue
+        for path in files:
+            step = int(re.findall(r"-(\d+)\.safetensors$", path.name)[0])
+            vectors = side_by_side(read_embedding(path))
+            found.append(Checkpoint(run.name, step, path, vectors, record.windows, record.templates[0]))
+    if not found:
+        raise NoCheckpoints
+    return sorted(found, key=lambda checkpoint: (checkpoint.run, checkpoint.step))
+
+
+def score(base: Base, name: str, latents: Latents, checkpoints: list[Checkpoint], levels: int) -> list[float]:
+    """The deterministic loss of each checkpoint, with its run's first training template and each picture's caption."""
+    captions = read_captions(latents.ids)
+    loss, losses = DeterministicLoss(base, latents, levels), []
+    for checkpoint in Bar("evaluate", checkpoints, label="loss", unit="checkpoint"):
+        prompts = [fill(checkpoint.template, name, caption) for caption in captions]
+        ids = checkpoint.vocabulary(base, name).encode_all(prompts)
+        losses.append(float(loss(ids, checkpoint.vectors)))
+    return losses
+
+
+def shortlist(checkpoints: list[Checkpoint], losses: list[float], number: int) -> list[Checkpoint]:
+    """The checkpoints to draw: about `number` of every run, and its start."""
+    drawn = []
+    for run in dict.fromkeys(checkpoint.run for checkpoint in checkpoints):
+        rows = [(c, loss) for c, loss in zip(checkpoints, losses, strict=True) if c.run == run]
+        steps = shortlisted_steps([c.step for c, _ in rows], [loss for _, loss in rows], number)
+        drawn += [c for c, _ in rows if c.step in steps]
+    return drawn
+
+
+def shortlisted_steps(steps: list[int], losses: list[float], number: int) -> list[int]:
+    """Which steps of a run to draw: the start, the last, the one of lowest loss, the rest evenly between them."""
+    trained = [step for step in steps if step > 0]
+    lowest = min(zip(losses, steps, strict=True))[1]
+    chosen = {0, steps[-1], lowest}
+    spread = [trained[round(i * (len(trained) - 1) / max(number - 1, 1))] for i in range(number)]
+    for step in sorted(spread, key=lambda step: -min(abs(step - taken) for taken in chosen)):
+        if len(chosen - {0}) < number:
+            chosen.add(step)
+    return sorted(chosen)
