@@ -52,7 +52,7 @@ class Judge:
     @torch.no_grad()
     def pictures(self, pictures: list[Image.Image]) -> Tensor:
         """(N, D) float32 on the CPU."""
-        parts = [pictures[at : at + BATCH] for at in range(0, len(pictures), BATCH)]
+        parts = [pictures[start : start + BATCH] for start in range(0, len(pictures), BATCH)]
         return torch.cat([self._pictures(part) for part in parts])
 
     def _pictures(self, pictures: list[Image.Image]) -> Tensor:

@@ -23,7 +23,7 @@ PAGES = {
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
 }
-MOST_BYTES = 2**16
+MAX_BYTES = 2**16
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -135,8 +135,8 @@ def _refusal(request: Request, host: str) -> tuple[int, str] | None:
     if request.headers.get("content-type", "").split(";")[0].strip() != "application/json":
         return 415, "Send JSON.\n"
     length = request.headers.get("content-length", "")
-    if not length.isdecimal() or int(length) > MOST_BYTES:
-        return 413, f"Send at most {MOST_BYTES} bytes.\n"
+    if not length.isdecimal() or int(length) > MAX_BYTES:
+        return 413, f"Send at most {MAX_BYTES} bytes.\n"
     return None
 
 

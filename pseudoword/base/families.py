@@ -32,7 +32,7 @@ def family_of(model: str, index: dict[str, Any], unet: dict[str, Any], scheduler
 
 
 def _stranger(index: dict[str, Any], unet: dict[str, Any], scheduler: dict[str, Any]) -> str:
-    """What makes the model one of another family, or nothing."""
+    """The sign by which the model is of another family; empty when there is none."""
     pipeline, channels = index.get("_class_name"), unet.get("in_channels")
     prediction = scheduler.get("prediction_type", "epsilon")
     if pipeline not in (*STABLE_DIFFUSION, XL):

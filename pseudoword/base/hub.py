@@ -57,8 +57,8 @@ def fetch(name: str, revision: str | None, patterns: Sequence[str]) -> Path:
     """
     from huggingface_hub import HfApi, get_cached_repo_tree, snapshot_download
 
-    name, _, own = name.partition("@")
-    revision = own or revision
+    name, _, pinned = name.partition("@")
+    revision = pinned or revision
     asked = revision
     with suppress(Exception):  # whatever it is, the download says it
         asked = HfApi().resolve_revision(name, revision=revision)
@@ -93,9 +93,9 @@ def weights_of(names: Iterable[str]) -> list[str]:
         return PurePosixPath(name).parent.as_posix()
 
     chosen: list[str] = []
-    for _, own in groupby(sorted(names, key=lambda name: (folder(name), name)), folder):
+    for _, group in groupby(sorted(names, key=lambda name: (folder(name), name)), folder):
         kinds: dict[tuple[bool, bool], list[str]] = {}
-        for name in own:
+        for name in group:
             if found := WEIGHTS.fullmatch(PurePosixPath(name).name):
                 kinds.setdefault((found[2] == "bin", found[1] is not None), []).append(name)
         chosen += kinds[min(kinds)] if kinds else []
@@ -111,7 +111,7 @@ def commit_of(place: Path) -> str | None:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says in one line; its kind where it says nothing."""
+    """An error's message in one line; its kind where it has none."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
@@ -136,7 +136,7 @@ def _reason(error: Exception, revision: str | None) -> str:
             return f"the hub has no branch, tag or commit of it that is called '{revision}'"
         case errors.LocalEntryNotFoundError():
             return (
-                f"it is no file or folder here, the hub does not answer ({_told(cause)}), and the cache lacks it or a "
+                f"it is no file or folder here, the hub does not answer ({_cause(cause)}), and the cache lacks it or a "
                 "part of it"
             )
         case OSError() if not isinstance(error, errors.HfHubHTTPError):
@@ -144,5 +144,5 @@ def _reason(error: Exception, revision: str | None) -> str:
     return f"the download broke off ({first_line(error)}); what has come is kept, so run it again"
 
 
-def _told(cause: BaseException | None) -> str:
+def _cause(cause: BaseException | None) -> str:
     return first_line(cause) if isinstance(cause, Exception) else "it is not to be asked"

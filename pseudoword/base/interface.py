@@ -1,4 +1,4 @@
-"""What the stages need of a frozen base model, whichever its family: prompts with words in them, loss, pictures.
+"""A frozen base model as the stages use it, whichever its family: prompts with words in them, loss, pictures.
 
 Letters in shapes: B batch, C channels, H W height and width of a latent, E text encoders, W windows of a long prompt,
 L tokens of a window, D width of the cross-attention, P of the pooled vector, K vectors of all words together, T steps.
@@ -22,7 +22,7 @@ from pseudoword.base.splice import SplicedEmbedding
 
 @dataclass(frozen=True)
 class Conditioning:
-    """What the UNet is told besides the noisy latents."""
+    """The inputs of the UNet besides the noisy latents."""
 
     states: Tensor  # (B, W x L, D), what the cross-attention reads
     pooled: Tensor | None = None  # (B, P), of families that have it
@@ -121,7 +121,7 @@ class Base(ABC):
         return self.residual(clean, noise, t, conditioning).square().mean((1, 2, 3))
 
     def checkpoint_gradients(self, on: bool) -> None:
-        """Whether the UNet forgets its activations and computes them again on the way back: less memory, more time."""
+        """Have the UNet compute its activations again on the way back rather than keep them: less memory, more time."""
         if on:
             self.unet.enable_gradient_checkpointing(self.keys_and_values.checkpointed)
         else:
@@ -164,8 +164,8 @@ class Base(ABC):
 
         def predict(noisy: Tensor, t: Tensor) -> Tensor:
             answers = [self.predict(noisy.repeat(len(c.states) // number, 1, 1, 1), t, c) for c in both]
-            without, told = torch.cat(answers).chunk(2)
-            return without + guidance * (told - without)
+            without, prompted = torch.cat(answers).chunk(2)
+            return without + guidance * (prompted - without)
 
         return predict
 

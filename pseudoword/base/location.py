@@ -12,7 +12,7 @@ from pseudoword.base.single_file import SUFFIXES, home_of
 from pseudoword.errors import UserError
 
 PARTS = ("scheduler", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "vae")
-SMALL = (".json", ".txt", ".model", ".jinja")
+CONFIG_SUFFIXES = (".json", ".txt", ".model", ".jinja")
 
 
 class ModelNotFound(UserError):
@@ -165,7 +165,7 @@ def _read_of(place: Path) -> list[str]:
     folders = [place / part for part in PARTS] if (place / "model_index.json").is_file() else []
     paths = [path for folder in [place, *folders] for path in folder.glob("*") if path.is_file()]
     names = [path.relative_to(place).as_posix() for path in paths]
-    return sorted([name for name in names if name.endswith(SMALL)] + weights_of(names))
+    return sorted([name for name in names if name.endswith(CONFIG_SUFFIXES)] + weights_of(names))
 
 
 def _sha256(path: Path) -> bytes:

@@ -26,10 +26,10 @@ class StableDiffusionXL(Base):
     def encode(self, ids: Tensor, vectors: Tensor) -> Conditioning:
         batch, _, windows, length = ids.shape
         states = []
-        for at, own in enumerate(vectors.split(self.widths, dim=1)):
-            with self.spliced[at].holding(own):
-                flat = ids[:, at].reshape(batch * windows, length)
-                answer = transformer(self.text_encoders[at])(flat, output_hidden_states=True)
+        for i, part in enumerate(vectors.split(self.widths, dim=1)):
+            with self.spliced[i].holding(part):
+                flat = ids[:, i].reshape(batch * windows, length)
+                answer = transformer(self.text_encoders[i])(flat, output_hidden_states=True)
             states.append(answer.hidden_states[-2 - self.clip_skip].reshape(batch, windows * length, -1))
         last = answer.last_hidden_state.view(batch, windows, length, -1)[:, 0]
         pooled = pooled_at_end(last, ids[:, -1, 0], self.tokenizers[-1].eos_token_id)

@@ -46,5 +46,5 @@ class SplicedEmbedding(nn.Module):
             return embedded
         # A lookup and a select with static shapes: no host synchronisation, fit for CUDA graphs. Not by indexing, whose
         # backward adds up in another order each time when a CPU has several threads.
-        own = embedding((ids - first).clamp(0, len(self.vectors) - 1), self.vectors).to(embedded.dtype)
-        return own.where((ids >= first).unsqueeze(-1), embedded)
+        spliced = embedding((ids - first).clamp(0, len(self.vectors) - 1), self.vectors).to(embedded.dtype)
+        return spliced.where((ids >= first).unsqueeze(-1), embedded)

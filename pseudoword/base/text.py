@@ -1,4 +1,4 @@
-"""What the CLIP text encoders make of a prompt, layer by layer."""
+"""The CLIP text encoders, layer by layer."""
 
 from collections.abc import Iterable
 from typing import Any

@@ -18,7 +18,7 @@ class NoTokenTable(UserError):
 
 
 def _encoders(folder: Path) -> list[str]:
-    """What the names of its text encoder and tokenizer end in: SDXL has a second one of each."""
+    """Suffixes of its text encoders' and tokenizers' folders: SDXL has a second one of each."""
     return ["", "_2"] if (folder / "text_encoder_2").is_dir() else [""]
 
 

@@ -1,4 +1,4 @@
-"""What A1111 keeps of a word: a dict of six keys, pickled as `.pt` or as JSON inside a picture.
+"""The file of a word as A1111 writes it: a dict of six keys, pickled as `.pt` or as JSON inside a picture.
 
     string_to_token     {"*": 265}, always
     string_to_param     {"*": (K, D) float32}; very old files hold a ParameterDict
@@ -22,7 +22,7 @@ from pseudoword.formats.strangers import HYPERNETWORK, is_hypernetwork
 
 ASTERISK = 265  # the id of "*" in CLIP's vocabulary
 TRAINING = ("step", "sd_checkpoint", "sd_checkpoint_name")
-MOST_DIGITS = 18
+MAX_DIGITS = 18
 SHORT_HASH = 10  # hex digits
 MODEL_FILE = re.compile(r"\.(safetensors|ckpt|pt)$")
 
@@ -76,7 +76,7 @@ def metadata_of(content: Mapping[object, object], keys: Sequence[str]) -> dict[s
 
 def plain_text(value: object) -> str | None:
     """Text or a number as text that can be written anywhere; nothing for anything else."""
-    if isinstance(value, int) and abs(value) < 10**MOST_DIGITS:
+    if isinstance(value, int) and abs(value) < 10**MAX_DIGITS:
         return str(value)
     # A pickle and JSON can hold halves of a character, which no encoding can write.
     return value.encode(errors="replace").decode() if isinstance(value, str) else None
@@ -109,4 +109,4 @@ def training_entries(metadata: Mapping[str, str]) -> dict[str, int | str | None]
 
 
 def _count(text: str) -> int:
-    return int(text) if text.isdecimal() and len(text) <= MOST_DIGITS else 0
+    return int(text) if text.isdecimal() and len(text) <= MAX_DIGITS else 0

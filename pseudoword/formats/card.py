@@ -5,40 +5,40 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pseudoword.formats.embedding import Embedding
 
-SIDE, GROUND = 512, (96, 120, 140)  # px, RGB
+SIDE_PX, BACKGROUND = 512, (96, 120, 140)  # RGB
 PADDING, OPACITY = 10, 230  # px, of 255
-LARGEST, READABLE = 72, 20  # pt
-LONGEST_NAME, LONGEST_MODEL = 60, 24  # characters that are shown
+MAX_FONT_PT, MIN_FONT_PT = 72, 20
+MAX_NAME_CHARACTERS, MAX_MODEL_CHARACTERS = 60, 24  # characters that are shown
 
 
 def draw_card(embedding: Embedding, picture: Image.Image | None = None) -> Image.Image:
     """RGB: `picture`, or a plain square without one, with `<name>` at its head; at its foot what the base model is
     called, the start of its hash, and how many vectors and steps. A small picture is enlarged by a whole factor to
     about 512 px, so that there is room for the text."""
-    ground = _enlarged(picture.convert("RGB")) if picture else Image.new("RGB", (SIDE, SIDE), GROUND)
+    ground = _enlarged(picture.convert("RGB")) if picture else Image.new("RGB", (SIDE_PX, SIDE_PX), BACKGROUND)
     card = Image.composite(Image.new("RGB", ground.size), ground, _shade(*ground.size))
     drawing = ImageDraw.Draw(card, "RGBA")
-    title = f"<{_shown(embedding.name.strip('<>'), LONGEST_NAME)}>"
-    size = max(_fitting(title, card.width * 3 // 4 - 4 * PADDING), min(READABLE, _fitting(title, _room(card.width))))
+    title = f"<{_shown(embedding.name.strip('<>'), MAX_NAME_CHARACTERS)}>"
+    size = max(_fitting(title, card.width * 3 // 4 - 4 * PADDING), min(MIN_FONT_PT, _fitting(title, _room(card.width))))
     _write(drawing, title, (PADDING, PADDING), "la", size)
     _write_foot(drawing, card, _facts(embedding), size)
     return card
 
 
 def _enlarged(picture: Image.Image) -> Image.Image:
-    factor = max(1, SIDE // max(picture.size))
+    factor = max(1, SIDE_PX // max(picture.size))
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.BICUBIC)
 
 
 def _facts(embedding: Embedding) -> tuple[str, str, str]:
-    """What stands at the left, in the middle and at the right of the foot."""
-    told = embedding.metadata
-    steps = told.get("step") or told.get("pseudoword.step")
-    model = told.get("pseudoword.base_model") or told.get("sd_checkpoint_name", "")
-    sha = told.get("pseudoword.base_sha256") or told.get("sd_checkpoint", "")
-    counts = f"{len(embedding.vectors)}v" + (f" {_shown(steps, LONGEST_MODEL)}s" if steps else "")
+    """The texts at the left, in the middle and at the right of the foot."""
+    metadata = embedding.metadata
+    steps = metadata.get("step") or metadata.get("pseudoword.step")
+    model = metadata.get("pseudoword.base_model") or metadata.get("sd_checkpoint_name", "")
+    sha = metadata.get("pseudoword.base_sha256") or metadata.get("sd_checkpoint", "")
+    counts = f"{len(embedding.vectors)}v" + (f" {_shown(steps, MAX_MODEL_CHARACTERS)}s" if steps else "")
     name = model.rstrip("/").rpartition("/")[2]
-    return _shown(name, LONGEST_MODEL), f"[{_shown(sha[:10], LONGEST_MODEL)}]" if sha else "", counts
+    return _shown(name, MAX_MODEL_CHARACTERS), f"[{_shown(sha[:10], MAX_MODEL_CHARACTERS)}]" if sha else "", counts
 
 
 def _write_foot(drawing: ImageDraw.ImageDraw, card: Image.Image, facts: tuple[str, str, str], largest: float) -> None:
@@ -61,8 +61,8 @@ def _room(width: int) -> int:
 
 
 def _fitting(text: str, width: int) -> float:
-    """pt at which `text` is at most `width` px wide, from 1 to LARGEST."""
-    size = max(1, min(LARGEST, width * LARGEST / ImageFont.load_default(LARGEST).getlength(text)))
+    """pt at which `text` is at most `width` px wide, from 1 to MAX_FONT_PT."""
+    size = max(1, min(MAX_FONT_PT, width * MAX_FONT_PT / ImageFont.load_default(MAX_FONT_PT).getlength(text)))
     while size > 1 and ImageFont.load_default(size).getlength(text) > width:  # small letters are set wider
         size = max(1, size - 0.5)
     return size
@@ -75,5 +75,5 @@ def _shade(width: int, height: int) -> Image.Image:
     return Image.fromarray(np.repeat((255 * share).astype(np.uint8)[:, None], width, 1))
 
 
-def _write(drawing: ImageDraw.ImageDraw, text: str, at: tuple[int, int], anchor: str, size: float) -> None:
-    drawing.text(at, text, fill=(255, 255, 255, OPACITY), font=ImageFont.load_default(size), anchor=anchor)
+def _write(drawing: ImageDraw.ImageDraw, text: str, place: tuple[int, int], anchor: str, size: float) -> None:
+    drawing.text(place, text, fill=(255, 255, 255, OPACITY), font=ImageFont.load_default(size), anchor=anchor)

@@ -20,7 +20,7 @@ from pseudoword.formats.strangers import told_by_keys
 from pseudoword.formats.tensors import save_tensors
 
 # Seventy-five vectors of the widest encoders are far below; a tensor of stride 0 can claim any shape in few bytes.
-MOST_NUMBERS = 2**24
+MAX_NUMBERS = 2**24
 # safetensors' names of the number formats that become float32 with the value that was written.
 NUMBER_FORMATS = ("F64", "F32", "F16", "BF16", "F8_E5M2", "F8_E4M3")
 
@@ -98,7 +98,7 @@ def name_of(key: str, path: Path) -> str:
 
 def check_shape(shape: Sequence[int], path: Path) -> None:
     """Refuse what cannot be (K, D) or (D,), by its header alone: a whole model is refused without loading it."""
-    if len(shape) not in (1, 2) or 0 in shape or math.prod(shape) > MOST_NUMBERS:
+    if len(shape) not in (1, 2) or 0 in shape or math.prod(shape) > MAX_NUMBERS:
         raise BadEmbedding(path, f"its tensor has the shape {tuple(shape)}")
 
 

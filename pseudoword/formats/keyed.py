@@ -53,7 +53,7 @@ def vectors_of(value: object, path: Path) -> Tensor:
 
 
 def to_keyed(embedding: Embedding, key: Key = "word") -> dict[str, Tensor]:
-    """What diffusers reads: one key that is the word, or SDXL's two, where the file's name is the word.
+    """Files for diffusers: one key that is the word, or SDXL's two, where the file's name is the word.
 
     Another `key` than the word is for InvokeAI (emb_params) and OneTrainer (emp_params): there too the file's name is
     the word. SDXL's keys are the same for all.

@@ -1,4 +1,4 @@
-"""What the tensors of an embedding file are called."""
+"""The names of the tensors in an embedding file."""
 
 from typing import Literal
 

@@ -18,7 +18,7 @@ from pseudoword.errors import UserError
 from pseudoword.files import write_bytes
 from pseudoword.formats.embedding import BadEmbedding
 
-MOST_BYTES = 64 * 2**20  # of the file and of what it unpacks to: a whole model is refused without loading it
+MAX_BYTES = 64 * 2**20  # of the file and of what it unpacks to: a whole model is refused without loading it
 ALLOWED_MEMBERS = re.compile(r"[^/]+/(data\.pkl|data/\d+|version)")
 CUT = "it is cut off or damaged"
 
@@ -34,7 +34,7 @@ class ParameterDict:
 
 
 def load_pickled(
-    path: Path, max_bytes: int = MOST_BYTES, refused: Callable[[Path, str], UserError] = BadEmbedding
+    path: Path, max_bytes: int = MAX_BYTES, refused: Callable[[Path, str], UserError] = BadEmbedding
 ) -> object:
     """The content of the file; no code of it is run. Raises `refused`, and UserError when there is no file.
 

@@ -19,7 +19,7 @@ from pseudoword.errors import UserError
 from pseudoword.files import save_with
 from pseudoword.formats.a1111 import from_content, to_content
 from pseudoword.formats.embedding import BadEmbedding, Embedding
-from pseudoword.formats.pixels import LEAST_HEIGHT, conceal, reveal
+from pseudoword.formats.pixels import MIN_HEIGHT_PX, conceal, reveal
 
 KEYWORD, TENSOR = "sd-ti-embedding", "TORCHTENSOR"
 METADATA = "pseudoword"
@@ -28,7 +28,7 @@ FORMATS = ("PNG", "WEBP", "AVIF")
 
 class BadPicture(UserError):
     def __init__(self, path: Path, found: str) -> None:
-        super().__init__(f"{path} cannot carry the word: {found}. Give a picture at least {LEAST_HEIGHT} px high.")
+        super().__init__(f"{path} cannot carry the word: {found}. Give a picture at least {MIN_HEIGHT_PX} px high.")
 
 
 def open_card(path: Path) -> Image.Image:
@@ -38,7 +38,7 @@ def open_card(path: Path) -> Image.Image:
             card = ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise BadPicture(path, f"it cannot be opened ({error})") from None
-    if card.height < LEAST_HEIGHT:
+    if card.height < MIN_HEIGHT_PX:
         raise BadPicture(path, f"it is {card.height} px high")
     return card
 
@@ -84,7 +84,7 @@ def _payload(path: Path) -> tuple[bytes | None, dict[str, str]]:
 
 
 def _metadata(text: str) -> dict[str, str]:
-    """What is text of a JSON object; nothing of anything else, which is no harm to the word."""
+    """The entries of a JSON object that are text; of anything else none, which is no harm to the word."""
     try:
         stated = json.loads(text)
     except (ValueError, RecursionError):

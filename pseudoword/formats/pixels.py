@@ -14,9 +14,9 @@ from PIL import Image
 
 Bytes = NDArray[np.uint8]
 
-MOST_BYTES = 64 * 2**20  # what may come out of decompression
-MOST_NIBBLES = 2**23  # of a block: four times what the largest word takes, so that no picture is scrambled for minutes
-LEAST_HEIGHT = 8  # px: below it a column of data may be black by chance, which would pass for the border
+MAX_BYTES = 64 * 2**20  # what may come out of decompression
+MAX_NIBBLES = 2**23  # of a block: four times what the largest word takes, so that no picture is scrambled for minutes
+MIN_HEIGHT_PX = 8  # below it a column of data may be black by chance, which would pass for the border
 # A reader crops away black edges; with this bit no pixel of data is black in any channel.
 NEVER_BLACK = 0x10
 
@@ -25,7 +25,7 @@ def conceal(image: Image.Image, payload: bytes) -> Image.Image:
     """An RGB picture of the same height, with `payload` in blocks at its left and right."""
     picture = np.asarray(image.convert("RGB"))
     height = len(picture)
-    assert height >= LEAST_HEIGHT, f"{height} px are too few"
+    assert height >= MIN_HEIGHT_PX, f"{height} px are too few"
     packed = np.frombuffer(zlib.compress(payload, 9), np.uint8)
     border = np.zeros((height, 1, 3), np.uint8)
     low, high = _block(packed & np.uint8(15), height), _block(packed >> np.uint8(4), height)
@@ -56,7 +56,7 @@ def reveal(image: Image.Image) -> bytes | None:
     if len(borders) < 2:
         return None
     left, right = low_bits[:, : borders[0]], low_bits[:, borders[-1] + 1 :]
-    if not 0 < left.size <= MOST_NIBBLES or left.shape != right.shape:
+    if not 0 < left.size <= MAX_NIBBLES or left.shape != right.shape:
         return None
     keys = _keys(left.size)
     packed = (right.ravel() ^ keys) << 4 | (left.ravel() ^ keys)
@@ -74,7 +74,7 @@ def _without_black_edges(pixels: Bytes) -> Bytes:
 def _inflate(packed: bytes) -> bytes | None:
     inflater = zlib.decompressobj()
     try:
-        payload = inflater.decompress(packed, MOST_BYTES)
+        payload = inflater.decompress(packed, MAX_BYTES)
     except zlib.error:
         return None
     return payload if inflater.eof else None

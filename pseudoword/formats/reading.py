@@ -19,7 +19,7 @@ from pseudoword.hypernetwork import Hypernetwork
 
 PICKLES, PICTURES = (".pt", ".bin"), (".png", ".webp", ".avif")
 EXTENSIONS = (".safetensors", *PICKLES, *PICTURES)
-LONGEST_MARK = 256  # bytes of a file that say what it is
+MAX_MARK_BYTES = 256  # bytes of a file that say what it is
 
 
 class NotInBundle(UserError):
@@ -82,7 +82,7 @@ def _start(path: Path) -> bytes:
         raise BadEmbedding(path, "it is a pipe or a device")
     try:
         with path.open("rb") as file:
-            start = file.read(LONGEST_MARK)
+            start = file.read(MAX_MARK_BYTES)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.") from None
     except OSError as error:

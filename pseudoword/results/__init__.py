@@ -1,4 +1,4 @@
-"""What one experiment left in outputs/, read and drawn: for the report, and for whatever compares experiments.
+"""The outputs of one experiment, read and drawn: for the report, and for whatever compares experiments.
 
     results = read_results()
     results.scores                    # a table, one row for each checkpoint

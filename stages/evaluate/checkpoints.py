@@ -42,7 +42,7 @@ class Checkpoint:
     template: str  # the first one that it was trained with
 
     def vocabulary(self, base: Base, name: str) -> Vocabulary:
-        """What encodes prompts with the word `name` for this checkpoint's vectors."""
+        """Encodes prompts that hold the word `name`, which stands for this checkpoint's vectors."""
         first_ids = [len(table) for table in base.tables]
         return Vocabulary(base.tokenizers, first_ids, name, len(self.vectors), self.windows)
 

@@ -1,4 +1,4 @@
-"""What is written of the scores: a row for each checkpoint, a row for each picture, the choice and its metrics."""
+"""The scores as tables, a row for each checkpoint and one for each picture, and the metrics of the choice."""
 
 import math
 from typing import Any
@@ -47,7 +47,7 @@ def pictures_table(drawn: list[tuple[Candidate, list[str]]], templates: tuple[st
 
 
 def metrics(table: pd.DataFrame, selection: Selection) -> dict[str, Any]:
-    """What `dvc metrics show` and `dvc exp show` compare: the chosen checkpoint beside the start of its run."""
+    """The chosen checkpoint beside the start of its run, for `dvc metrics show` and `dvc exp show`."""
 
     def of(step: int) -> dict[str, float]:
         row = table[(table["run"] == selection.run) & (table["step"] == step)].iloc[0]
@@ -57,7 +57,7 @@ def metrics(table: pd.DataFrame, selection: Selection) -> dict[str, Any]:
 
 
 def changes(measured: dict[str, Any]) -> str:
-    """What became of each measure from the start to the chosen checkpoint, in a line."""
+    """Each measure from the start to the chosen checkpoint, in a line."""
     texts = []
     for measure in MEASURES:
         start, end = measured["init"].get(measure.name), measured["chosen"].get(measure.name)

@@ -1,5 +1,4 @@
-"""What is measured of each drawn picture: a file for each measure, and its name in MEASURES. That is all one needs to
-add: tables and log go by the list."""
+"""The measures of drawn pictures, one file each; tables and log go by MEASURES: a new one is a file and one name."""
 
 from stages.evaluate.measures.blank import BLANK
 from stages.evaluate.measures.image_similarity import IMAGE_SIMILARITY

@@ -1,4 +1,4 @@
-"""What a measure is, and what it may look at."""
+"""A measure of drawn pictures, and the evidence that it may look at."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What one checkpoint drew, P pictures, and what they are held against. `Measure.needs` are names in here."""
+    """The P pictures that one checkpoint drew, and what they are held against. `Measure.needs` are names in here."""
 
     pictures: list[Image.Image]
     texts: list[str]  # what each picture's prompt says besides the word; empty where it says nothing
