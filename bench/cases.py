@@ -23,6 +23,7 @@ from pseudoword.settings.word import Word
 from stages.train.loop import Training
 from stages.train.pack import make_pack
 from stages.train.settings import Settings
+from stages.train.word import Words
 
 TEMPLATE = Path(__file__).parents[1] / "templates/training/subject.txt"
 PICTURES = 16
@@ -64,9 +65,12 @@ class Ours:
     def __init__(self, base: Base, resolution: int, number: int, batch: int, steps: int) -> None:
         captions = ["with a red hat, by the sea", "in a cave at night"] * (PICTURES // 2)
         sweep = runs(_settings(number, batch))
-        pack = [packed.run for packed in make_pack(sweep, base, captions, PICTURES, NO_END)]
+        pack = make_pack(sweep, base, captions, PICTURES, NO_END)
         plan = make_plan(PICTURES, number, NO_END, batch, 1, NO_END)
-        self.training = Training(base, pack, _latents(base, resolution), plan, stops_at=[steps])
+        self.training = Training(
+            base, Words(base, [packed.word for packed in pack]), [packed.run for packed in pack],
+            _latents(base, resolution), plan, stops_at=[steps],
+        )  # fmt: skip
 
     def advance(self, updates: int) -> None:
         end = self.training.state.step + updates

@@ -119,6 +119,7 @@ def main() -> None:
                 table = rows if table is None else pd.concat([table, rows])
                 table.to_csv(options.out, index=False)
                 shutil.rmtree(folder / "outputs/words")
+                shutil.rmtree(folder / "outputs/training")
                 print(concept, axis, rows["score"].round(3).tolist(), flush=True)
     assert table is not None
     print(summary(table).round(4).to_string(index=False))

@@ -11,7 +11,7 @@ from numpy.random import Generator, Philox
 
 
 class Stream(IntEnum):
-    """What a draw is for; equal keys of different streams are independent."""
+    """The purposes of draws; equal keys of different streams are independent."""
 
     ORDER = 0
     TIMESTEPS = 1
@@ -23,5 +23,5 @@ class Stream(IntEnum):
 
 
 def generator(seed: int, stream: Stream, a: int = 0, b: int = 0) -> Generator:
-    """A generator for the draws of one key, e.g. (seed, SAMPLE, update, sample)."""
+    """A generator for the draws of one key, e.g. (seed, SAMPLE, step, sample)."""
     return Generator(Philox(key=np.array([seed, stream], np.uint64), counter=np.array([0, 0, a, b], np.uint64)))

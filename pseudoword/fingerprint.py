@@ -1,4 +1,4 @@
-"""A name for one computation, so that what was worked out before is taken up again only where nothing has changed."""
+"""Cache keys: a hash of settings, files and package versions."""
 
 import hashlib
 from collections.abc import Iterable

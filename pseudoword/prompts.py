@@ -14,8 +14,8 @@ from transformers import CLIPTokenizer
 from pseudoword.errors import UserError
 from pseudoword.templates import FILEWORDS, NAME
 
-MOST_SHOWN = 80  # characters of a prompt in a message
-# What leads up to a caption and to nothing else: "a painting of [filewords], by [name]", "of [filewords] in a hat".
+MAX_SHOWN = 80  # characters of a prompt in a message
+# Words that lead up to a caption and to nothing else: "a painting of [filewords], by [name]".
 LEADS_UP = re.compile(
     rf"(\s+(a|an|and|at|by|from|in|of|on|showing|the|with))+\s+{re.escape(FILEWORDS)}(?=\s*(,|$|(at|by|from|in|on|with)\b))"
 )
@@ -28,7 +28,7 @@ class PromptTooLong(UserError):
         self, prompt: str, tokens: int, limit: int, source: str = "the caption or the template", run: str = ""
     ) -> None:
         self.prompt, self.tokens, self.limit = prompt, tokens, limit
-        self.shown = prompt if len(prompt) <= MOST_SHOWN else f"{prompt[:MOST_SHOWN]}..."
+        self.shown = prompt if len(prompt) <= MAX_SHOWN else f"{prompt[:MAX_SHOWN]}..."
         super().__init__(
             f"{f'run {run!r}: ' if run else ''}the prompt '{self.shown}' takes {tokens} tokens with the word's vectors "
             f"in it; the model reads {limit}. Shorten {source}, or lower word.vectors; train.long_prompts: window "
@@ -37,7 +37,7 @@ class PromptTooLong(UserError):
 
 
 def fill(template: str, name: str, caption: str = "") -> str:
-    """The prompt that a template makes; the commas and words that an empty caption leaves dangling are cut."""
+    """Make a prompt of a template; the commas and words that an empty caption leaves dangling are cut."""
     if not caption.strip():
         template = LEADS_UP.sub("", template)
     filled = template.replace(FILEWORDS, caption).replace(NAME, name)
@@ -45,7 +45,7 @@ def fill(template: str, name: str, caption: str = "") -> str:
 
 
 def without_name(template: str) -> str:
-    """A template's text without the word and its article: what the picture should show besides the word itself."""
+    """Strip the word and its article from a template: the rest is what a picture should show besides the word."""
     return fill(re.sub(rf"\b(an?|the) {re.escape(NAME)}|{re.escape(NAME)}", "", template), "")
 
 
@@ -66,6 +66,11 @@ class Vocabulary:
         self.pattern = re.compile(rf"(?<![\w]){re.escape(name)}(?![\w])", re.IGNORECASE)
         # A caption comes back with every pass over the pictures.
         self._known = lru_cache(maxsize=4096)(self._encode)
+
+    def widen(self, windows: int) -> None:
+        """Read prompts in so many windows from now on; those that a prompt does not fill are empty."""
+        self.windows = windows
+        self._known.cache_clear()
 
     def encode(self, prompt: str) -> NDArray[np.int64]:
         """Token ids of one prompt, framed and padded, (E, W, L). Raises PromptTooLong, never cuts."""
@@ -106,7 +111,7 @@ class Vocabulary:
         filled: list[list[int]] = [[]]
         for word in self._split(prompt, encoder):
             # A word that no window holds is cut: a string of signs, never the new word.
-            for part in (word[at : at + room] for at in range(0, len(word), room)):
+            for part in (word[start : start + room] for start in range(0, len(word), room)):
                 if len(filled[-1]) + len(part) > room:
                     filled.append([])
                 filled[-1] += part
@@ -116,10 +121,10 @@ class Vocabulary:
         """The ids of each word of the prompt; a word may take several."""
         tokenizer = self.tokenizers[encoder]
         words: list[list[int]] = []
-        for at, text in enumerate(self.pattern.split(prompt)):
-            words += [self.words[encoder]] if at else []
+        for i, text in enumerate(self.pattern.split(prompt)):
+            words += [self.words[encoder]] if i else []
             ids = tokenizer(text, add_special_tokens=False)["input_ids"] if text.strip() else []
             ends = [token.endswith("</w>") for token in tokenizer.convert_ids_to_tokens(ids)]
-            starts = [0, *(place + 1 for place, end in enumerate(ends) if end)]
+            starts = [0, *(i + 1 for i, end in enumerate(ends) if end)]
             words += [ids[start:end] for start, end in pairwise([*starts, len(ids)]) if end > start]
         return words

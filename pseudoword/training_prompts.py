@@ -67,7 +67,7 @@ class Texts:
         tags = [tag.strip() for tag in caption.split(",")]
         tags = [tag for tag in tags if dice.random() >= self.tag_dropout]
         if self.shuffle_tags:
-            tags = [tags[at] for at in dice.permutation(len(tags))]
+            tags = [tags[i] for i in dice.permutation(len(tags))]
         return ", ".join(tags)
 
 
@@ -79,10 +79,10 @@ def windows_needed(texts: Texts) -> int:
             prompt = fill(template, texts.name, caption)
             needed = vocabulary.windows_for(prompt)
             if needed > 1 and texts.moving:
-                ours = len(vocabulary.pattern.findall(prompt))
-                others = sorted(vocabulary.words_of(vocabulary.pattern.sub(" ", prompt)))
+                names = len(vocabulary.pattern.findall(prompt))
+                tokens = sorted(vocabulary.words_of(vocabulary.pattern.sub(" ", prompt)))
                 # Text leaves less than its longest word free at a window's end; each new word ends one window at most.
-                free = min(others[-1] if others else 1, vocabulary.room) - 1
-                needed = -(-sum(others) // (vocabulary.room - free)) + 2 * ours
+                free = min(tokens[-1] if tokens else 1, vocabulary.room) - 1
+                needed = -(-sum(tokens) // (vocabulary.room - free)) + 2 * names
             most = max(most, needed)
     return most

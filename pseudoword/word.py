@@ -13,9 +13,9 @@ from pseudoword.formats.embedding import Embedding
 from pseudoword.formats.reading import read_embedding
 from pseudoword.settings.word import EMBEDDINGS as EMBEDDINGS
 
-# (at most so many pictures, vectors), as the guides of textual inversion's users give it.
-VECTORS_BY_PICTURES = ((10, 2), (30, 5), (60, 8), (100, 10))
-MANY_PICTURES_VECTORS = 12
+# As the guides of textual inversion's users give it; MAX_VECTORS for more pictures.
+MAX_PICTURES_AND_VECTORS = ((10, 2), (30, 5), (60, 8), (100, 10))
+MAX_VECTORS = 12
 
 
 class NameTaken(UserError):
@@ -33,7 +33,7 @@ class BadStart(UserError):
 
 def vectors_for(pictures: int) -> int:
     """How many vectors `auto` means; see `pseudoword.pictures.ids.count_unmirrored` for what counts."""
-    return next((vectors for most, vectors in VECTORS_BY_PICTURES if pictures <= most), MANY_PICTURES_VECTORS)
+    return next((vectors for most, vectors in MAX_PICTURES_AND_VECTORS if pictures <= most), MAX_VECTORS)
 
 
 def check_name(name: str, tokenizer: CLIPTokenizer) -> list[str]:

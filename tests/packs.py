@@ -1,7 +1,7 @@
 """Small packs to train on tiny random models, without files."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,10 +15,23 @@ from pseudoword.training_prompts import Texts
 from pseudoword.word import vocabulary_norms
 from stages.train.loop import Checkpoint, Run, Training
 from stages.train.objective import Objective
-from stages.train.optimizer import Update
-from stages.train.samples import Drawing
+from stages.train.optimizer import OptimizerSettings
+from stages.train.samples import Sampling
 from stages.train.state import State
+from stages.train.word import Word, Words
 from tests.tiny import tiny_stable_diffusion
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningWord(Run):
+    """A run with the word that it learns."""
+
+    word: Word
+
+    @property
+    def vectors(self) -> Tensor:
+        return self.word.vectors
+
 
 TEMPLATES = ["a [name] [filewords]", "a photo of a [name] [filewords]"]
 CAPTIONS = ["by the sea", "", "in a cave, left, at night"]
@@ -49,17 +62,20 @@ def two_shapes() -> Latents:
 def make_run(
     base: Base, used: int = 0, vectors: int = 2, seed: int = 0, rate: float = 0.02, steps: int = 12,
     captions: list[str] = CAPTIONS, windows: int = 1, **more: object,
-) -> Run:  # fmt: skip
+) -> LearningWord:  # fmt: skip
     """A run whose vectors lie behind `used` others. `more` goes to whichever part of it has a field of that name."""
     vocabulary = Vocabulary(base.tokenizers, [len(table) + used for table in base.tables], "snorf", vectors, windows)
     texts = Texts(vocabulary, "snorf", TEMPLATES, captions, **_fields(Texts, more))
-    return Run(
+    start = torch.randn(vectors, sum(base.widths), generator=torch.Generator().manual_seed(seed)) * 0.02
+    norms = torch.tensor([vocabulary_norms(base.tables)]).expand(vectors, -1)
+    return LearningWord(
         name=f"run{seed}",
-        vectors=torch.randn(vectors, sum(base.widths), generator=torch.Generator().manual_seed(seed)) * 0.02,
-        norms=torch.tensor([vocabulary_norms(base.tables)]).expand(vectors, -1),
-        drawing=Drawing(seed, texts.draw, len(TEMPLATES), **_fields(Drawing, more)),
+        word=Word("snorf", start, norms, **_fields(Word, more)),
+        sampling=Sampling(seed, texts.draw, len(TEMPLATES), **_fields(Sampling, more)),
         objective=Objective(**_fields(Objective, more)),
-        update=Update(**{"rates": [rate] * steps, "clip_at": [1.0] * steps} | _fields(Update, more)),
+        optimizer=OptimizerSettings(
+            **{"rates": [rate] * steps, "clip_at": [1.0] * steps} | _fields(OptimizerSettings, more)
+        ),
         plain_ids=texts.plain,
         **_fields(Run, more),
     )
@@ -70,17 +86,20 @@ def _fields(kind: type, values: dict[str, object]) -> dict[str, object]:
 
 
 def make_training(
-    base: Base, runs: list[Run], rows: int = 9, latents: Latents | None = None, state: State | None = None,
+    base: Base, runs: list[LearningWord], rows: int = 9, latents: Latents | None = None, state: State | None = None,
     samples: int = 3, **more: object,
 ) -> Training:  # fmt: skip
     latents = latents or square_latents()
     plan = make_plan(len(latents.ids), len(runs), max(run.steps for run in runs), samples, 1, 4)
-    return Training(base, runs, latents, replace(plan.ending(run.steps for run in runs), rows=rows), state, **more)
+    words = Words(base, [run.word for run in runs])
+    return Training(
+        base, words, runs, latents, replace(plan.ending(run.steps for run in runs), rows=rows), state, **more
+    )
 
 
 def learn(
-    base: Base, runs: list[Run], each: Callable[[Training, list[Checkpoint]], None] = lambda training, kept: None,
-    **more: object,
+    base: Base, runs: list[LearningWord],
+    each: Callable[[Training, list[Checkpoint]], None] = lambda training, kept: None, **more: object,
 ) -> State:  # fmt: skip
     """Train to the end; `each` is called after each block."""
     training = make_training(base, runs, **more)
@@ -89,8 +108,8 @@ def learn(
     return training.state
 
 
-def rows_of(state: State, runs: list[Run], index: int, field: str = "vectors") -> Tensor:
-    return getattr(state, field).split([len(run.vectors) for run in runs])[index]
+def rows_of(parameters: Tensor, runs: list[LearningWord], index: int) -> Tensor:
+    return parameters.split([len(run.vectors) for run in runs])[index]
 
 
 def copied(state: State) -> State:

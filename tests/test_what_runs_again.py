@@ -75,6 +75,9 @@ def small_and_reversed() -> None:
 EDITS: dict[str, Callable[[], None]] = {
     "`train.steps`": setting(train={"steps": 6}),
     "`train.learn_rate`": setting(train={"learn_rate": 0.01}),
+    "`train.preview` and `train.tensorboard`": setting(
+        train={"preview": {"every": 2, "inference_steps": 1}, "tensorboard": True}
+    ),
     "`train.batch`, `base.device` and `train.compile`": setting(
         train={"batch": 4, "compile": False}, base={"device": "cpu"}
     ),

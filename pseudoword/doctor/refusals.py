@@ -45,7 +45,7 @@ def refused(case: Case) -> list[Finding]:
             runs.append(TrainedRun(settings, vectors, _texts(case, settings, vectors, model)))
     windows = max((windows_needed(run.texts) for run in runs if _windowed(run)), default=1)
     for run in runs:
-        run.texts.vocabulary.windows = windows
+        run.texts.vocabulary.widen(windows)
         findings += [*_long_prompts(case, run)]
     findings += _long_captions(case, runs)
     return list({finding.message: finding for finding in findings}.values())  # the runs of a sweep say the same

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 WORDS = Path("outputs/words")
+TRAINING = Path("outputs/training")
 EVALUATION = Path("outputs/evaluation")
 SCORES, METRICS, CHOICE = EVALUATION / "scores.csv", EVALUATION / "metrics.json", EVALUATION / "choice.json"
 SHEETS = EVALUATION / "sheets"

@@ -12,7 +12,7 @@ from pseudoword.formats.reading import read_embedding
 from pseudoword.formats.writing import EXTENSIONS
 from pseudoword.pictures.prepared import PICTURES, TABLE
 from pseudoword.records import BadRecord, Choice, Record, RunRecord, read_record
-from pseudoword.results.places import CHOICE, EMBEDDING, METRICS, SCORES, WORDS
+from pseudoword.results.places import CHOICE, EMBEDDING, METRICS, SCORES, TRAINING, WORDS
 from pseudoword.results.tables import read_drawn, read_scores, read_table
 
 
@@ -62,7 +62,7 @@ def read_results(root: Path = Path()) -> Results:
         choice=choice,
         metrics=read_record(root / METRICS, Metrics),
         doctor=read_record(root / REPORT, Report),
-        runs=_read_runs(root / WORDS),
+        runs=_read_runs(root),
         scores=read_scores(root / SCORES),
         pictures=read_table(root / TABLE, text=("id", "source", "state", "reason")),
         captions=read_table(root / CAPTIONS, text=("id", "caption", "origin", "draft")),
@@ -76,15 +76,15 @@ def read_results(root: Path = Path()) -> Results:
     return results
 
 
-def _read_runs(words: Path) -> dict[str, RunResults]:
+def _read_runs(root: Path) -> dict[str, RunResults]:
     numbers = ("step", "loss", "learn_rate", "norm")
     return {
         folder.name: RunResults(
             folder.name,
             read_record(folder / "settings.json", RunRecord),
-            read_table(folder / "loss.csv", numbers=numbers),
+            read_table(root / TRAINING / folder.name / "loss.csv", numbers=numbers),
         )
-        for folder in sorted(words.glob("*/"))
+        for folder in sorted((root / WORDS).glob("*/"))
     }
 
 

@@ -138,7 +138,9 @@ class Train(Section):
     )
     early_stop: EarlyStop = EarlyStop()
     preview: Preview = Preview()
-    save_every: Auto | PositiveInt = Field("auto", description="Updates between checkpoints. auto: 15 of them in all.")
+    save_every: Auto | PositiveInt = Field(
+        "auto", description="Steps between checkpoints. auto: 5, 10, 20, 40, ... so that 15 at most are left."
+    )
     log_every: PositiveInt = Field(1, description="Updates between two rows of loss.csv; the last one is always there.")
     tensorboard: bool = Field(False, strict=True, description="Also write scalars and previews for TensorBoard.")
     gradient_checkpointing: Auto | bool = Field(

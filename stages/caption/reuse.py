@@ -5,7 +5,6 @@ is written as soon as it is made, so a stopped stage goes on, and one more pictu
 """
 
 import hashlib
-from pathlib import Path
 from typing import Any, Protocol
 
 from PIL import Image
@@ -15,8 +14,8 @@ from pseudoword.files import write_text
 from pseudoword.fingerprint import fingerprint
 from pseudoword.pictures.prepared import PICTURES, PicturesUnreadable, open_pictures
 from pseudoword.progress import Bar
+from pseudoword.scratch import scratch
 
-SCRATCH = Path(".scratch/caption")
 PACKAGES = ("torch", "transformers", "onnxruntime", "pillow", "numpy")
 
 
@@ -28,7 +27,7 @@ class Drafter(Protocol):
 
 def draft_all(drafter: Drafter, ids: list[str], batch: int) -> list[str]:
     """The draft of each picture, in the order of `ids`; at most `batch` pictures are open at once."""
-    folder = SCRATCH / fingerprint((drafter.key, code_digest("caption")), PACKAGES)
+    folder = scratch("caption") / fingerprint((drafter.key, code_digest("caption")), PACKAGES)
     files = {name: folder / f"{_digest(name)}.txt" for name in ids}
     waiting = [name for name in ids if not files[name].is_file()]
     done = len(ids) - len(waiting)

@@ -78,7 +78,7 @@ def main() -> None:
             encode_all(vae, missing, scratch)
     resident = write_latents(encoded(sources, scratch), about)
     kept = {source.sha256 for source in sources}
-    scratch.prune(kept)
+    scratch.prune()
     shapes = len({source.shape for source in sources})
     print(
         f"{len(missing)} encoded, {len(kept) - len(missing)} reused. {len(sources)} pictures of {shapes} "

@@ -5,8 +5,6 @@ bits of a latent depend on besides the picture, so that a changed VAE never find
 """
 
 import hashlib
-import shutil
-from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -16,8 +14,8 @@ from torch import Tensor
 from pseudoword.code import code_digest
 from pseudoword.fingerprint import fingerprint
 from pseudoword.formats.tensors import save_tensors
+from pseudoword.scratch import mark_used, prune, scratch
 
-SCRATCH = Path(".scratch/latents")
 PACKAGES = ("torch", "diffusers", "numpy", "pillow")
 
 
@@ -35,7 +33,7 @@ class Scratch:
     """The latents of pictures by the SHA-256 of their files."""
 
     def __init__(self, key: str) -> None:
-        self.folder = SCRATCH / key
+        self.folder = scratch("latents") / key
 
     def save(self, picture: str, mean: Tensor, std: Tensor) -> None:
         metadata = {"picture": picture, "sha256": _digest(mean, std)}
@@ -48,18 +46,15 @@ class Scratch:
                 metadata, mean, std = file.metadata(), file.get_tensor("mean"), file.get_tensor("std")
         except (OSError, SafetensorError):
             return None
-        whole = metadata == {"picture": picture, "sha256": _digest(mean, std)}
-        return (mean, std) if whole else None
+        if metadata != {"picture": picture, "sha256": _digest(mean, std)}:
+            return None
+        mark_used(self._path(picture))
+        return mean, std
 
-    def prune(self, pictures: Collection[str]) -> None:
-        """Keep only what these pictures need; what an earlier setting made, dvc's run cache has."""
-        kept = {self._path(picture).name for picture in pictures}
-        for folder in SCRATCH.iterdir():
-            if folder != self.folder:
-                shutil.rmtree(folder)
-        for path in self.folder.iterdir():
-            if path.name not in kept:
-                path.unlink()
+    def prune(self) -> None:
+        """Delete what nobody has used for long, here and of other ways to encode."""
+        prune(self.folder)
+        prune(self.folder.parent)
 
     def _path(self, picture: str) -> Path:
         return self.folder / f"{picture}.safetensors"

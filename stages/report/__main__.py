@@ -3,7 +3,7 @@
 reads   outputs/pictures.csv, outputs/pictures/*        the pictures to learn from, and those that were skipped
         outputs/captions.csv                            their captions
         outputs/doctor.json                             what the doctor had to say of them
-        outputs/words/<run>/loss.csv, settings.json     how each run went, and with which settings
+        outputs/words/<run>/settings.json, outputs/training/<run>/loss.csv   the settings of each run, and how it went
         outputs/evaluation/*                            scores, choice, drawn pictures
         outputs/embedding/<word>.*                      the result
         templates/report/*                              the page

@@ -1,6 +1,6 @@
 """How wrong a prediction is: squared or Huber error, weighed by the picture's map and by its noise level.
 
-Letters in shapes: n rows, C channels, h w of a latent, R runs, V vectors of all runs, D width.
+Letters in shapes: n rows, C channels, h w of a latent, R runs, V rows of parameters of all runs, D numbers of a row.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,12 @@ from torch import Tensor
 from pseudoword.base.interface import Base
 from pseudoword.latents import Latents
 from stages.train.samples import Rows
+from stages.train.trainee import Trainee
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What the loss of a run depends on."""
+    """The loss of one run."""
 
     deterministic: bool = False  # take the latents' mean instead of drawing
     min_snr_gamma: float | None = None
@@ -24,13 +25,15 @@ class Objective:
 
 
 class Losses:
-    """The loss of rows, differentiable in the vectors; everything it needs lies on the device."""
+    """The loss of rows, differentiable in the parameters; everything it needs lies on the device."""
 
-    def __init__(self, base: Base, latents: Latents, runs: Sequence[Objective], dtype: torch.dtype) -> None:
+    def __init__(
+        self, base: Base, trainee: Trainee, latents: Latents, runs: Sequence[Objective], dtype: torch.dtype
+    ) -> None:
         def of_runs(values: list[float]) -> Tensor:
             return torch.tensor(values, device=base.device, dtype=dtype)
 
-        self.base, self.dtype = base, dtype
+        self.base, self.trainee, self.dtype = base, trainee, dtype
         self.mean = [group.mean.to(base.device, dtype) for group in latents.groups]
         self.std = [group.std.to(base.device, dtype) for group in latents.groups]
         self.weight = [group.weight.to(base.device, dtype) for group in latents.groups]
@@ -39,17 +42,17 @@ class Losses:
         self.delta = of_runs([run.huber_delta or torch.inf for run in runs])
         self.any_huber = any(run.huber_delta for run in runs)
 
-    def __call__(self, vectors: Tensor, rows: Rows) -> Tensor:
-        """(n,) from vectors (V, D)."""
-        at, group = rows.place, rows.group
+    def __call__(self, parameters: Tensor, rows: Rows) -> Tensor:
+        """(n,) from parameters (V, D)."""
+        place, group = rows.place, rows.group
         drawn = self.drawn[rows.run].view(-1, 1, 1, 1)
-        clean = self.mean[group][at] + drawn * self.std[group][at] * rows.posterior.to(self.dtype)
-        conditioning = self.base.encode(rows.ids, vectors)
+        clean = self.mean[group][place] + drawn * self.std[group][place] * rows.posterior.to(self.dtype)
+        conditioning = self.trainee.condition(parameters, rows.ids, rows.run)
         residual = self.base.residual(clean, rows.noise.to(self.dtype), rows.t, conditioning)
         error = residual.square()
         if self.any_huber:
             error = _huber(residual, error, self.delta[rows.run].view(-1, 1, 1, 1))
-        return (error * self.weight[group][at]).mean((1, 2, 3)) * self._by_noise_level(rows)
+        return (error * self.weight[group][place]).mean((1, 2, 3)) * self._by_noise_level(rows)
 
     def _by_noise_level(self, rows: Rows) -> Tensor:
         """(n,), min(SNR, gamma) / SNR, for v-prediction / (SNR + 1) (Hang et al. 2023, sections 3.4 and B); else 1."""

@@ -1,4 +1,4 @@
-"""What a run leaves behind: checkpoints, its losses, and everything that it was made with."""
+"""The records of a run: its losses, and everything that its word was made with."""
 
 import json
 import platform
@@ -12,50 +12,51 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from pseudoword.base.interface import Base
 from pseudoword.files import write_table, write_text
 from pseudoword.formats.modelspec import modelspec
-from pseudoword.formats.writing import write_embedding
-from pseudoword.word import to_embedding
 from stages.train.loop import Training
-from stages.train.pack import AUTO, Packed
+from stages.train.pack import Packed
 from stages.train.state import RECORDED
 
+AUTO = "auto"
 PACKAGES = ("pseudoword", "torch", "diffusers", "transformers", "numpy")
+# Settings of train that decide nothing of the word: how it is looked at.
+LOOKING_ON = {"preview", "log_every", "tensorboard"}
 
 
-def describe(own: Packed, training: Training, model: dict[str, Any], data_sha256: str) -> dict[str, Any]:
-    """Everything that a run was made with: what it read of params.yaml, each `auto` resolved, versions, the
+def describe(packed: Packed, training: Training, model: dict[str, Any], data_sha256: str) -> dict[str, Any]:
+    """Everything that the word of a run was made with: the settings that decide it, each `auto` resolved, versions, the
     base model, hashes of the data."""
     plan, base = training.plan, training.base
     precision, rows = str(base.dtype).removeprefix("torch."), int(training.state.rows)
     together = max(1, rows // len(training.runs))
-    settings = own.settings.model_dump(mode="json", exclude={"sweep"})
+    settings = {
+        section: getattr(packed.settings, section).model_dump(mode="json", exclude=LOOKING_ON)
+        for section in ("base", "word", "train")
+    }
     auto = _resolve(
         settings,
         {
             "base.attention": "sdpa",
             "base.device": str(base.device),
             "base.precision": precision,
-            "word.vectors": len(own.run.vectors),
-            "train.steps": own.run.steps,
+            "word.vectors": len(packed.word.vectors),
+            "train.steps": packed.run.steps,
             "train.batch": together,
             "train.accumulation": plan.samples // together if plan.samples % together == 0 else AUTO,
-            "train.compile": training.compiled,
-            "train.save_every": plan.every,
-            "train.gradient_checkpointing": training.checkpointing,
-            "train.preview.width": model["resolution"],
-            "train.preview.height": model["resolution"],
+            "train.compile": training.capacity.compiled,
+            "train.save_every": plan.save_every,
+            "train.gradient_checkpointing": training.capacity.checkpointing,
         },
     )
     return {
         "settings": settings,
         "auto": auto,
-        "pictures": len(own.texts.captions),
+        "pictures": len(packed.texts.captions),
         "samples_per_update": plan.samples,
         "rows_at_once": rows,
-        "templates": own.texts.templates,
-        "windows": own.texts.vocabulary.windows,
+        "templates": packed.texts.templates,
+        "windows": packed.texts.vocabulary.windows,
         "data_sha256": data_sha256,
         "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
         "device": str(base.device),
@@ -77,41 +78,35 @@ def _resolve(settings: dict[str, Any], resolved: dict[str, Any]) -> list[str]:
     return keys
 
 
-def metadata_of(own: Packed, update: int, model: dict[str, Any]) -> dict[str, str]:
+def metadata_of(packed: Packed, step: int, model: dict[str, Any]) -> dict[str, str]:
+    """The metadata of a checkpoint."""
     commit = {"pseudoword.base_commit": model["commit"]} if model["commit"] else {}
     return (
-        modelspec(own.settings.word.name, model["family"], model["resolution"])
+        modelspec(packed.word.name, model["family"], model["resolution"])
         | commit
         | {
-            "pseudoword.step": str(update),
-            "pseudoword.run": own.run.name,
+            "pseudoword.step": str(step),
+            "pseudoword.run": packed.run.name,
             "pseudoword.base_model": model["name"],
             "pseudoword.base_sha256": model["sha256"],
         }
     )
 
 
-def write_checkpoint(
-    folder: Path, own: Packed, update: int, vectors: Tensor, base: Base, model: dict[str, Any]
-) -> None:
-    """`<folder>/steps/<word>-<update>.safetensors`, named by the updates that were done."""
-    word = own.settings.word.name
-    embedding = to_embedding(word, vectors, base.widths, metadata_of(own, update, model))
-    write_embedding(folder / "steps" / f"{word}-{update}.safetensors", embedding, overwrite=True)
-
-
-def write_records(folder: Path, own: Packed, records: Tensor, end: int, report: dict[str, Any]) -> None:
-    """loss.csv from `records` (updates, 4) and settings.json of a run that ended after `end` updates."""
+def write_losses(path: Path, packed: Packed, records: Tensor, end: int, samples: int) -> None:
+    """loss.csv from `records` (steps, 4) of a run that ended after `end` steps of so many samples."""
     table = pd.DataFrame(
         {
             "step": range(1, end + 1),
-            "epoch": [update * report["samples_per_update"] // report["pictures"] for update in range(end)],
+            "epoch": [step * samples // len(packed.texts.captions) for step in range(end)],
             **dict(zip(RECORDED, records[:end].T.numpy(), strict=True)),
-            "learn_rate": own.run.update.rates[:end],
+            "learn_rate": packed.run.optimizer.rates[:end],
         }
     )
-    every = own.settings.train.log_every
     columns = ["step", "epoch", "loss", "learn_rate", "norm", "gradient", "evaluation"]
-    logged = (table["step"] % every == 0) | (table["step"] == end)
-    write_table(folder / "loss.csv", table.loc[logged, columns])
-    write_text(folder / "settings.json", json.dumps(report, indent=2) + "\n")
+    logged = (table["step"] % packed.settings.train.log_every == 0) | (table["step"] == end)
+    write_table(path, table.loc[logged, columns])
+
+
+def write_settings(path: Path, report: dict[str, Any]) -> None:
+    write_text(path, json.dumps(report, indent=2) + "\n")

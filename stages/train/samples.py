@@ -1,7 +1,7 @@
-"""Which picture, prompt, noise level and noise each sample of each update sees: keyed, drawn ahead in blocks.
+"""Which picture, prompt, noise level and noise each sample of each step sees: keyed, drawn ahead in blocks.
 
-Letters in shapes: n rows (a row is one sample of one run), C channels, h w of a latent, E text encoders, W windows,
-L tokens.
+Letters in shapes: R runs, n rows (a row is one sample of one run), C channels, h w of a latent, E text encoders,
+W windows, L tokens.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pseudoword.draws import Stream, generator
+from pseudoword.latents import Latents
 
 Shape = tuple[int, ...]
 
 
 class Sample(NamedTuple):
-    """The draws of one sample of one update of one run."""
+    """The draws of one sample of one step of one run."""
 
     picture: int
     ids: NDArray[np.int64]  # (E, W, L)
@@ -30,8 +31,8 @@ class Sample(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """What the draws of a run depend on."""
+class Sampling:
+    """How one run draws its training samples."""
 
     seed: int
     ids_of: Callable[[int, int, np.random.Generator], NDArray[np.int64]]  # of picture, template
@@ -76,61 +77,109 @@ class Rows:
 
 @dataclass(frozen=True)
 class Block:
-    """The rows of some updates: for each shape all rows of the block, and where each update's begin and end."""
+    """The rows of some steps: for each shape all rows of the block, and where each step's begin and end."""
 
     rows: list[Rows]
-    spans: list[list[slice]]  # (shapes, updates)
+    spans: list[list[slice]]  # (shapes, steps)
 
-    def of_update(self, at: int, most: int) -> Iterator[Rows]:
-        """The rows of update `at` of the block, at most `most` at once and all of one shape."""
+    def of_step(self, i: int, most: int) -> Iterator[Rows]:
+        """The rows of the block's step `i`, at most `most` at once and all of one shape."""
         for rows, spans in zip(self.rows, self.spans, strict=True):
-            yield from rows[spans[at]].parts(most)
+            yield from rows[spans[i]].parts(most)
 
 
-def draw_sample(own: Drawing, update: int, index: int, samples: int, shapes: Sequence[Shape], timesteps: int) -> Sample:
-    """Sample `index` of `update` (both from 0) of one run; a function of (seed, update, index) and the settings only.
+class Sampler:
+    """Draws the rows of the runs of a pack, the next block while the device is busy with this one."""
+
+    def __init__(
+        self, runs: Sequence[Sampling], latents: Latents, samples: int, timesteps: int, device: torch.device
+    ) -> None:
+        """`samples`: of a step of one run."""
+        self.runs, self.samples, self.timesteps, self.device = list(runs), samples, timesteps, device
+        self.shapes, self.places = layout(latents)
+        self._drawn: tuple[range, list[int], Block] | None = None
+
+    def block(self, steps: range, runs: list[int]) -> Block:
+        """The rows of some steps of the runs that still learn; drawn once, however often they are asked for."""
+        if self._drawn is None or self._drawn[:2] != (steps, runs):
+            learning = {run: self.runs[run] for run in runs}
+            block = draw_block(
+                learning, steps, self.samples, self.shapes, self.places, self.timesteps, self.device
+            )  # fmt: skip
+            self._drawn = (steps, runs, block)
+        return self._drawn[2]
+
+    def sample(self, run: int, step: int, index: int) -> Sample:
+        return draw_sample(self.runs[run], step, index, self.samples, self.shapes, self.timesteps)
+
+    def largest_rows(self, number: int) -> Rows:
+        """So many rows of the largest shape, of the first run."""
+        largest = max(range(len(self.shapes)), key=lambda picture: np.prod(self.shapes[picture]))
+        pictures = len(self.shapes)
+        block = draw_block(
+            {0: self.runs[0]}, range(-(-number // self.samples)), self.samples, [self.shapes[largest]] * pictures,
+            [self.places[largest]] * pictures, self.timesteps, self.device,
+        )  # fmt: skip
+        return block.rows[0][:number]
+
+
+def draw_sample(
+    run: Sampling, step: int, index: int, samples: int, shapes: Sequence[Shape], timesteps: int
+) -> Sample:  # fmt: skip
+    """Sample `index` of `step` (both from 0) of one run; a function of (seed, step, index) and the settings only.
 
     Pictures come in a fresh order per pass, so each is seen equally often. Stratified timesteps, one from each of
-    `samples` equal bins per update, estimate the same loss with less variance than independent ones.
+    `samples` equal bins per step, estimate the same loss with less variance than independent ones.
     """
-    picture = _picture(own.seed, update * samples + index, len(shapes))
+    picture = _picture(run.seed, step * samples + index, len(shapes))
     shape = shapes[picture]
-    dice = generator(own.seed, Stream.SAMPLE, update, index)
-    template = int(dice.integers(own.templates))
+    dice = generator(run.seed, Stream.SAMPLE, step, index)
+    template = int(dice.integers(run.templates))
     level = dice.random()
-    t = (_bins(own.seed, update, samples)[index] + level) * timesteps / samples if own.stratified else level * timesteps
+    t = (_bins(run.seed, step, samples)[index] + level) * timesteps / samples if run.stratified else level * timesteps
     posterior, noise = dice.standard_normal((2, *shape), np.float32)
-    if own.once:
-        posterior = _posterior(own.seed, picture, shape)
-    if own.noise_offset:
+    if run.once:
+        posterior = _posterior(run.seed, picture, shape)
+    if run.noise_offset:
         # https://www.crosslabs.org/blog/diffusion-with-offset-noise
-        noise = noise + np.float32(own.noise_offset) * dice.standard_normal((shape[0], 1, 1), np.float32)
-    return Sample(picture, own.ids_of(picture, template, dice), min(int(t), timesteps - 1), posterior, noise)
+        noise = noise + np.float32(run.noise_offset) * dice.standard_normal((shape[0], 1, 1), np.float32)
+    return Sample(picture, run.ids_of(picture, template, dice), min(int(t), timesteps - 1), posterior, noise)
 
 
 def draw_block(
-    runs: dict[int, Drawing], updates: range, samples: int, shapes: Sequence[Shape], places: Sequence[tuple[int, int]],
+    runs: dict[int, Sampling], steps: range, samples: int, shapes: Sequence[Shape], places: Sequence[tuple[int, int]],
     timesteps: int, device: torch.device,
 ) -> Block:  # fmt: skip
-    """The rows of some updates of the runs that still learn, on `device`.
+    """The rows of some steps of the runs that still learn, on `device`.
 
-    runs    each run's draws by its place in the pack
+    runs    by place in the pack
     shapes  of each picture's latent, (C, h, w)
     places  of each picture: its group, and where in the group
     """
     groups = sorted({group for group, _ in places})
     grouped: dict[int, list[tuple[int, int, Sample]]] = {group: [] for group in groups}
     spans: dict[int, list[slice]] = {group: [] for group in groups}
-    for update in updates:
+    for step in steps:
         starts = {group: len(rows) for group, rows in grouped.items()}
         for index in range(samples):
-            for run, own in runs.items():
-                sample = draw_sample(own, update, index, samples, shapes, timesteps)
+            for run, sampling in runs.items():
+                sample = draw_sample(sampling, step, index, samples, shapes, timesteps)
                 grouped[places[sample.picture][0]].append((run, index, sample))
         for group, rows in grouped.items():
             spans[group].append(slice(starts[group], len(rows)))
     shown = [group for group in groups if grouped[group]]
     return Block([_rows(group, grouped[group], places, device) for group in shown], [spans[group] for group in shown])
+
+
+def layout(latents: Latents) -> tuple[list[Shape], list[tuple[int, int]]]:
+    """Of each picture: its latent's shape (C, h, w), and its group and place there."""
+    found = {
+        row: (tuple(group.mean.shape[1:]), (number, place))
+        for number, group in enumerate(latents.groups)
+        for place, row in enumerate(group.rows)
+    }
+    ordered = [found[row] for row in range(len(latents.ids))]
+    return [shape for shape, _ in ordered], [place for _, place in ordered]
 
 
 def _rows(
@@ -166,8 +215,8 @@ def _order(seed: int, turn: int, pictures: int) -> NDArray[np.int64]:
 
 
 @lru_cache(maxsize=256)
-def _bins(seed: int, update: int, samples: int) -> NDArray[np.int64]:
-    return generator(seed, Stream.TIMESTEPS, update).permutation(samples)
+def _bins(seed: int, step: int, samples: int) -> NDArray[np.int64]:
+    return generator(seed, Stream.TIMESTEPS, step).permutation(samples)
 
 
 @lru_cache(maxsize=1024)

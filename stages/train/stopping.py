@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-LEAST = 4  # values in a window, fewer have no variance to speak of
+MIN_VALUES = 4  # in a window; fewer have no variance to speak of
 
 
 @dataclass(frozen=True)
 class Stopping:
-    """Updates; `threshold` is a share of variance."""
+    """When a run may end early: numbers of steps, and `threshold`, a share of variance."""
 
     every: int
     window: int
@@ -18,13 +18,13 @@ class Stopping:
     floor: int
 
 
-def levelled_out(losses: NDArray[np.float64], update: int, rule: Stopping) -> bool:
-    """Whether a run may end after `update`.
+def levelled_out(losses: NDArray[np.float64], step: int, rule: Stopping) -> bool:
+    """Whether a run may end after `step`.
 
-    losses  one for every `rule.every` updates so far. The run may end when their variance over the last `rule.window`
-            updates is below `rule.threshold` of that over all.
+    losses  one for every `rule.every` steps so far. The run may end when their variance over the last `rule.window`
+            steps is below `rule.threshold` of that over all.
     """
-    recent = losses[-max(LEAST, rule.window // rule.every) :]
-    if update < rule.floor or len(losses) <= len(recent):
+    recent = losses[-max(MIN_VALUES, rule.window // rule.every) :]
+    if step < rule.floor or len(losses) <= len(recent):
         return False
     return bool(recent.var() < rule.threshold * losses.var())

@@ -91,7 +91,7 @@ def test_every_promised_file_is_there(project: Path):
     assert (
         len(list((outputs / "pictures").glob("*.png"))) == len(pictures) == len(list(project.glob("data/sample/*.png")))
     )
-    for name in ("drafts.csv", "captions.csv", "latents/index.json", "words/base/loss.csv", "evaluation/scores.csv",
+    for name in ("drafts.csv", "captions.csv", "latents/index.json", "training/base/loss.csv", "evaluation/scores.csv",
                  "embedding/snorf.safetensors", "report/index.html"):  # fmt: skip
         assert (outputs / name).stat().st_size > 0
     steps = sorted(path.name for path in (outputs / "words/base/steps").iterdir())
@@ -191,7 +191,7 @@ def test_a_repro_that_is_killed_again_and_again_ends_with_the_same_bytes(project
             pass
         time.sleep(moments.uniform(0, 4))
         os.killpg(running.pid, signal.SIGKILL)
-        went_on += "going on at update" in running.communicate()[0]
+        went_on += "going on at step" in running.communicate()[0]
     assert went_on
     assert "train" in repro(project, "--no-run-cache", "train")
     assert {path: path.read_bytes() for path in project.glob("outputs/words/**/*") if path.is_file()} == words

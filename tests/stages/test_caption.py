@@ -25,7 +25,6 @@ from pseudoword.errors import UserError
 from stages.caption.__main__ import main
 from stages.caption.captioner import FALLBACK, choose_model, tidy
 from stages.caption.filename import read_name
-from stages.caption.reuse import SCRATCH
 from tests.project import shipped_params, write_checked
 from tests.tiny_captioners import KINDS
 
@@ -217,7 +216,7 @@ def test_min_tokens_makes_drafts_longer(project: Path) -> None:
 @pytest.mark.parametrize("batch", [1, 3, 64])
 def test_drafts_do_not_depend_on_what_else_is_read_at_once(project: Path, captioner: Path, batch: int) -> None:
     together = run(captioner)
-    shutil.rmtree(SCRATCH)
+    shutil.rmtree(".scratch/caption")
     assert run(captioner, batch=batch) == together
 
 
@@ -233,7 +232,7 @@ def test_without_drafters_the_drafts_are_empty(project: Path) -> None:
 
 def mark_drafts() -> None:
     """Make it seen which drafts are taken from those that were made before."""
-    for path in SCRATCH.rglob("*.txt"):
+    for path in Path(".scratch/caption").rglob("*.txt"):
         path.write_text("before")
 
 
@@ -245,7 +244,7 @@ def test_only_what_was_not_drafted_before_is_drafted(project: Path, captioner: P
     Image.new("RGB", (32, 32), (7, 99, 200)).save(picture)
     again = run(captioner)
     assert [draft == "before" for draft in again] == [at != 3 for at in range(len(IDS))]
-    assert len(list(SCRATCH.rglob("*.txt"))) == len(IDS) + 1
+    assert len(list(Path(".scratch/caption").rglob("*.txt"))) == len(IDS) + 1
 
 
 @pytest.mark.parametrize("change", [{"beams": 2}, {"max_tokens": 5}, {"min_tokens": 2}, {"prefix": "a"}])
@@ -265,13 +264,13 @@ def test_another_model_in_the_same_folder_makes_other_drafts(project: Path) -> N
 
 def test_a_stopped_stage_goes_on(project: Path, captioner: Path) -> None:
     drafts = run(captioner)
-    shutil.rmtree(SCRATCH)
+    shutil.rmtree(".scratch/caption")
     picture = Path(f"outputs/pictures/{IDS[-1]}.png")
     content = picture.read_bytes()
     picture.write_bytes(content[:40])
     with pytest.raises(UserError, match=f"{IDS[-1]}.png cannot be read"):
         run(captioner, batch=4)
-    assert len(list(SCRATCH.rglob("*.txt"))) == 8
+    assert len(list(Path(".scratch/caption").rglob("*.txt"))) == 8
     mark_drafts()
     picture.write_bytes(content)
     assert run(captioner, batch=4) == ["before" if at < 8 else draft for at, draft in enumerate(drafts)]

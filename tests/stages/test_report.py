@@ -83,7 +83,9 @@ def write_run(name: str, at: int, pictures: int) -> None:
         "learn_rate": np.where(updates <= 50, 0.02, 0.005) / (at + 1),
         "norm": 0.36 + 0.04 * at * updates / STEPS[-1],
     }
-    pd.DataFrame(table).to_csv(folder / "loss.csv", index=False)
+    losses = Path("outputs/training", name, "loss.csv")
+    losses.parent.mkdir(parents=True)
+    pd.DataFrame(table).to_csv(losses, index=False)
     record = {
         "settings": {
             "data": {"folder": "data/sample"},
@@ -321,17 +323,17 @@ def test_large_pictures_are_scaled_down_and_smoothed(project: Path) -> None:
 
 def test_a_long_run_does_not_make_a_heavy_chart(project: Path) -> None:
     write_outputs(1)
-    table = pd.read_csv("outputs/words/base/loss.csv")
+    table = pd.read_csv("outputs/training/base/loss.csv")
     size = len(report())
     long = pd.concat([table] * 40, ignore_index=True).assign(step=range(1, 40 * len(table) + 1))
-    long.to_csv("outputs/words/base/loss.csv", index=False)
+    long.to_csv("outputs/training/base/loss.csv", index=False)
     assert len(report()) - size < 4 * MAX_POINTS * 30  # bytes of a point in a path
 
 
 @pytest.mark.parametrize("runs", [1, 2])
 def test_a_run_that_broke_at_its_first_update_has_nothing_to_draw(project: Path, runs: int) -> None:
     write_outputs(runs)
-    path = Path("outputs/words", "base" if runs == 1 else "run01", "loss.csv")
+    path = Path("outputs/training", "base" if runs == 1 else "run01", "loss.csv")
     pd.read_csv(path).head(0).to_csv(path, index=False)
     assert ">updates<" in report()
 
@@ -347,7 +349,7 @@ def test_many_runs_share_the_quiet_colour(project: Path) -> None:
         "pictures.csv",
         "captions.csv",
         "doctor.json",
-        "words/base/loss.csv",
+        "training/base/loss.csv",
         "words/base/settings.json",
         "evaluation/choice.json",
         "evaluation/metrics.json",
@@ -397,9 +399,9 @@ def test_numbers_and_settings_as_a_person_writes_them() -> None:
 
 def test_rates_that_span_decades_are_written_as_numbers(project: Path) -> None:
     write_outputs(1)
-    losses = pd.read_csv("outputs/words/base/loss.csv")
+    losses = pd.read_csv("outputs/training/base/loss.csv")
     losses["learn_rate"] = np.geomspace(0.05, 1e-5, len(losses))
-    losses.to_csv("outputs/words/base/loss.csv", index=False)
+    losses.to_csv("outputs/training/base/loss.csv", index=False)
     content = report()
     assert "mathdefault" not in content
     assert "0.001" in content and "0.0001" in content

@@ -9,8 +9,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pseudoword.plan import make_plan
-from stages.train import compiling
-from stages.train.compiling import CannotCompile, compiles
+from stages.train import capacity
+from stages.train.capacity import CannotCompile, compiles
 from stages.train.stopping import Stopping
 from tests.packs import make_run, make_training, tiny_base, two_shapes
 
@@ -55,7 +55,7 @@ def test_no_update_waits_for_the_device(more: dict[str, Any], monkeypatch: pytes
     training = make_training(tiny_base(), [make_run(tiny_base(), **more)], latents=two_shapes())
     training.advance()  # what is made once and kept
     waits = Waits([training.state.rows])
-    for owner, name in ((training, "_gradient"), (training, "_evaluate"), (training.optimizer, "step")):
+    for owner, name in ((training, "gradient"), (training, "_evaluate"), (training.optimizer, "step")):
         monkeypatch.setattr(owner, name, _under(waits, getattr(owner, name)))
     monkeypatch.setattr(training.optimizer, "norms_of", _under(waits, training.optimizer.norms_of))
     training.advance()
@@ -74,7 +74,7 @@ def _under(mode: TorchDispatchMode, function: Callable[..., Any]) -> Callable[..
 
 
 def test_auto_compiles_on_a_gpu_where_enough_passes_make_up_for_it(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(compiling, "what_is_missing", lambda device: "")
+    monkeypatch.setattr(capacity, "missing_for_compiling", lambda device: "")
     many, few = make_plan(16, 1, 1000, 16, 1, "auto"), make_plan(16, 1, 999, 16, 1, "auto")
     assert compiles("auto", CUDA, many, 1, 1) and not compiles("auto", CUDA, few, 1, 1)
     assert not compiles("auto", CUDA, many, 1, 2)
@@ -100,12 +100,12 @@ def test_parts_are_filled_up_to_one_length_for_each_shape_without_another_result
         base, lengths = tiny_base(), set()
         runs = [make_run(base), make_run(base, used=2, seed=1, steps=5)]
         training = make_training(base, runs, rows=3, latents=two_shapes())
-        training.compiled = compiled
+        training.capacity.compiled = compiled
         original = base.residual
         monkeypatch.setattr(base, "residual", lambda *given: lengths.add(tuple(given[0].shape)) or original(*given))
         while not training.finished:
             training.advance()
-        return training.state.vectors, lengths
+        return training.state.parameters, lengths
 
     vectors, lengths = trained(False)
     filled, equal = trained(True)
@@ -129,7 +129,7 @@ def test_a_compiler_that_gives_another_gradient_is_not_used(
     wrong = lambda *given: predict(*given) * factor  # noqa: E731
     monkeypatch.setattr(base, "compile", lambda: monkeypatch.setattr(base, "predict", wrong))
     training.compile()
-    assert training.compiled == (factor == 1)
+    assert training.capacity.compiled == (factor == 1)
 
 
 @pytest.mark.slow
@@ -143,6 +143,6 @@ def test_a_compiled_training_learns_the_same(default_stance: None):
             training.compile()
         while not training.finished:
             training.advance()
-        return training.state.vectors
+        return training.state.parameters
 
     torch.testing.assert_close(trained(True), trained(False), rtol=1e-3, atol=1e-5)

@@ -12,20 +12,20 @@ from pseudoword.errors import UserError
 from pseudoword.plan import equal_parts, make_plan
 from pseudoword.prompts import Vocabulary
 from pseudoword.training_prompts import Texts, windows_needed
-from stages.train.samples import Drawing, draw_block, draw_sample
+from stages.train.samples import Sampling, draw_block, draw_sample
 from tests.tiny import TOYWORLD
 
 TOKENIZER = CLIPTokenizer.from_pretrained(TOYWORLD / "tokenizer")
 NOTHING = np.zeros((1, 1, 77), np.int64)
 
 
-def drawing(seed: int = 0, **more: object) -> Drawing:
-    return Drawing(seed, lambda picture, template, dice: NOTHING + picture, 2, **more)
+def sampling(seed: int = 0, **more: object) -> Sampling:
+    return Sampling(seed, lambda picture, template, dice: NOTHING + picture, 2, **more)
 
 
-def samples_of(own: Drawing, updates: range, samples: int, pictures: int, shape: tuple[int, ...] = (4, 2, 2)):
+def samples_of(run: Sampling, updates: range, samples: int, pictures: int, shape: tuple[int, ...] = (4, 2, 2)):
     return [
-        [draw_sample(own, update, index, samples, [shape] * pictures, 1000) for index in range(samples)]
+        [draw_sample(run, update, index, samples, [shape] * pictures, 1000) for index in range(samples)]
         for update in updates
     ]
 
@@ -34,56 +34,56 @@ def test_draws_do_not_depend_on_how_updates_are_grouped():
     shapes, places = [(4, 2, 2)] * 3 + [(4, 2, 4)] * 2, [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
 
     def draw(updates: range):
-        return draw_block({0: drawing(3), 2: drawing(4)}, updates, 4, shapes, places, 1000, torch.device("cpu"))
+        return draw_block({0: sampling(3), 2: sampling(4)}, updates, 4, shapes, places, 1000, torch.device("cpu"))
 
     whole = draw(range(9))
     for part in (range(0, 1), range(4, 9), range(8, 9)):
         own = draw(part)
         for at, update in enumerate(part):
-            for ours, theirs in zip(own.of_update(at, 99), whole.of_update(update, 99), strict=True):
+            for ours, theirs in zip(own.of_step(at, 99), whole.of_step(update, 99), strict=True):
                 for field, value in vars(ours).items():
                     assert torch.equal(torch.as_tensor(value), torch.as_tensor(getattr(theirs, field))), field
 
 
 def test_each_pass_sees_every_picture_once_and_each_update_every_noise_level():
-    drawn = samples_of(drawing(), range(10), 6, 6)
+    drawn = samples_of(sampling(), range(10), 6, 6)
     assert all(sorted(sample.picture for sample in update) == list(range(6)) for update in drawn)
     assert all(sorted(sample.t * 6 // 1000 for sample in update) == list(range(6)) for update in drawn)
     assert len({tuple(sample.picture for sample in update) for update in drawn}) > 1
 
 
 def test_independent_noise_levels_cover_all_levels_but_not_every_bin_each_time():
-    drawn = samples_of(drawing(stratified=False), range(100), 6, 6)
+    drawn = samples_of(sampling(stratified=False), range(100), 6, 6)
     levels = [sample.t for update in drawn for sample in update]
     assert min(levels) < 20 and max(levels) > 980
     assert any(len({sample.t * 6 // 1000 for sample in update}) < 6 for update in drawn)
 
 
 def test_a_picture_meets_every_template_and_not_one_for_the_whole_run():
-    own = Drawing(0, lambda picture, template, dice: NOTHING + 10 * picture + template, 2)
-    drawn = [sample for update in samples_of(own, range(20), 3, 3) for sample in update]
+    run = Sampling(0, lambda picture, template, dice: NOTHING + 10 * picture + template, 2)
+    drawn = [sample for update in samples_of(run, range(20), 3, 3) for sample in update]
     assert {int(sample.ids[0, 0, 0]) for sample in drawn} == {0, 1, 10, 11, 20, 21}
 
 
 def test_noise_is_standard_normal_and_all_of_it_differs():
-    noise = np.stack([s.noise for update in samples_of(drawing(), range(20), 8, 3, (4, 8, 8)) for s in update])
+    noise = np.stack([s.noise for update in samples_of(sampling(), range(20), 8, 3, (4, 8, 8)) for s in update])
     assert abs(noise.mean()) < 0.02
     assert abs(noise.std() - 1) < 0.02
     assert len(np.unique(noise[:, 0, 0, 0])) == 160
 
 
 def test_one_draw_of_the_posterior_stays_with_its_picture():
-    drawn = [sample for update in samples_of(drawing(once=True), range(5), 4, 2) for sample in update]
+    drawn = [sample for update in samples_of(sampling(once=True), range(5), 4, 2) for sample in update]
     for picture in (0, 1):
         own = [sample.posterior for sample in drawn if sample.picture == picture]
         assert all(np.array_equal(own[0], other) for other in own)
     assert not np.array_equal(drawn[0].posterior, next(s for s in drawn if s.picture != drawn[0].picture).posterior)
-    fresh = [sample.posterior for update in samples_of(drawing(), range(2), 2, 1) for sample in update]
+    fresh = [sample.posterior for update in samples_of(sampling(), range(2), 2, 1) for sample in update]
     assert not np.array_equal(fresh[0], fresh[1])
 
 
 def test_a_noise_offset_moves_whole_channels():
-    plain, moved = (samples_of(drawing(noise_offset=offset), range(1), 1, 1)[0][0].noise for offset in (0.0, 0.5))
+    plain, moved = (samples_of(sampling(noise_offset=offset), range(1), 1, 1)[0][0].noise for offset in (0.0, 0.5))
     difference = (moved - plain).reshape(4, -1)
     assert np.allclose(difference, difference[:, :1], atol=1e-6)
     assert len(np.unique(difference[:, 0].round(4))) == 4

@@ -11,8 +11,8 @@ from pseudoword.deterministic_loss import DeterministicLoss
 from pseudoword.errors import UserError
 from pseudoword.latents import Latents
 from pseudoword.word import vocabulary_norms
+from stages.train.capacity import Capacity, rows_that_fit
 from stages.train.loop import EVALUATED_LEVELS, Checkpoint
-from stages.train.memory import probed_rows, rows_that_fit
 from stages.train.state import State
 from stages.train.stopping import Stopping, levelled_out
 from tests.packs import copied, learn, make_run, make_training, rows_of, square_latents, tiny_base, two_shapes
@@ -39,13 +39,13 @@ def test_gradients_of_a_run_in_a_pack_are_those_alone():
     """In float64, where rounding cannot hide a leak from one run to another. After one update AdamW's first moment is
     a tenth of the gradient."""
     base = tiny_base(dtype=torch.float64)
-    pack = [replace(run, update=replace(run.update, rates=run.update.rates[:1])) for run in mixed_pack(base)]
+    pack = [replace(run, optimizer=replace(run.optimizer, rates=run.optimizer.rates[:1])) for run in mixed_pack(base)]
     together = learn(base, pack)
     for index, own in enumerate(MIXED):
         run = make_run(base, **own)
-        alone = learn(base, [replace(run, update=replace(run.update, rates=run.update.rates[:1]))])
+        alone = learn(base, [replace(run, optimizer=replace(run.optimizer, rates=run.optimizer.rates[:1]))])
         assert alone.first.abs().max() > 1e-9
-        torch.testing.assert_close(rows_of(together, pack, index, "first"), alone.first, rtol=0, atol=1e-12)
+        torch.testing.assert_close(rows_of(together.first, pack, index), alone.first, rtol=0, atol=1e-12)
 
 
 def test_a_run_in_a_pack_ends_where_it_ends_alone():
@@ -54,15 +54,15 @@ def test_a_run_in_a_pack_ends_where_it_ends_alone():
     together = learn(base, pack)
     for index, own in enumerate(MIXED):
         alone = learn(base, [make_run(base, **own)])
-        torch.testing.assert_close(rows_of(together, pack, index), alone.vectors, rtol=1e-3, atol=2e-5)
-        torch.testing.assert_close(rows_of(together, pack, index, "average"), alone.average, rtol=1e-3, atol=2e-5)
+        torch.testing.assert_close(rows_of(together.parameters, pack, index), alone.parameters, rtol=1e-3, atol=2e-5)
+        torch.testing.assert_close(rows_of(together.average, pack, index), alone.average, rtol=1e-3, atol=2e-5)
 
 
 @pytest.mark.parametrize("latents", [square_latents(), two_shapes()], ids=["one shape", "two shapes"])
 def test_the_split_into_micro_batches_does_not_change_the_result_beyond_rounding(latents: Latents):
     base = tiny_base()
     run = make_run(base)
-    whole, single = (learn(base, [run], rows=rows, latents=latents).vectors for rows in (9, 1))
+    whole, single = (learn(base, [run], rows=rows, latents=latents).parameters for rows in (9, 1))
     torch.testing.assert_close(whole, single, rtol=1e-3, atol=2e-5)
 
 
@@ -78,10 +78,10 @@ def test_a_wide_picture_counts_as_much_as_a_square_one():
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not():
     base = tiny_base()
-    first = learn(base, [make_run(base)]).vectors
-    assert torch.equal(first, learn(base, [make_run(base)]).vectors)
+    first = learn(base, [make_run(base)]).parameters
+    assert torch.equal(first, learn(base, [make_run(base)]).parameters)
     run = make_run(base)
-    other = learn(base, [replace(run, drawing=replace(run.drawing, seed=9))]).vectors
+    other = learn(base, [replace(run, sampling=replace(run.sampling, seed=9))]).parameters
     assert not torch.equal(first, other)
 
 
@@ -89,8 +89,8 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not():
 def test_half_precision_learns_in_the_direction_of_full_precision(dtype: torch.dtype):
     full, half = tiny_base(), tiny_base(dtype=dtype)
     start = make_run(full)
-    moved = learn(full, [start]).vectors - start.vectors
-    ended = learn(half, [make_run(half)]).vectors
+    moved = learn(full, [start]).parameters - start.vectors
+    ended = learn(half, [make_run(half)]).parameters
     assert ended.dtype is torch.float32
     assert torch.cosine_similarity((ended - start.vectors).flatten(), moved.flatten(), dim=0) > 0.9
 
@@ -102,7 +102,7 @@ def test_the_frozen_model_is_bit_identical_after_training(prediction_type: str):
     parts = {**base.unet.state_dict(), **{f"text.{key}": value for key, value in encoder.items()}}
     before = {name: value.clone() for name, value in parts.items()}
     run = make_run(base)
-    assert not torch.equal(learn(base, [run]).vectors, run.vectors)
+    assert not torch.equal(learn(base, [run]).parameters, run.vectors)
     assert all(torch.equal(before[name], value) for name, value in parts.items())
 
 
@@ -126,7 +126,7 @@ def test_stopping_in_the_middle_of_a_block_loses_and_changes_nothing():
     training.advance()
     assert training.state.step == 3
     resumed = learn(base, [make_run(base)], state=training.state)
-    assert torch.equal(resumed.vectors, whole.vectors)
+    assert torch.equal(resumed.parameters, whole.parameters)
     assert torch.equal(resumed.records[..., :3], whole.records[..., :3])
 
 
@@ -136,18 +136,18 @@ def test_a_run_whose_schedule_ends_early_stands_still_while_the_others_go_on():
     kept: list[Checkpoint] = []
     state = learn(base, pack, each=lambda training, found: kept.extend(found))
     alone = learn(base, [make_run(base, seed=1, steps=5)])
-    torch.testing.assert_close(rows_of(state, pack, 0), alone.vectors, rtol=1e-3, atol=2e-5)
-    assert [update for run, update, _ in kept if run == 0] == [0, 4, 5]
-    assert sorted(update for run, update, _ in kept if run == 1) == [0, 4, 5, 8, 12]
+    torch.testing.assert_close(rows_of(state.parameters, pack, 0), alone.parameters, rtol=1e-3, atol=2e-5)
+    assert sorted(step for run, step, _ in kept if run == 0) == [0, 4, 5]
+    assert sorted(step for run, step, _ in kept if run == 1) == [0, 4, 5, 8, 10, 12]
 
 
 def test_held_vectors_keep_the_vocabularys_norm_and_free_ones_do_not():
     base = tiny_base()
     (norm,) = vocabulary_norms(base.tables)
     for kind in ("rescale", "direction"):
-        held = learn(base, [make_run(base, norm=kind)]).vectors.norm(dim=-1)
+        held = learn(base, [make_run(base, norm=kind)]).parameters.norm(dim=-1)
         torch.testing.assert_close(held, torch.full_like(held, norm))
-    assert (learn(base, [make_run(base)]).vectors.norm(dim=-1) > 1.2 * norm).all()
+    assert (learn(base, [make_run(base)]).parameters.norm(dim=-1) > 1.2 * norm).all()
 
 
 def test_a_broken_run_keeps_its_last_good_state_and_leaves_the_others_alone():
@@ -161,10 +161,10 @@ def test_a_broken_run_keeps_its_last_good_state_and_leaves_the_others_alone():
     failed = int(training.state.failed[1])
     assert training.ends == [12, failed] and 0 < failed < 12
     assert int(training.state.broken_by[1]) in (0, 1, 2)
-    last = [vectors for run, update, vectors in kept if run == 1 and update == failed]
+    last = [parameters for run, step, parameters in kept if run == 1 and step == failed]
     assert len(last) == 1 and last[0].isfinite().all()
     alone = learn(base, [make_run(base, seed=1)])
-    torch.testing.assert_close(rows_of(training.state, pack, 0), alone.vectors, rtol=1e-3, atol=2e-5)
+    torch.testing.assert_close(rows_of(training.state.parameters, pack, 0), alone.parameters, rtol=1e-3, atol=2e-5)
 
 
 def test_the_picture_that_breaks_a_run_is_found():
@@ -187,7 +187,7 @@ def test_overflow_in_half_precision_lowers_the_scale_and_training_goes_on():
     assert training.ends == [12]
     assert 1 <= float(training.state.scale) < 2**24
     assert 0 < float(training.state.count) < 12
-    assert training.state.vectors.isfinite().all()
+    assert training.state.parameters.isfinite().all()
 
 
 def test_the_loss_scale_does_not_change_what_is_learned():
@@ -197,7 +197,7 @@ def test_the_loss_scale_does_not_change_what_is_learned():
     training.state.scale.fill_(1024.0)
     while not training.finished:
         training.advance()
-    torch.testing.assert_close(training.state.vectors, plain.vectors, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(training.state.parameters, plain.parameters, rtol=1e-4, atol=1e-6)
 
 
 def test_out_of_memory_takes_fewer_rows_and_gives_the_same_result(capsys: pytest.CaptureFixture[str]):
@@ -215,7 +215,7 @@ def test_out_of_memory_takes_fewer_rows_and_gives_the_same_result(capsys: pytest
     state = learn(base, [run])
     assert int(state.rows) == 1
     assert "going on with" in capsys.readouterr().out
-    torch.testing.assert_close(state.vectors, whole.vectors, rtol=1e-3, atol=2e-5)
+    torch.testing.assert_close(state.parameters, whole.parameters, rtol=1e-3, atol=2e-5)
 
 
 def test_with_gradient_checkpointing_as_many_rows_as_fit_are_found_again(capsys: pytest.CaptureFixture[str]):
@@ -224,7 +224,7 @@ def test_with_gradient_checkpointing_as_many_rows_as_fit_are_found_again(capsys:
     predict = base.predict
 
     def little_memory(noisy: torch.Tensor, t: torch.Tensor, conditioning: Conditioning) -> torch.Tensor:
-        if len(noisy) > 2 or not training.checkpointing:
+        if len(noisy) > 2 or not training.capacity.checkpointing:
             raise torch.OutOfMemoryError
         return predict(noisy, t, conditioning)
 
@@ -258,13 +258,13 @@ def test_a_run_that_breaks_where_a_block_begins_keeps_what_it_had_learned():
     for at in (9, 10, 11):
         rates = [0.01] * at + [1e38] + [0.01] * (24 - at)
         run = make_run(base, steps=25)
-        training = make_training(base, [replace(run, update=replace(run.update, rates=rates))])
+        training = make_training(base, [replace(run, optimizer=replace(run.optimizer, rates=rates))])
         kept: list[Checkpoint] = []
         while not training.finished:
             kept += training.advance()
         end = training.ends[0]
         assert at <= end <= at + 1
-        assert kept[-1].update == end and kept[-1].vectors.isfinite().all()
+        assert kept[-1].step == end and kept[-1].parameters.isfinite().all()
 
 
 def test_a_run_does_not_notice_that_another_one_needs_more_windows():
@@ -286,12 +286,12 @@ def test_without_checkpointing_a_model_that_does_not_fit_is_refused():
 
 def test_a_huge_gradient_breaks_a_run_before_it_breaks_its_vectors():
     base = tiny_base()
-    base.residual = lambda clean, noise, t, told: told.states.sum() * 1e19 * torch.ones_like(clean)  # type: ignore
+    base.residual = lambda clean, noise, t, told: told.states[..., 0].sum() * 1e20 * torch.ones_like(clean)  # type: ignore
     training = make_training(base, [make_run(base)])
     while not training.finished:
         training.advance()
     assert training.ends == [0]
-    assert training.state.vectors.isfinite().all()
+    assert training.state.parameters.isfinite().all()
 
 
 def test_a_saved_average_has_the_norm_that_the_run_holds():
@@ -300,7 +300,7 @@ def test_a_saved_average_has_the_norm_that_the_run_holds():
     kept: list[Checkpoint] = []
     learn(base, [make_run(base, norm="rescale", average=0.9, rate=0.1)], each=lambda training, new: kept.extend(new))
     for checkpoint in kept:
-        torch.testing.assert_close(checkpoint.vectors.norm(dim=-1), torch.full((2,), norm))
+        torch.testing.assert_close(checkpoint.parameters.norm(dim=-1), torch.full((2,), norm))
 
 
 def test_a_run_that_was_stopped_early_stands_still():
@@ -311,40 +311,37 @@ def test_a_run_that_was_stopped_early_stands_still():
     training = make_training(base, pack)
     while not training.finished:
         kept += training.advance()
-    last = [vectors for run, update, vectors in kept if run == 0 and update == training.ends[0]]
+    last = [rows_of(found, pack, 0) for run, step, found in kept if run == 0 and step == training.ends[0]]
     assert training.ends[0] < 40
-    assert torch.equal(rows_of(training.state, pack, 0), last[-1])
-
-
-class LittleMemory:
-    """A training on a card that takes so many rows, fewer without checkpointing."""
-
-    def __init__(self, rows: int, spared: int) -> None:
-        self.rows, self.spared, self.asked = rows, spared, []
-
-    def probe(self, rows: int) -> None:
-        self.asked.append(rows)
-        if rows > self.rows:
-            raise torch.OutOfMemoryError
-
-    def spare_memory(self) -> None:
-        if self.rows == self.spared:
-            raise UserError("does not fit")
-        self.rows = self.spared
+    assert torch.equal(rows_of(training.state.parameters, pack, 0), last[-1])
 
 
 @pytest.mark.parametrize(("rows", "spared", "fit"), [(1, 1, 1), (0, 1, 1), (0, 2, 5)])
 def test_a_probe_that_runs_out_of_memory_is_an_answer(
     monkeypatch: pytest.MonkeyPatch, rows: int, spared: int, fit: int
 ):
+    """A card that takes so many rows at once, and another number with gradient checkpointing."""
     for name in ("memory_allocated", "max_memory_allocated"):
         monkeypatch.setattr(torch.cuda, name, lambda device: 0)
     for name in ("reset_peak_memory_stats", "empty_cache"):
         monkeypatch.setattr(torch.cuda, name, lambda *_: None)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**9, 10**9))
-    assert probed_rows(LittleMemory(rows, spared), torch.device("cuda"), 5) == fit  # type: ignore[arg-type]
-    with pytest.raises(UserError):
-        probed_rows(LittleMemory(0, 0), torch.device("cuda"), 5)  # type: ignore[arg-type]
+
+    def probed_rows(checkpointing: bool | None) -> int:
+        base = tiny_base()
+        base.device = torch.device("cuda")
+        capacity = Capacity(base, 5, checkpointing)
+
+        def probe(wanted: int) -> None:
+            if wanted > (spared if capacity.checkpointing else rows):
+                raise torch.OutOfMemoryError
+
+        return capacity.probed_rows(probe, 5)
+
+    assert probed_rows(None) == fit
+    if rows == 0:
+        with pytest.raises(UserError, match="not even one picture"):
+            probed_rows(False)
 
 
 def test_rows_that_fit_are_measured():
@@ -363,7 +360,7 @@ def test_a_run_ends_early_when_its_deterministic_loss_has_levelled_out():
         kept += training.advance()
     assert 10 <= training.ends[0] < 60
     assert training.ends[1] == 20
-    assert (0, training.ends[0]) in {(run, update) for run, update, _ in kept}
+    assert (0, training.ends[0]) in {(run, step) for run, step, _ in kept}
 
 
 def test_levelled_out_needs_a_floor_and_a_flat_end():
@@ -387,14 +384,14 @@ def test_the_evaluation_is_the_same_for_equal_vectors_and_falls_as_they_learn():
 
 
 def test_the_evaluation_is_the_deterministic_loss_of_the_word_as_it_is_kept():
-    """What loss.csv has of an update is what `evaluate` finds for the checkpoint, on the same pictures and levels."""
+    """What loss.csv has of a step is what `evaluate` finds for the checkpoint, on the same pictures and levels."""
     base, latents, kept = tiny_base(), two_shapes(), []
     rule = Stopping(every=2, window=99, threshold=0.0, floor=999)
     # Another loss to learn by does not change the one to compare by.
     pack = [make_run(base, stopping=rule, huber_delta=0.1, min_snr_gamma=5.0), make_run(base, 2, 3, 1)]
     state = learn(base, pack, lambda _, checkpoints: kept.extend(checkpoints), latents=latents)
     loss = DeterministicLoss(base, latents, EVALUATED_LEVELS)
-    last = {checkpoint.run: checkpoint.vectors for checkpoint in kept if checkpoint.update == 12}
+    last = {run: rows_of(parameters, pack, run) for run, step, parameters in kept if step == 12}
     for place, vectors in last.items():
         alone = make_run(base, 0, len(vectors))
         ids = torch.from_numpy(np.stack([alone.plain_ids(picture) for picture in range(3)]))
@@ -402,9 +399,9 @@ def test_the_evaluation_is_the_deterministic_loss_of_the_word_as_it_is_kept():
 
 
 def test_gradient_checkpointing_changes_nothing_but_memory():
-    plain = learn(tiny_base(), [make_run(tiny_base())]).vectors
+    plain = learn(tiny_base(), [make_run(tiny_base())]).parameters
     base = tiny_base()
-    spared = learn(base, [make_run(base)], checkpointing=True).vectors
+    spared = learn(base, [make_run(base)], checkpointing=True).parameters
     torch.testing.assert_close(spared, plain, rtol=1e-4, atol=1e-6)
 
 

@@ -1,34 +1,56 @@
 """One update of the vectors, and the loss that it follows."""
 
+from types import SimpleNamespace
+from typing import NamedTuple
+
 import pytest
 import torch
 
 from pseudoword.schedule import Schedule, lasting, shaped
 from stages.train.objective import Losses, Objective
-from stages.train.optimizer import Optimizer, Update
+from stages.train.optimizer import Optimizer, OptimizerSettings
 from stages.train.samples import Rows
 from stages.train.state import State
+from stages.train.word import Word, Words
 from tests.packs import square_latents, tiny_base
 
-CPU = torch.device("cpu")
+
+class Update(NamedTuple):
+    """How a word is updated."""
+
+    optimizer: OptimizerSettings
+    word: dict[str, object]
+
+
+def update(rates: list[float], norm: str = "free", pull: float = 0.0, **more: object) -> Update:
+    settings = OptimizerSettings(**{"rates": rates, "clip_at": [1.0] * len(rates)} | more)
+    return Update(settings, {"norm": norm, "pull": pull})
+
+
+def optimizer_of(
+    updates: list[Update], vectors: torch.Tensor, norms: tuple[float, ...] = (1.0,)
+) -> tuple[Optimizer, Words]:
+    """Of words of one vector each, whose encoders' parts are equally wide."""
+    base = SimpleNamespace(
+        widths=[vectors.shape[1] // len(norms)] * len(norms), device=torch.device("cpu"), dtype=vectors.dtype
+    )
+    held = torch.tensor([norms])
+    rows = zip(vectors.split(1), updates, strict=True)
+    words = Words(base, [Word("snorf", row, held, **update.word) for row, update in rows])  # type: ignore[arg-type]
+    settings = [update.optimizer for update in updates]
+    steps = max(len(run.rates) for run in settings)
+    return Optimizer(settings, words, steps, base.device, words.dtype), words
 
 
 def stepped(
     updates: list[Update], vectors: torch.Tensor, gradients: list[torch.Tensor], norms: tuple[float, ...] = (1.0,)
-):
-    """The vectors, one for each run, after these gradients."""
-    widths = [vectors.shape[1] // len(norms)] * len(norms)
-    steps = max(len(update.rates) for update in updates)
-    held = [torch.tensor([norms])] * len(updates)
-    optimizer = Optimizer(updates, list(vectors.split(1)), widths, held, steps, CPU, vectors.dtype)
-    state = State.at_start(optimizer.start(vectors.clone()), len(updates), 1.0, 1)
-    for at, gradient in enumerate(gradients):
-        optimizer.step(state, gradient, at)
+) -> State:
+    """Where the words stand after these gradients."""
+    optimizer, words = optimizer_of(updates, vectors, norms)
+    state = State.at_start(words.start(), len(updates), 1.0, 1)
+    for step, gradient in enumerate(gradients):
+        optimizer.step(state, gradient, step)
     return state
-
-
-def update(rates: list[float], **more: object) -> Update:
-    return Update(**{"rates": rates, "clip_at": [1.0] * len(rates)} | more)
 
 
 def test_each_run_is_updated_as_torchs_adamw_would():
@@ -45,25 +67,27 @@ def test_each_run_is_updated_as_torchs_adamw_would():
             reference.step()
         theirs.append(parameter.detach())
     updates = [update([r] * 29, betas=b, eps=e, weight_decay=d) for r, b, e, d in own]
-    torch.testing.assert_close(stepped(updates, start, gradients).vectors, torch.stack(theirs), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        stepped(updates, start, gradients).parameters, torch.stack(theirs), rtol=1e-12, atol=1e-12
+    )
 
 
 def test_a_run_that_has_ended_stands_still():
     start = torch.randn(2, 4)
     state = stepped([update([0.1]), update([0.1] * 3)], start, [torch.ones(2, 4)] * 3)
-    assert torch.allclose(start[0] - state.vectors[0], torch.full((4,), 0.1), atol=1e-5)
-    assert torch.allclose(start[1] - state.vectors[1], torch.full((4,), 0.3), atol=1e-5)
+    assert torch.allclose(start[0] - state.parameters[0], torch.full((4,), 0.1), atol=1e-5)
+    assert torch.allclose(start[1] - state.parameters[1], torch.full((4,), 0.3), atol=1e-5)
 
 
 def test_a_zero_vector_has_no_norm_to_hold():
     state = stepped([update([0.1], norm="rescale")] * 2, torch.tensor([[0.0, 0.0], [3.0, 4.0]]), [], norms=(2.0,))
-    assert state.vectors.tolist() == [[0.0, 0.0], pytest.approx([1.2, 1.6])]
+    assert state.parameters.tolist() == [[0.0, 0.0], pytest.approx([1.2, 1.6])]
 
 
 def test_each_text_encoder_has_a_norm_of_its_own():
     start = torch.randn(1, 6)
     state = stepped([update([0.1] * 5, norm="rescale")], start, [torch.randn(1, 6) for _ in range(5)], norms=(1.0, 3.0))
-    assert [round(float(part.norm()), 4) for part in state.vectors.split(3, dim=1)] == [1.0, 3.0]
+    assert [round(float(part.norm()), 4) for part in state.parameters.split(3, dim=1)] == [1.0, 3.0]
 
 
 def test_clipping_by_norm_sees_all_vectors_of_a_run_and_no_other():
@@ -85,10 +109,7 @@ def test_clipping_by_value_follows_its_own_schedule():
 
 def test_clipping_comes_after_unscaling():
     """The limit means the gradient itself, whatever the loss scale (B1 of the defects known elsewhere)."""
-    optimizer = Optimizer(
-        [update([0.1], clip="value", clip_at=[0.5])], [torch.zeros(1, 2)], [2], [torch.ones(1, 1)], 1, CPU,
-        torch.float32,
-    )  # fmt: skip
+    optimizer, _ = optimizer_of([update([0.1], clip="value", clip_at=[0.5])], torch.zeros(1, 2))
     state = State.at_start(torch.zeros(1, 2), 1, 1024.0, 1)
     optimizer.step(state, torch.tensor([[0.4 * 1024, 3 * 1024]]), 0)
     torch.testing.assert_close(state.first * 10, torch.tensor([[0.4, 0.5]]))
@@ -100,24 +121,24 @@ def test_a_step_on_the_sphere_turns_against_the_gradient_by_its_rate():
         [update([rate], norm="direction")], torch.tensor([[2.0, 0.0]]), [torch.tensor([[5.0, 3.0]])], (2.0,)
     )
     turned = torch.tensor([1.0, -rate]) / torch.tensor([1.0, -rate]).norm() * 2
-    torch.testing.assert_close(state.vectors[0], turned)
+    torch.testing.assert_close(state.parameters[0], turned)
 
 
 def test_the_pull_brings_a_direction_back_to_where_it_started():
     """Without a gradient of its own a direction that was turned away goes home."""
     torch.manual_seed(1)
-    own = update([0.02] * 400, norm="direction", pull=1.0)
+    homing = update([0.02] * 400, norm="direction", pull=1.0)
     start = torch.tensor([[1.0, 0.0, 0.0]])
-    optimizer = Optimizer([own], [start], [3], [torch.ones(1, 1)], 400, CPU, torch.float32)
+    optimizer, _ = optimizer_of([homing], start)
     state = State.at_start(torch.tensor([[0.0, 1.0, 0.0]]), 1, 1.0, 1)
     for at in range(400):
         optimizer.step(state, torch.zeros(1, 3), at)
-    assert float(state.vectors[0, 0]) > 0.99
+    assert float(state.parameters[0, 0]) > 0.99
 
 
 def test_a_moving_average_lags_behind():
     state = stepped([update([0.1] * 200, average=0.9)], torch.zeros(1, 2), [torch.ones(1, 2)] * 200)
-    lag = state.average - state.vectors
+    lag = state.average - state.parameters
     assert torch.allclose(lag, torch.full((1, 2), 0.9), atol=0.02)
 
 
@@ -126,7 +147,7 @@ def test_a_gradient_that_is_not_finite_moves_nothing(bad: float):
     good = torch.ones(2, 2)
     broken = torch.tensor([[bad, 1.0], [1.0, 1.0]])
     state = stepped([update([0.1] * 3)] * 2, torch.zeros(2, 2), [good, broken, good])
-    torch.testing.assert_close(state.vectors, torch.tensor([[-0.1, -0.1], [-0.3, -0.3]]), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(state.parameters, torch.tensor([[-0.1, -0.1], [-0.3, -0.3]]), rtol=1e-4, atol=1e-5)
     assert state.failed.tolist() == [1, -1]
 
 
@@ -159,7 +180,8 @@ def losses_of(prediction_type: str, objective: Objective, t: list[int], wrong: f
     """Losses of a model whose residual is `wrong` everywhere."""
     base = tiny_base(prediction_type)
     base.residual = lambda clean, noise, t, told: torch.full_like(clean, wrong)  # type: ignore[method-assign]
-    return Losses(base, square_latents(), [objective], torch.float32)(torch.zeros(1, 16), rows_at(t))
+    words = Words(base, [Word("snorf", torch.zeros(1, 16), torch.ones(1, 1))])
+    return Losses(base, words, square_latents(), [objective], torch.float32)(torch.zeros(1, 16), rows_at(t))
 
 
 @pytest.mark.parametrize("gamma", [1.0, 5.0])

@@ -1,0 +1,51 @@
+"""What is learned, as the loop knows it: one tensor of parameters (V, D), in which each run of the pack has some rows.
+
+Of a word (`stages.train.word`) a row is one of its vectors. What else can be written as rows of numbers may live here
+too, such as a network with one row of all its numbers for each run: state, optimiser and loop know no more than this.
+
+Letters in shapes: R runs, V rows of all runs, D numbers of a row, n prompts, E text encoders, W windows, L tokens.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from PIL import Image
+from torch import Tensor
+
+from pseudoword.base.interface import Conditioning
+
+
+class Step(NamedTuple):
+    """The step that leads to proposed parameters."""
+
+    before: Tensor  # (V, D)
+    gradient: Tensor  # (V, D), clipped
+    rate: Tensor  # (V, 1)
+
+
+class Trainee(Protocol):
+    @property
+    def owner(self) -> Sequence[int]:
+        """The run of each row, in ascending order."""
+
+    def start(self) -> Tensor:
+        """The parameters before the first step, (V, D), on the device that trains."""
+
+    def condition(self, parameters: Tensor, ids: Tensor, runs: Tensor) -> Conditioning:
+        """Prompts as the UNet reads them with the parameters at work, differentiable in these.
+
+        ids   (n, E, W, L) int64
+        runs  (n,) int64, the run whose parameters each prompt is for
+        """
+
+    def constrain(self, proposed: Tensor, step: Step | None = None) -> Tensor:
+        """The proposed parameters (V, D), of an optimiser's `step` or an average, brought to where they may be."""
+
+    def save(
+        self, path: Path, run: int, parameters: Tensor, metadata: dict[str, str], picture: Image.Image | None = None
+    ) -> None:
+        """Write the rows of one run to a file whose suffix says how; `picture` is what a .png shows."""
+
+    def load(self, path: Path, run: int) -> Tensor:
+        """Read what `save` wrote: (V, D) with the rows of one run, and nothing in those of the others."""
