@@ -10,7 +10,7 @@ from pseudoword.captions.drafts import Draft, joined, read_drafts
 from pseudoword.captions.edits import Edit, check_places, read_edits
 from pseudoword.captions.sides import text_for
 from pseudoword.captions.subject import drop_subject
-from pseudoword.captions.texts import Text, find_text, list_texts, one_line, read_texts
+from pseudoword.captions.texts import Text, check_links, find_text, list_texts, one_line, read_texts
 from pseudoword.pictures.ids import PictureId
 from pseudoword.pictures.prepared import read_pictures_table
 
@@ -90,6 +90,7 @@ def merge(folder: Path, existing: str, subject: str) -> Merged:
     pictures = read_pictures_table()
     ids, sources = list(pictures["id"]), list(pictures["source"])
     edits_file = folder / "captions.yaml"
+    check_links([edits_file], folder)
     edits, texts = read_edits(edits_file), list_texts(folder, sources)
     check_places(folder, sources)
     files = {source: path for source in sources if (path := find_text(source, texts))}

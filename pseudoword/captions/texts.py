@@ -6,6 +6,17 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from pseudoword.errors import UserError
+from pseudoword.links import leads_out
+from pseudoword.pictures.folder import TEXT_SUFFIXES
+
+
+class LinkedText(UserError):
+    def __init__(self, paths: list[Path]) -> None:
+        found = "\n".join(f"{path} is a link to {path.resolve()}" for path in paths)
+        super().__init__(
+            f"{found}\nA caption is read from the folder of the pictures alone, as a link could lead to any text of "
+            "this machine. Copy the file there in place of the link."
+        )
 
 
 class NotUtf8(UserError):
@@ -54,19 +65,24 @@ def read_texts(files: dict[str, Path]) -> dict[str, Text]:
 
 
 def find_text(source: str, texts: dict[str, Path]) -> Path | None:
-    """`dog.jpg.txt` before `dog.txt` for dog.jpg; `texts` are the files that there are, by name."""
-    picture = PurePosixPath(source)
-    return texts.get(f"{source}.txt") or texts.get(f"{picture.with_suffix('')}.txt")
+    """`dog.jpg.txt` before `dog.txt` for dog.jpg, and those before `.caption`; `texts` are the files, by name."""
+    stem = PurePosixPath(source).with_suffix("")
+    names = [f"{name}{suffix}" for suffix in TEXT_SUFFIXES for name in (source, stem)]
+    return next((texts[name] for name in names if name in texts), None)
 
 
 def list_texts(folder: Path, sources: Iterable[str]) -> dict[str, Path]:
-    """The caption files beside the sources, by name below `folder`; links that lead out of it are left out."""
-    inside = folder.resolve()
+    """The caption files beside the sources, by name below `folder`. Raises LinkedText for links that lead out of it."""
     places = {folder, *(folder / PurePosixPath(source).parent for source in sources)}
     paths = (path for place in sorted(places) if place.is_dir() for path in place.iterdir())
-    texts = (path for path in paths if path.suffix.lower() == ".txt" and not path.name.startswith("."))
+    texts = [path for path in paths if path.suffix.lower() in TEXT_SUFFIXES and not path.name.startswith(".")]
+    check_links(texts, folder)
     return {
-        path.relative_to(folder).with_suffix(".txt").as_posix(): path
-        for path in texts
-        if path.is_file() and path.resolve().is_relative_to(inside)
+        path.relative_to(folder).with_suffix(path.suffix.lower()).as_posix(): path for path in texts if path.is_file()
     }
+
+
+def check_links(texts: Iterable[Path], folder: Path) -> None:
+    """Raise LinkedText for those that lie neither in the folder nor in DVC's cache."""
+    if linked := [path for path in sorted(texts) if leads_out(path, folder)]:
+        raise LinkedText(linked)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from pseudoword.errors import UserError
 
 MAX_NAMES = 10
+TEXT_SUFFIXES = (".txt", ".caption")  # of captions; the first wins, kohya's tools write the second
 MASK_SUFFIX = ".mask.png"
 MAX_FILE_BYTES = 2 * 2**30  # bytes; more than the largest picture that is opened takes without any compression
 
@@ -87,7 +88,7 @@ def _walk(folder: Path, recursive: bool) -> Iterator[Path]:
 def _is_no_picture(name: str) -> bool:
     name = name.lower()
     # `curate` says which captions.yaml it does not read.
-    return name.startswith(".") or name in ("captions.yaml", "captions.yml") or name.endswith(".txt")
+    return name.startswith(".") or name in ("captions.yaml", "captions.yml") or name.endswith(TEXT_SUFFIXES)
 
 
 def _mask_names(path: Path) -> tuple[Path, Path]:
@@ -109,8 +110,6 @@ def check_file(path: Path, folder: Path, recursive: bool) -> None:
         raise NotUsable("its name is not plain text; rename it")
     if not path.exists():
         raise NotUsable("a link to nothing")
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise NotUsable("a link that leads out of the folder")
     if path.is_dir():
         raise NotUsable(
             "a link to a folder, or a folder that cannot be read"

@@ -18,6 +18,8 @@ from PIL import Image
 
 from pseudoword.base.identity import ModelIdentity
 from pseudoword.files import save_with, write_table
+from pseudoword.findings import names
+from pseudoword.links import leads_out
 from pseudoword.pictures.folder import NothingUsable
 from pseudoword.pictures.prepared import PICTURES, TABLE, mask_name
 from pseudoword.pictures.reading import Opened, Outcome, PictureRow, read_folder
@@ -52,6 +54,8 @@ def main() -> None:
     skips = [(row.source, row.reason) for row in rows if row.state == "skipped"]
     for source, reason in skips:
         print(f"skipped {source}: {reason}")
+    if linked := [source.name for source in sources if source.path.exists() and leads_out(source.path, folder)]:
+        print(f"links to files outside {folder} are followed: {names(linked)}")
     if len(skips) == len(rows):
         raise NothingUsable(folder, skips)
     cells = [_cell(outcome) for outcome in outcomes[:MAX_CELLS]]

@@ -290,11 +290,29 @@ def test_edits_in_a_file_that_is_not_read_are_an_error(project: Path) -> None:
     ]
 
 
-def test_a_text_that_links_out_of_the_folder_is_not_read(project: Path) -> None:
-    Path("secret.txt").write_text("secret")
-    (FOLDER / "a.txt").symlink_to(Path("../../secret.txt"))
+@pytest.mark.parametrize("name", ["a.txt", "a.caption", "captions.yaml"])
+def test_a_text_that_links_out_of_the_folder_is_refused_by_name(project: Path, name: str) -> None:
+    Path("secret").write_text("a.jpg: {caption: secret}")
+    (FOLDER / name).symlink_to(Path("../../secret"))
+    with pytest.raises(UserError, match=rf"^{FOLDER}/{name} is a link to .*/secret\n.* Copy the file there"):
+        run()
+    assert not Path("outputs/captions.csv").exists()
+
+
+def test_a_text_in_the_cache_of_dvc_is_the_file_and_a_folder_is_no_text(project: Path) -> None:
+    cached = Path("cache/files/md5") / "1b" / ("c" * 30)
+    cached.parent.mkdir(parents=True)
+    cached.write_text("at noon")
+    (FOLDER / "a.txt").symlink_to(cached.resolve())
     (FOLDER / "b.txt").mkdir()
-    assert captions()[:2] == [("in the snow", "draft"), ("", "draft")]
+    assert captions()[:2] == [("at noon", "file"), ("", "draft")]
+
+
+def test_the_ending_of_other_tools_is_read_where_there_is_no_txt(project: Path) -> None:
+    (FOLDER / "a.caption").write_text("at noon\n")
+    (FOLDER / "b.caption").write_text("at night\n")
+    (FOLDER / "b.txt").write_text("at dawn\n")
+    assert captions()[:2] == [("at noon", "file"), ("at dawn", "file")]
 
 
 @pytest.mark.parametrize(

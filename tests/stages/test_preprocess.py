@@ -193,7 +193,6 @@ SKIPPED: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty.jpg": (lambda path: path.touch(), "empty file"),
     "folder": (lambda path: path.mkdir(), "a folder; only the files of data.folder itself are read"),
     "loop.png": (lambda path: path.symlink_to(path.name), "a link to nothing"),
-    "out.png": (lambda path: path.symlink_to(Path("../../out.png")), "a link that leads out of the folder"),
     "page.html": (lambda path: path.write_text("<html>"), "not a picture in a format that can be read here"),
     "pipe.jpg": (lambda path: os.mkfifo(path), "not a regular file"),
     "program.eps": (lambda path: path.write_bytes(EPS), "not a picture in a format that can be read here"),
@@ -204,7 +203,6 @@ SKIPPED: dict[str, tuple[Callable[[Path], object], str]] = {
 @pytest.mark.skipif(sys.platform == "win32", reason="links and pipes")
 def test_what_cannot_be_used_is_skipped_with_its_reason(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fill({"a.png": GOOD})
-    Path("out.png").write_bytes(encoded(plain(BLUE)))
     for name, (make, _) in SKIPPED.items():
         make(FOLDER / name)
     table = run()
@@ -216,6 +214,26 @@ def test_what_cannot_be_used_is_skipped_with_its_reason(project: Path, capsys: p
         assert table.loc[name, "reason"].startswith(reason), name
     assert [line.split(":")[0] for line in out[:-1]] == [f"skipped {name}" for name in sorted(SKIPPED)]
     assert out[-1] == f"1 pictures used, {len(SKIPPED)} skipped"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links")
+def test_a_link_to_a_picture_elsewhere_is_followed_and_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill({"a.png": GOOD})
+    Path("out.png").write_bytes(encoded(plain(BLUE)))
+    (FOLDER / "out.png").symlink_to(Path("../../out.png"))
+    assert list(run()["state"]) == ["used", "used"]
+    assert f"links to files outside {FOLDER} are followed: out.png\n" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links")
+def test_a_link_into_the_cache_of_dvc_is_the_file(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cached = Path("cache/files/md5") / "1b" / ("c" * 30)
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(GOOD)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    (FOLDER / "a.png").symlink_to(cached.resolve())
+    assert list(run()["state"]) == ["used"]
+    assert "link" not in capsys.readouterr().out
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux only")
