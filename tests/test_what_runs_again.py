@@ -16,11 +16,13 @@ from pseudoword.settings.loading import load_settings
 from stages.check.code import code_list, forget_code
 from stages.check.graph import settings_by_stage
 from stages.check.writing import write_settings
-from tests.e2e.test_pipeline import FILES, FOLDERS, repro
+from tests.e2e.test_pipeline import repro
 
 ROOT = Path(__file__).parents[1]
 TABLE = (ROOT / "docs/what-runs-again.md").read_text()
 ROWS = dict(re.findall(r"^\| (?!edit|---)(.*?) \| (.*?) \|$", TABLE, re.MULTILINE))
+FOLDERS = ("data", "models", "pseudoword", "stages", "templates", ".dvc")
+FILES = ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore")
 # Little enough to run two dozen times.
 QUICK: dict[str, dict[str, Any]] = {
     "train": {"steps": 4, "save_every": 2},
@@ -78,6 +80,7 @@ EDITS: dict[str, Callable[[], None]] = {
     "`train.preview` and `train.tensorboard`": setting(
         train={"preview": {"every": 2, "inference_steps": 1}, "tensorboard": True}
     ),
+    "`train.preview.every`": setting(train={"preview": {"every": 2, "inference_steps": 1}}),
     "`train.batch`, `base.device` and `train.compile`": setting(
         train={"batch": 4, "compile": False}, base={"device": "cpu"}
     ),
