@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from pseudoword.base.interface import Base
 from pseudoword.code import code_digest
@@ -24,6 +23,7 @@ from pseudoword.errors import UserError
 from pseudoword.fingerprint import fingerprint
 from pseudoword.latents import Latents
 from pseudoword.plan import Plan, equal_parts
+from pseudoword.progress import Bar
 from pseudoword.results.places import TRAINING, WORDS
 from pseudoword.scratch import held, mark_used, prune, scratch
 from stages._runtime import Interrupted, stop_requests
@@ -178,7 +178,7 @@ class Session:
         self._show()
         with (
             stop_requests() as signal_that_came,
-            tqdm(total=total, initial=min(state.step, total), desc="train", unit="step", mininterval=1) as bar,
+            Bar[None]("train", total=total, initial=min(state.step, total), unit="step") as bar,
         ):
             training.asked_to_stop = lambda: signal_that_came() != 0
             while not training.finished:
@@ -189,6 +189,7 @@ class Session:
                     self.folder / "state.safetensors", Saved(state, self.schedules[: state.step], self.checkpoints)
                 )
                 self._show()
+                bar.picture = max(self._previews(0).items(), default=(0, None))[1]
                 losses = state.records[before:, training.learning_after(before), 0].mean(0).tolist()
                 bar.set_postfix_str("loss " + " ".join(f"{loss:.4f}" for loss in losses[:4]), refresh=False)
                 bar.update(state.step - bar.n)

@@ -14,6 +14,7 @@ from pseudoword.formats.embedding import Embedding, load_embedding
 from pseudoword.formats.reading import read_embedding
 from pseudoword.formats.writing import write_embedding
 from pseudoword.latents import Encoded, write_latents
+from pseudoword.progress import read_progress
 from stages.train.__main__ import main
 from tests.project import shipped_params
 from tests.tiny import tiny_inpainting, tiny_sdxl, tiny_stable_diffusion
@@ -233,6 +234,9 @@ def test_previews_without_the_word_say_how_they_were_drawn(project: Path):
     with Image.open("outputs/training/base/previews/snorf-4.png") as image:
         assert image.size == (64, 32)
         assert "snorf" in image.text["prompt"]  # type: ignore[attr-defined]
+    told = read_progress(project, "train")
+    assert told and (told.done, told.total, told.unit) == (4, 4, "step") and told.said.startswith("loss ")
+    assert told.picture and (project / told.picture).name == "snorf-4.png"
 
 
 def test_tensorboard_gets_scalars_and_previews(project: Path):
