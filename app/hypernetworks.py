@@ -9,7 +9,8 @@ from pseudoword.base.identity import ModelIdentity
 from pseudoword.errors import UserError
 from pseudoword.formats.hypernetwork import EXTENSIONS, save_hypernetwork
 from pseudoword.formats.writing import AlreadyThere
-from pseudoword.hypernetwork import LINEAR, Hypernetwork, Structure, initial_modules
+from pseudoword.hypernetwork import Hypernetwork, initial_modules
+from pseudoword.structure import Structure
 
 
 class NoFormat(UserError):
@@ -52,7 +53,7 @@ def facts(hypernetwork: Hypernetwork, base: str | None, config: str | None) -> d
         "name": hypernetwork.name,
         "kind": "hypernetwork",
         "widths": hypernetwork.widths,
-        "layers": _layers(structure),
+        "layers": structure.summary,
         "numbers": structure.count(hypernetwork.widths),
         "note": structure.told_of_comfyui(),
     }
@@ -70,7 +71,7 @@ def lines(facts: dict[str, Any]) -> Iterator[str]:
 
 
 def summary(hypernetwork: Hypernetwork) -> str:
-    widths, layers = _listed(hypernetwork.widths), _layers(hypernetwork.structure)
+    widths, layers = _listed(hypernetwork.widths), hypernetwork.structure.summary
     return f"hypernetwork '{hypernetwork.name}', widths {widths}, layers {layers}"
 
 
@@ -131,17 +132,6 @@ def _numbers(text: str) -> tuple[float, ...]:
         return tuple(map(float, parts))
     except ValueError:
         raise ValueError(f"'{text}' is not a row of numbers with commas between them") from None
-
-
-def _layers(structure: Structure) -> str:
-    parts = [f"{', '.join(f'{multiplier:g}' for multiplier in structure.multipliers)}"]
-    if structure.activation != LINEAR:
-        parts.append(structure.activation + (" also after the last" if structure.activate_output else ""))
-    if structure.layer_norm:
-        parts.append("layer norm")
-    if any(structure.dropout):
-        parts.append(f"dropout {', '.join(f'{share:g}' for share in structure.dropout)}")
-    return "; ".join(parts)
 
 
 def _listed(numbers: Sequence[int]) -> str:

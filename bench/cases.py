@@ -17,13 +17,13 @@ from pseudoword.draws import Stream, generator
 from pseudoword.latents import Group, Latents
 from pseudoword.plan import make_plan
 from pseudoword.settings.base import Base as BaseSettings
+from pseudoword.settings.hypernetwork import Hypernetwork
 from pseudoword.settings.sweep import runs
 from pseudoword.settings.train import Train
 from pseudoword.settings.word import Word
 from stages.train.loop import Training
-from stages.train.pack import make_pack
+from stages.train.pack import make_pack, make_trainee
 from stages.train.settings import Settings
-from stages.train.word import Words
 
 TEMPLATE = Path(__file__).parents[1] / "templates/training/subject.txt"
 PICTURES = 16
@@ -68,7 +68,7 @@ class Ours:
         pack = make_pack(sweep, base, captions, PICTURES, NO_END)
         plan = make_plan(PICTURES, number, NO_END, batch, 1, NO_END)
         self.training = Training(
-            base, Words(base, [packed.word for packed in pack]), [packed.run for packed in pack],
+            base, make_trainee(base, pack), [packed.run for packed in pack],
             _latents(base, resolution), plan, stops_at=[steps],
         )  # fmt: skip
 
@@ -99,6 +99,7 @@ def _settings(number: int, batch: int) -> Settings:
     return Settings(
         base=BaseSettings.model_validate({"model": "models/toyworld"}),
         word=Word.model_validate({"name": "snorf"}),
+        hypernetwork=Hypernetwork.model_validate({}),
         train=Train.model_validate({"template": TEMPLATE, "batch": batch, "accumulation": 1, "steps": NO_END}),
         sweep={"train.seed": list(range(number))},
     )

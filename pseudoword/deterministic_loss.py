@@ -6,14 +6,14 @@ comparable too. `train` watches it on a few pictures, `evaluate` scores every ch
 
 import hashlib
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pseudoword.base.interface import Base
+from pseudoword.base.interface import Base, Conditioning
 from pseudoword.draws import Stream, generator
 from pseudoword.latents import Group, Latents
 
@@ -48,10 +48,10 @@ class _Samples:
 
 
 class DeterministicLoss:
-    """The mean loss of a word over pictures and noise levels, each picture with its own prompt.
+    """The mean loss of what was learned over pictures and noise levels, each picture with its own prompt.
 
     loss = DeterministicLoss(base, latents, levels=8)
-    float(loss(ids, vectors))
+    float(loss(lambda rows: base.encode(ids[rows], vectors)))
     """
 
     def __init__(self, base: Base, latents: Latents, levels: int, pictures: Collection[int] | None = None) -> None:
@@ -80,19 +80,19 @@ class DeterministicLoss:
         )
 
     @torch.no_grad()
-    def __call__(self, ids: Tensor, vectors: Tensor, max_batch: int = MAX_BATCH) -> Tensor:
-        """() float32 on the device, which is not waited for when `ids` and `vectors` lie there.
+    def __call__(self, condition: Callable[[Tensor], Conditioning], max_batch: int = MAX_BATCH) -> Tensor:
+        """() float32 on the device, which is not waited for.
 
-        ids        (N, E, W, L) int64, the prompts of all pictures in `latents.ids`
-        vectors    (K, D)
+        condition  the prompts of pictures, by their places in `latents.ids`, (n,) int64 on the device
         max_batch  samples at once, at most; fewer where they are large
         """
-        ids, vectors = ids.to(self.base.device), vectors.to(self.base.device)
-        losses = [loss for samples in self.samples for loss in self._losses(samples, ids, vectors, max_batch)]
+        losses = [loss for samples in self.samples for loss in self._losses(samples, condition, max_batch)]
         return torch.cat(losses).mean()
 
-    def _losses(self, samples: _Samples, ids: Tensor, vectors: Tensor, max_batch: int) -> Iterator[Tensor]:
-        conditioning = self.base.encode(ids[samples.rows], vectors)
+    def _losses(
+        self, samples: _Samples, condition: Callable[[Tensor], Conditioning], max_batch: int
+    ) -> Iterator[Tensor]:
+        conditioning = condition(samples.rows)
         height, width = samples.noise.shape[2:]
         batch = max(1, min(max_batch, MAX_BATCH, LATENTS_AT_ONCE // (height * width)))
         for start in range(0, len(samples.t), batch):

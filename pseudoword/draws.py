@@ -20,6 +20,7 @@ class Stream(IntEnum):
     PICTURE = 4
     POSTERIOR = 5
     HYPERNETWORK = 7
+    DROPOUT = 8
 
 
 def generator(seed: int, stream: Stream, a: int = 0, b: int = 0) -> Generator:

@@ -58,12 +58,13 @@ class Vocabulary:
     def __init__(
         self, tokenizers: Sequence[CLIPTokenizer], first_ids: Sequence[int], name: str, vectors: int, windows: int = 1
     ) -> None:
-        """`first_ids`: each encoder's token table's length, plus the vectors of other runs before this one."""
+        """`first_ids`: each encoder's token table's length, plus the vectors of other runs before this one. Without
+        vectors the name is text like any other."""
         self.tokenizers = tokenizers
         self.words = [list(range(first, first + vectors)) for first in first_ids]
         self.windows = windows
         self.room: int = tokenizers[0].model_max_length - 2  # tokens of a window, without the marks of its ends
-        self.pattern = re.compile(rf"(?<![\w]){re.escape(name)}(?![\w])", re.IGNORECASE)
+        self.pattern = re.compile(rf"(?<![\w]){re.escape(name)}(?![\w])" if vectors else "(?!)", re.IGNORECASE)
         # A caption comes back with every pass over the pictures.
         self._known = lru_cache(maxsize=4096)(self._encode)
 

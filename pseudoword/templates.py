@@ -3,6 +3,7 @@
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from pseudoword.errors import UserError
 
@@ -20,7 +21,7 @@ def _in(folder: Path, names: list[str]) -> str:
 
 @dataclass(frozen=True)
 class Prompts:
-    """A file of prompts and what it holds: one prompt a line, each with [name]."""
+    """A file of prompts and what it holds: one prompt a line."""
 
     path: Path
     lines: tuple[str, ...]
@@ -39,7 +40,11 @@ class Prompts:
         prompts = tuple(line for line in lines if line)
         if not prompts:
             raise BadTemplate(path, "has no prompts")
-        for line in prompts:
-            if NAME not in line:
-                raise BadTemplate(path, f"'{line}' does not hold {NAME}, so the word would learn nothing from it")
         return cls(path, prompts)
+
+    def check_names(self) -> Self:
+        """Raises BadTemplate for a line without [name]."""
+        for line in self.lines:
+            if NAME not in line:
+                raise BadTemplate(self.path, f"'{line}' does not hold {NAME}, so the word would learn nothing from it")
+        return self

@@ -17,7 +17,15 @@ from torch.nn.functional import layer_norm, linear, prelu
 from torch.utils.checkpoint import checkpoint
 
 from pseudoword.base.dropout import Masks
-from pseudoword.hypernetwork import ACTIVATIONS, PRELU, Hypernetwork, State, Structure
+from pseudoword.hypernetwork import Hypernetwork, State
+from pseudoword.structure import ACTIVATIONS, PRELU, Structure
+
+# rrelu with its mean slope, as it is when nothing is trained.
+FUNCTIONS = {
+    kind.__name__.lower(): kind().eval()
+    for kind in vars(nn.modules.activation).values()
+    if isinstance(kind, type) and issubclass(kind, nn.Module) and kind.__name__.lower() in ACTIVATIONS
+} | {"swish": nn.Hardswish()}
 
 
 @dataclass(frozen=True)
@@ -55,7 +63,7 @@ class Applied:
             elif self.structure.activation == PRELU:
                 hidden = prelu(hidden, state[f"{place}.weight"])
             else:
-                hidden = ACTIVATIONS[self.structure.activation](hidden)
+                hidden = FUNCTIONS[self.structure.activation](hidden)
         return (start + hidden * self.strength).to(context.dtype)
 
 

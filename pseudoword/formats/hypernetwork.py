@@ -23,7 +23,8 @@ from pseudoword.errors import UserError
 from pseudoword.formats.a1111 import TRAINING, metadata_of, plain_text, training_entries
 from pseudoword.formats.pickled import load_pickled, save_pickled
 from pseudoword.formats.tensors import save_tensors
-from pseudoword.hypernetwork import LINEAR, Hypernetwork, State, Structure
+from pseudoword.hypernetwork import Hypernetwork, State
+from pseudoword.structure import LINEAR, Structure
 
 EXTENSIONS = (".pt", ".safetensors")
 MAX_BYTES = 2**30  # the usual one for Stable Diffusion 1.x has 84 MiB; wide and deep ones several hundred

@@ -7,9 +7,8 @@ import pandas as pd
 
 from pseudoword.captions.table import CAPTIONS
 from pseudoword.doctor.report import REPORT, Report
-from pseudoword.formats.embedding import Embedding
-from pseudoword.formats.reading import read_embedding
 from pseudoword.formats.writing import EXTENSIONS
+from pseudoword.learned import Learned, read_learned
 from pseudoword.pictures.prepared import PICTURES, TABLE
 from pseudoword.records import BadRecord, Choice, Record, RunRecord, read_record
 from pseudoword.results.places import CHOICE, EMBEDDING, METRICS, SCORES, TRAINING, WORDS
@@ -49,15 +48,15 @@ class Results:
     captions: pd.DataFrame
     picture_files: dict[str, Path]
     drawn: pd.DataFrame
-    embedding_files: list[Path]  # the same word in several formats, the best one first
-    embedding: Embedding
+    learned_files: list[Path]  # the same word or hypernetwork in several formats, the best one first
+    learned: Learned
 
 
 def read_results(root: Path = Path()) -> Results:
     """Read what the pipeline made in the folder `root`. Raises a UserError that names the file that does not fit."""
     choice = read_record(root / CHOICE, Choice)
     written = [root / EMBEDDING / f"{choice.word}{suffix}" for suffix in EXTENSIONS]
-    embedding_files = [path for path in written if path.exists()] or written[:1]
+    learned_files = [path for path in written if path.exists()] or written[:1]
     results = Results(
         choice=choice,
         metrics=read_record(root / METRICS, Metrics),
@@ -68,8 +67,8 @@ def read_results(root: Path = Path()) -> Results:
         captions=read_table(root / CAPTIONS, text=("id", "caption", "origin", "draft")),
         picture_files={path.stem: path for path in sorted((root / PICTURES).glob("*.png"))},
         drawn=read_drawn(choice.word, root),
-        embedding_files=embedding_files,
-        embedding=read_embedding(embedding_files[0]),
+        learned_files=learned_files,
+        learned=read_learned(learned_files[0]),
     )
     _check_choice(results, root)
     _check_pictures(results, root)
@@ -96,8 +95,8 @@ def _check_choice(results: Results, root: Path) -> None:
         raise BadRecord(path, f"run {choice.run} has no folder in {WORDS}")
     if scores[(scores.run == choice.run) & (scores.step == choice.step)].empty:
         raise BadRecord(path, f"step {choice.step} of run {choice.run} is not in {SCORES.name}")
-    if results.embedding.name != choice.word:
-        raise BadRecord(results.embedding_files[0], f"it holds '{results.embedding.name}', not '{choice.word}'")
+    if results.learned.name != choice.word:
+        raise BadRecord(results.learned_files[0], f"it holds '{results.learned.name}', not '{choice.word}'")
 
 
 def _check_pictures(results: Results, root: Path) -> None:

@@ -54,7 +54,9 @@ def _prompts(value: object, info: ValidationInfo) -> object:
     if (lines := content_of(path, info)) is not None:
         return Prompts(path, tuple(lines))
     try:
-        return Prompts.read(path)
+        prompts = Prompts.read(path)
+        # Beside a hypernetwork the name is text like any other, and a prompt without it teaches as much.
+        return prompts if info.data.get("learn") == "hypernetwork" else prompts.check_names()
     except BadTemplate as error:
         raise ValueError(f"a file with one prompt a line: {error}") from None
 

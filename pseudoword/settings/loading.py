@@ -22,6 +22,7 @@ from pseudoword.settings.doctor import Doctor
 from pseudoword.settings.evaluate import Evaluate
 from pseudoword.settings.export import Export
 from pseudoword.settings.fields import Section
+from pseudoword.settings.hypernetwork import Hypernetwork
 from pseudoword.settings.latents import Latents
 from pseudoword.settings.messages import BadSettings, explain, keys_of, nearest, shown
 from pseudoword.settings.preprocess import Preprocess
@@ -46,6 +47,7 @@ class Settings(Section):
     doctor: Doctor = _all_defaults()
     latents: Latents = _all_defaults()
     train: Train = _all_defaults()
+    hypernetwork: Hypernetwork = _all_defaults()
     sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
         default_factory=dict,
         description="Axes as section.key: [values] over word and train; their product trains together.",

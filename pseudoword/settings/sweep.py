@@ -12,6 +12,9 @@ SWEPT = (
         "average", "loss", "huber_delta", "min_snr_gamma", "noise_offset", "timesteps", "latents", "shuffle_tags",
         "tag_dropout", "caption_dropout", "seed",
     )),
+    *(f"hypernetwork.{key}" for key in (
+        "layers", "activation", "learn_rate", "weight_decay", "dropout", "initialisation", "layer_norm",
+    )),
 )  # fmt: skip
 
 

@@ -77,6 +77,10 @@ WORKS_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 class Train(Section):
+    learn: Literal["word", "hypernetwork"] = Field(
+        "word",
+        description="word: vectors in prompts. hypernetwork: small modules at the keys and values of all attention.",
+    )
     template: PromptFile = Field(
         default="templates/training/subject.txt",
         validate_default=True,

@@ -92,8 +92,8 @@ def draw_and_judge(
     """Draw a checkpoint with all prompts and seeds; every measure of its pictures, and their files."""
     lines, seeds = evaluate.prompts.lines, evaluate.seeds
     pictures = draw(
-        base, checkpoint.vocabulary(base, name), checkpoint.vectors, [fill(line, name) for line in lines], seeds, shape,
-        evaluate.inference_steps, evaluate.guidance,
+        checkpoint.at_work(base, name), [fill(line, name) for line in lines], seeds, shape, evaluate.inference_steps,
+        evaluate.guidance,
     )  # fmt: skip
     texts = [without_name(line) for line in lines for _ in range(seeds)]
     evidence = Evidence(pictures, texts, judge, references)

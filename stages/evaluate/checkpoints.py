@@ -2,23 +2,23 @@
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor
 
 from pseudoword.base.hub import OtherModel
 from pseudoword.base.identity import ModelIdentity
-from pseudoword.base.interface import Base
+from pseudoword.base.interface import Base, Conditioning
 from pseudoword.captions.table import read_captions
 from pseudoword.deterministic_loss import DeterministicLoss
 from pseudoword.errors import UserError
-from pseudoword.formats.reading import read_embedding
 from pseudoword.latents import Latents
+from pseudoword.learned import AtWork, read_learned
 from pseudoword.progress import Bar
-from pseudoword.prompts import Vocabulary, fill
+from pseudoword.prompts import fill
 from pseudoword.records import BaseModelRecord, RunRecord, read_record
 from pseudoword.results.places import WORDS
-from pseudoword.word import side_by_side
 
 
 class NoCheckpoints(UserError):
@@ -37,14 +37,12 @@ class Checkpoint:
     run: str
     step: int
     file: Path
-    vectors: Tensor  # (K, sum of the encoders' widths)
     windows: int  # that its prompts were read in
     template: str  # the first one that it was trained with
 
-    def vocabulary(self, base: Base, name: str) -> Vocabulary:
-        """Encodes prompts that hold the word `name`, which stands for this checkpoint's vectors."""
-        first_ids = [len(table) for table in base.tables]
-        return Vocabulary(base.tokenizers, first_ids, name, len(self.vectors), self.windows)
+    def at_work(self, base: Base, name: str) -> AtWork:
+        """Its word under that `name`, or its hypernetwork, in the model."""
+        return AtWork(base, read_learned(self.file), name, self.windows)
 
 
 def read_checkpoints(model: ModelIdentity) -> list[Checkpoint]:
@@ -60,8 +58,7 @@ def read_checkpoints(model: ModelIdentity) -> list[Checkpoint]:
             continue
         for path in files:
             step = int(re.findall(r"-(\d+)\.safetensors$", path.name)[0])
-            vectors = side_by_side(read_embedding(path))
-            found.append(Checkpoint(run.name, step, path, vectors, record.windows, record.templates[0]))
+            found.append(Checkpoint(run.name, step, path, record.windows, record.templates[0]))
     if not found:
         raise NoCheckpoints
     return sorted(found, key=lambda checkpoint: (checkpoint.run, checkpoint.step))
@@ -72,10 +69,14 @@ def score(base: Base, name: str, latents: Latents, checkpoints: list[Checkpoint]
     captions = read_captions(latents.ids)
     loss, losses = DeterministicLoss(base, latents, levels), []
     for checkpoint in Bar("evaluate", checkpoints, label="loss", unit="checkpoint"):
-        prompts = [fill(checkpoint.template, name, caption) for caption in captions]
-        ids = checkpoint.vocabulary(base, name).encode_all(prompts)
-        losses.append(float(loss(ids, checkpoint.vectors)))
+        work = checkpoint.at_work(base, name)
+        ids = work.tokens([fill(checkpoint.template, name, caption) for caption in captions])
+        losses.append(float(loss(partial(_of_pictures, work, ids))))
     return losses
+
+
+def _of_pictures(work: AtWork, ids: Tensor, pictures: Tensor) -> Conditioning:
+    return work.condition(ids[pictures])
 
 
 def shortlist(checkpoints: list[Checkpoint], losses: list[float], number: int) -> list[Checkpoint]:

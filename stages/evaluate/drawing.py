@@ -8,10 +8,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from pseudoword.base.interface import Base
 from pseudoword.draws import Stream, generator
 from pseudoword.files import save_with
-from pseudoword.prompts import Vocabulary
+from pseudoword.learned import AtWork
 from pseudoword.results.places import SHEETS
 from stages.evaluate.checkpoints import Checkpoint
 
@@ -27,11 +26,10 @@ def starting_noise(shape: tuple[int, ...], prompt: int, seed: int) -> Tensor:
 
 @torch.no_grad()
 def draw(
-    base: Base, vocabulary: Vocabulary, vectors: Tensor,
-    prompts: list[str], seeds: int, shape: tuple[int, ...], inference_steps: int, guidance: float,
+    work: AtWork, prompts: list[str], seeds: int, shape: tuple[int, ...], inference_steps: int, guidance: float,
 ) -> list[Image.Image]:  # fmt: skip
     """len(prompts) x seeds pictures, the seeds of a prompt together; `shape` (C, H, W) is that of a latent."""
-    conditioning = base.encode(vocabulary.encode_all(prompts).to(base.device), vectors.to(base.device))
+    conditioning = work.condition(work.tokens(prompts))
     jobs = [(prompt, seed) for prompt in range(len(prompts)) for seed in range(seeds)]
     pictures: list[Image.Image] = []
     batch = max(1, min(len(jobs), LATENTS_AT_ONCE // (shape[1] * shape[2])))
@@ -39,7 +37,7 @@ def draw(
         part = jobs[start : start + batch]
         noise = torch.stack([starting_noise(shape, prompt, seed) for prompt, seed in part])
         prompted = conditioning[[prompt for prompt, _ in part]]
-        pictures += base.draw(prompted, None, noise, inference_steps, guidance)
+        pictures += work.base.draw(prompted, None, noise, inference_steps, guidance)
     return pictures
 
 

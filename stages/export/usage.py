@@ -5,6 +5,7 @@ from pathlib import Path
 from pseudoword.formats.embedding import Embedding
 from pseudoword.formats.keys import Key
 from pseudoword.formats.writing import KEYED
+from pseudoword.hypernetwork import Hypernetwork
 
 FOR_DIFFUSERS = (".safetensors", ".bin", ".pt")  # best first
 
@@ -32,6 +33,20 @@ def how_to_use(files: list[Path], word: str, embedding: Embedding, key: Key = "w
             f"diffusers names them {word}, {word}_1, ... and expands {word} by itself; do not write the others."
         )
     return "\n".join(lines)
+
+
+def how_to_use_hypernetwork(files: list[Path], hypernetwork: Hypernetwork) -> str:
+    """Lines for each tool that can read one of `files`."""
+    name, structure = hypernetwork.name, hypernetwork.structure
+    lines = [f"{', '.join(map(str, files))}: a hypernetwork of {structure.count(hypernetwork.widths):,} numbers"]
+    if any(path.suffix == ".pt" for path in files):
+        lines += [
+            f"A1111:      copy {name}.pt to models/hypernetworks/ and keep its name, then write <hypernet:{name}:1> in "
+            "the prompt; 1 is its strength",
+            f"ComfyUI:    copy {name}.pt to models/hypernetworks/ and put the node HypernetworkLoader behind the model",
+        ]
+    told = structure.told_of_comfyui()
+    return "\n".join([*lines, *([f"warning: {told}"] if told else [])])
 
 
 def diffusers_lines(file: Path, word: str, sdxl: bool, key: Key = "word") -> list[str]:

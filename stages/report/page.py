@@ -12,6 +12,8 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pseudoword.findings import Finding
+from pseudoword.formats.embedding import Embedding
+from pseudoword.hypernetwork import Hypernetwork
 from pseudoword.results.charts import score_charts, series_of, training_charts
 from pseudoword.results.images import EmbeddedImage, data_uri, embed
 from pseudoword.results.reading import Results
@@ -196,17 +198,33 @@ def _best(results: Results, run: str) -> Row | None:
 
 
 def file_facts(results: Results) -> dict[str, Any]:
-    """The embedding files, each to download from the page, and the word's shape and norms in each text encoder."""
-    word = results.embedding
-    parts = [word.vectors] if word.vectors_g is None else [word.vectors, word.vectors_g]
+    """The files, each to download from the page, and the word's shape and norms in each text encoder, or a
+    hypernetwork's layers."""
     drawn = _drawn(results, results.choice.run)
     return {
-        "name": results.embedding_files[0].name,
-        "formats": [_format_facts(path) for path in results.embedding_files],
-        "num_vectors": len(word.vectors),
+        "name": results.learned_files[0].name,
+        "formats": [_format_facts(path) for path in results.learned_files],
+        "prompt": f"a {results.choice.word}" if drawn.empty else drawn.prompt.iloc[0],
+        **_facts(results.learned),
+    }
+
+
+def _facts(learned: Embedding | Hypernetwork) -> dict[str, Any]:
+    if isinstance(learned, Hypernetwork):
+        structure = learned.structure
+        return {
+            "kind": "hypernetwork",
+            "widths": learned.widths,
+            "layers": structure.summary,
+            "count": structure.count(learned.widths),
+            "note": structure.told_of_comfyui(),
+        }
+    parts = [learned.vectors] if learned.vectors_g is None else [learned.vectors, learned.vectors_g]
+    return {
+        "kind": "word",
+        "num_vectors": len(learned.vectors),
         "widths": [part.shape[1] for part in parts],
         "norms": [part.norm(dim=1).tolist() for part in parts],
-        "prompt": f"a {results.choice.word}" if drawn.empty else drawn.prompt.iloc[0],
     }
 
 

@@ -40,7 +40,7 @@ def main() -> None:
     plan = make_plan(len(captions), len(sweep), train.steps, train.batch, train.accumulation, train.save_every)
     with alone_on(device):
         base = load_base(identity, device, dtype, settings.base.clip_skip, settings.base.attention)
-        if near := check_name(settings.word.name, base.tokenizers[0]):
+        if train.learn == "word" and (near := check_name(settings.word.name, base.tokenizers[0])):
             print(f"warning: word.name '{settings.word.name}' is close to words of the base model: {', '.join(near)}")
         pack = make_pack(sweep, base, captions, count_unmirrored(latents.ids), plan.steps)
         plan = plan.ending(packed.run.steps for packed in pack)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pseudoword.base.interface import Base
+from pseudoword.base.interface import Base, Conditioning
 from pseudoword.deterministic_loss import DeterministicLoss
 from pseudoword.latents import Latents
 from pseudoword.plan import Plan
@@ -195,9 +195,15 @@ class Training:
 
     def _evaluate(self, parameters: Tensor) -> Tensor:
         """(R,), the deterministic loss of each run."""
+
+        def loss_of(run: int, ids: Tensor) -> Tensor:
+            def condition(pictures: Tensor) -> Conditioning:
+                return self.trainee.condition(parameters, ids[pictures], [run] * len(pictures))
+
+            return self.deterministic_loss(condition, int(self.state.rows))
+
         with self.capacity.eagerly():
-            losses = [self.deterministic_loss(ids, parameters, int(self.state.rows)) for ids in self.plain_ids]
-        return torch.stack(losses)
+            return torch.stack([loss_of(run, ids) for run, ids in enumerate(self.plain_ids)])
 
     def _stop_early(self) -> None:
         for run in self.learning_after(self.state.step):

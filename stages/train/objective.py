@@ -47,7 +47,7 @@ class Losses:
         place, group = rows.place, rows.group
         drawn = self.drawn[rows.run].view(-1, 1, 1, 1)
         clean = self.mean[group][place] + drawn * self.std[group][place] * rows.posterior.to(self.dtype)
-        conditioning = self.trainee.condition(parameters, rows.ids, rows.run)
+        conditioning = self.trainee.condition(parameters, rows.ids, rows.runs.tolist(), rows.key)
         residual = self.base.residual(clean, rows.noise.to(self.dtype), rows.t, conditioning)
         error = residual.square()
         if self.any_huber:

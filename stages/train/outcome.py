@@ -30,9 +30,11 @@ def describe(packed: Packed, training: Training, model: dict[str, Any], data_sha
     plan, base = training.plan, training.base
     precision, rows = str(base.dtype).removeprefix("torch."), int(training.state.rows)
     together = max(1, rows // len(training.runs))
+    sections = ["base", "word", "train"]
+    if packed.settings.train.learn == "hypernetwork":
+        sections.append("hypernetwork")
     settings = {
-        section: getattr(packed.settings, section).model_dump(mode="json", exclude=LOOKING_ON)
-        for section in ("base", "word", "train")
+        section: getattr(packed.settings, section).model_dump(mode="json", exclude=LOOKING_ON) for section in sections
     }
     auto = _resolve(
         settings,
@@ -40,7 +42,7 @@ def describe(packed: Packed, training: Training, model: dict[str, Any], data_sha
             "base.attention": "sdpa",
             "base.device": str(base.device),
             "base.precision": precision,
-            "word.vectors": len(packed.word.vectors),
+            **packed.learned.resolved(),
             "train.steps": packed.run.steps,
             "train.batch": together,
             "train.accumulation": plan.samples // together if plan.samples % together == 0 else AUTO,
@@ -81,16 +83,15 @@ def _resolve(settings: dict[str, Any], resolved: dict[str, Any]) -> list[str]:
 def metadata_of(packed: Packed, step: int, model: dict[str, Any]) -> dict[str, str]:
     """The metadata of a checkpoint."""
     commit = {"pseudoword.base_commit": model["commit"]} if model["commit"] else {}
-    return (
-        modelspec(packed.word.name, model["family"], model["resolution"])
-        | commit
-        | {
-            "pseudoword.step": str(step),
-            "pseudoword.run": packed.run.name,
-            "pseudoword.base_model": model["name"],
-            "pseudoword.base_sha256": model["sha256"],
-        }
-    )
+    provenance = commit | {
+        "pseudoword.step": str(step),
+        "pseudoword.run": packed.run.name,
+        "pseudoword.base_model": model["name"],
+        "pseudoword.base_sha256": model["sha256"],
+    }
+    if packed.settings.train.learn == "hypernetwork":  # ModelSpec has no kind for it
+        return provenance
+    return modelspec(packed.learned.name, model["family"], model["resolution"]) | provenance
 
 
 def write_losses(path: Path, packed: Packed, records: Tensor, end: int, samples: int) -> None:

@@ -1,6 +1,6 @@
 """From the settings of each run of the sweep to the runs of a pack."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
@@ -13,13 +13,15 @@ from pseudoword.schedule import Schedule, WarmUpTooLong, lasting, shaped
 from pseudoword.settings.train import Train, without_effect
 from pseudoword.training_prompts import Texts, windows_needed
 from pseudoword.word import left_out
+from stages.train.hypernetwork import Network, Networks
 from stages.train.loop import Run
 from stages.train.objective import Objective
 from stages.train.optimizer import OptimizerSettings
 from stages.train.samples import Sampling
 from stages.train.settings import Settings
 from stages.train.stopping import Stopping
-from stages.train.word import Word
+from stages.train.trainee import Trainee
+from stages.train.word import Word, Words
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Packed:
     """A run of the sweep: its settings, its word, its prompts, and what the loop takes of it."""
 
     settings: Settings
-    word: Word
+    learned: Word | Network
     texts: Texts
     run: Run
     warnings: list[str]
@@ -39,12 +41,12 @@ class Packed:
         """pictures  without mirrored copies, from which auto vectors follow
         before    vectors of the runs before it in the pack
         """
-        train, word = settings.train, Word.of(settings, base, pictures)
+        train, learned = settings.train, _learned(settings, base, pictures)
         first_ids = [len(table) + before for table in base.tables]
-        vocabulary = Vocabulary(base.tokenizers, first_ids, word.name, len(word.vectors))
+        vocabulary = Vocabulary(base.tokenizers, first_ids, learned.name, learned.vectors_in_prompts)
         texts = Texts(
             vocabulary,
-            word.name,
+            learned.name,
             list(train.template.lines),
             captions,
             train.shuffle_tags,
@@ -62,17 +64,18 @@ class Packed:
                 stratified=train.timesteps == "stratified",
                 once=train.latents == "once",
                 noise_offset=train.noise_offset,
+                dropout=isinstance(learned, Network) and any(learned.initial.structure.dropout),
             ),
             objective=Objective(
                 deterministic=train.latents == "deterministic",
                 min_snr_gamma=train.min_snr_gamma,
                 huber_delta=train.huber_delta if train.loss == "huber" else None,
             ),
-            optimizer=_optimizer(train, steps),
+            optimizer=_optimizer(settings, steps),
             plain_ids=texts.plain,
             stopping=_stopping(train),
         )
-        return cls(settings, word, texts, run, list(_warnings(settings, word, base.tokenizers[0])))
+        return cls(settings, learned, texts, run, list(_warnings(settings, learned, base.tokenizers[0])))
 
     def check_prompts(self) -> None:
         """Raise PromptTooLong, with the run and what to shorten, for any prompt that can come up."""
@@ -82,14 +85,14 @@ class Packed:
         for key, prompt in {"prompt": preview.prompt or "", "negative": preview.negative}.items():
             if preview.every:
                 with _told_of(self.run.name, f"train.preview.{key}"):
-                    self.texts.vocabulary.encode(fill(prompt, self.word.name, self.texts.captions[0]))
+                    self.texts.vocabulary.encode(fill(prompt, self.learned.name, self.texts.captions[0]))
 
 
 def make_pack(sweep: dict[str, Settings], base: Base, captions: list[str], pictures: int, steps: int) -> list[Packed]:
     """The runs, their words beside each other behind the vocabulary. Raises UserError for a prompt that is too long."""
     pack: list[Packed] = []
     for name, settings in sweep.items():
-        before = sum(len(packed.word.vectors) for packed in pack)
+        before = sum(packed.learned.vectors_in_prompts for packed in pack)
         pack.append(Packed.of(name, settings, base, captions, pictures, steps, before))
     for line in dict.fromkeys(line for packed in pack for line in packed.warnings):
         print(f"warning: {line}")
@@ -100,6 +103,19 @@ def make_pack(sweep: dict[str, Settings], base: Base, captions: list[str], pictu
     return pack
 
 
+def make_trainee(base: Base, pack: Sequence[Packed]) -> Trainee:
+    """All runs of a pack learn the same kind of thing."""
+    learned = [packed.learned for packed in pack]
+    words = [each for each in learned if isinstance(each, Word)]
+    return Words(base, words) if words else Networks(base, [each for each in learned if isinstance(each, Network)])
+
+
+def _learned(settings: Settings, base: Base, pictures: int) -> Word | Network:
+    if settings.train.learn == "word":
+        return Word.of(settings, base, pictures)
+    return Network.of(settings, base.keys_and_values.widths)
+
+
 @contextmanager
 def _told_of(run: str, source: str) -> Iterator[None]:
     try:
@@ -108,28 +124,37 @@ def _told_of(run: str, source: str) -> Iterator[None]:
         raise PromptTooLong(error.prompt, error.tokens, error.limit, source, run) from None
 
 
-def _warnings(settings: Settings, word: Word, tokenizer: CLIPTokenizer) -> Iterator[str]:
+def _warnings(settings: Settings, learned: Word | Network, tokenizer: CLIPTokenizer) -> Iterator[str]:
     """Settings that are valid but probably a mistake."""
-    for key in ("learn_rate", "clip_at"):
-        schedule: Schedule = getattr(settings.train, key)
+    rates = "hypernetwork.learn_rate" if settings.train.learn == "hypernetwork" else "train.learn_rate"
+    for key, schedule in ((rates, _learn_rate(settings)), ("train.clip_at", settings.train.clip_at)):
         for problem in schedule.passed_over():
-            yield f"train.{key} '{schedule}': {problem}"
+            yield f"{key} '{schedule}': {problem}"
+    if isinstance(learned, Network):
+        if told := learned.initial.structure.told_of_comfyui():
+            yield told
+        return
     yield from without_effect(settings.train)
     if settings.word.init_file is None and (
-        lost := left_out(settings.word.init_text, len(word.vectors), tokenizer)
+        lost := left_out(settings.word.init_text, len(learned.vectors), tokenizer)
     ):  # fmt: skip
         yield lost
 
 
-def _optimizer(train: Train, steps: int) -> OptimizerSettings:
-    scheduled = train.learn_rate.rates(steps)
+def _learn_rate(settings: Settings) -> Schedule:
+    return settings.hypernetwork.learn_rate if settings.train.learn == "hypernetwork" else settings.train.learn_rate
+
+
+def _optimizer(settings: Settings, steps: int) -> OptimizerSettings:
+    train = settings.train
+    scheduled = _learn_rate(settings).rates(steps)
     if train.warm_up >= len(scheduled):
         raise WarmUpTooLong(train.warm_up, len(scheduled))
     return OptimizerSettings(
         rates=shaped(scheduled, train.warm_up, train.decay),
         clip_at=lasting(train.clip_at.rates(len(scheduled)), len(scheduled)),
         clip=train.clip,
-        weight_decay=train.weight_decay,
+        weight_decay=settings.hypernetwork.weight_decay if train.learn == "hypernetwork" else train.weight_decay,
         betas=train.betas,
         eps=train.eps,
         average=train.average,

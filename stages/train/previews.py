@@ -41,7 +41,7 @@ def draw_preview(
 
     def condition(prompt: str) -> Conditioning:
         ids = packed.texts.vocabulary.encode_all([prompt]).to(base.device)
-        return trainee.condition(parameters, ids, torch.tensor([run], device=base.device))
+        return trainee.condition(parameters, ids, [run])
 
     negative = condition(preview.negative) if preview.negative else None
     positive = condition(preview_prompt(packed))

@@ -5,9 +5,9 @@ W windows, L tokens.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ class Sample(NamedTuple):
     t: int
     posterior: NDArray[np.float32]  # (C, h, w), standard normal
     noise: NDArray[np.float32]  # (C, h, w), standard normal and the offset
+    key: int | None = None  # of its dropout
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Sampling:
     stratified: bool = True
     once: bool = False  # one draw of the posterior for each picture
     noise_offset: float = 0.0
+    dropout: bool = False  # in what is learned: each sample then has a key of its masks
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,15 @@ class Rows:
     posterior: Tensor  # (n, C, h, w) float32
     noise: Tensor  # (n, C, h, w) float32
     ids: Tensor  # (n, E, W, L) int64
+    runs: Tensor  # (n,) int64, `run` on the host, where nothing waits for the device to know it
+    key: Tensor | None = None  # (n,) int64, of each sample's dropout; None: nothing is dropped
 
     def __getitem__(self, part: slice) -> "Rows":
-        return Rows(self.group, *(value[part] for name, value in vars(self).items() if name != "group"))
+        return self._each(lambda value: value[part])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Rows":
+        changed: dict[str, Any] = {n: change(value) for n, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **changed)
 
     def __len__(self) -> int:
         return len(self.run)
@@ -69,10 +77,7 @@ class Rows:
     def filled(self, number: int) -> "Rows":
         """The rows and, up to `number`, the last one again and again."""
         more = max(0, number - len(self))
-        return Rows(
-            self.group,
-            *(torch.cat([v, v[-1:].expand(more, *v.shape[1:])]) for n, v in vars(self).items() if n != "group"),
-        )
+        return self._each(lambda value: torch.cat([value, value[-1:].expand(more, *value.shape[1:])]))
 
 
 @dataclass(frozen=True)
@@ -143,7 +148,8 @@ def draw_sample(
     if run.noise_offset:
         # https://www.crosslabs.org/blog/diffusion-with-offset-noise
         noise = noise + np.float32(run.noise_offset) * dice.standard_normal((shape[0], 1, 1), np.float32)
-    return Sample(picture, run.ids_of(picture, template, dice), min(int(t), timesteps - 1), posterior, noise)
+    key = int(generator(run.seed, Stream.DROPOUT, step, index).integers(2**63)) if run.dropout else None
+    return Sample(picture, run.ids_of(picture, template, dice), min(int(t), timesteps - 1), posterior, noise, key)
 
 
 def draw_block(
@@ -191,6 +197,7 @@ def _rows(
         return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
     drawn = [sample for _, _, sample in rows]
+    keys = [sample.key for sample in drawn]
     return Rows(
         group,
         run=moved([run for run, _, _ in rows]),
@@ -200,6 +207,8 @@ def _rows(
         posterior=moved([sample.posterior for sample in drawn]),
         noise=moved([sample.noise for sample in drawn]),
         ids=moved([sample.ids for sample in drawn]),
+        runs=torch.tensor([run for run, _, _ in rows]),
+        key=None if set(keys) == {None} else moved([key or 0 for key in keys]),
     )
 
 

@@ -31,10 +31,9 @@ from stages.train.board import Board
 from stages.train.capacity import compiles
 from stages.train.loop import Checkpoint, Training
 from stages.train.outcome import describe, metadata_of, write_losses, write_settings
-from stages.train.pack import Packed
+from stages.train.pack import Packed, make_trainee
 from stages.train.previews import draw_preview, preview_key, save_preview
-from stages.train.state import Saved, State, load_state, save_state
-from stages.train.word import Words
+from stages.train.state import Pace, Saved, State, load_state, save_state
 
 PACKAGES = ("torch", "diffusers", "transformers", "numpy")
 # Settings that do not decide the next step, or do by what they come to, which is listed beside them.
@@ -67,17 +66,14 @@ def key_of(pack: list[Packed], base: Base, plan: Plan, model: dict[str, Any], da
     ]  # fmt: skip
     runs = [
         [
-            packed.run.name, packed.word.name, _digest(packed.word.vectors), _digest(packed.word.norms),
+            packed.run.name, packed.learned.name, packed.learned.digest(),
             packed.texts.templates, packed.texts.vocabulary.windows, repr(packed.run.stopping),
             packed.settings.train.model_dump(mode="json", exclude=NOT_DECISIVE["train"]),
+            packed.settings.hypernetwork.model_dump(mode="json"),
         ]
         for packed in pack
     ]  # fmt: skip
     return fingerprint(json.dumps([shared, runs, code_digest("train")]), PACKAGES)
-
-
-def _digest(tensor: torch.Tensor) -> str:
-    return hashlib.sha256(tensor.detach().cpu().contiguous().numpy().tobytes()).hexdigest()
 
 
 class Session:
@@ -90,7 +86,7 @@ class Session:
         self.pack, self.base, self.latents, self.plan = pack, base, latents, plan
         self.model, self.data_sha256 = model, data_sha256
         self.folder = scratch("train") / key_of(pack, base, plan, model, data_sha256)
-        self.words = Words(base, [packed.word for packed in pack])
+        self.trainee = make_trainee(base, pack)
         self.checkpoints: dict[str, str] = {}  # kept so far: SHA-256 by path below the folder
         self.schedules = _schedules(pack, plan.steps)
         self.boards: dict[int, Board] = {}
@@ -101,10 +97,10 @@ class Session:
             for folder in (WORDS, TRAINING):  # as dvc does before a stage: no run of an earlier sweep stays behind
                 shutil.rmtree(folder, ignore_errors=True)
             self.training = self._start()
-            number, vectors = len(self.pack), ", ".join(str(len(packed.word.vectors)) for packed in self.pack)
+            number, learned = len(self.pack), ", ".join(packed.learned.summary for packed in self.pack)
             print(
                 f"{number} run{'s' * (number > 1)} of {self.plan.steps} steps, {self.plan.samples} samples each, "
-                f"{int(self.training.state.rows)} rows at once, {vectors} vectors, {self.base.device} {self.base.dtype}"
+                f"{int(self.training.state.rows)} rows at once, {learned}, {self.base.device} {self.base.dtype}"
             )
             self._run()
             self._write()
@@ -119,7 +115,7 @@ class Session:
         state, train = self._saved_state(), self.pack[0].settings.train
         checkpointing = None if train.gradient_checkpointing == "auto" else bool(train.gradient_checkpointing)
         training = Training(
-            self.base, self.words, [packed.run for packed in self.pack], self.latents, self.plan, state,
+            self.base, self.trainee, [packed.run for packed in self.pack], self.latents, self.plan, state,
             stops_at=[train.preview.every] if train.preview.every else [], checkpointing=checkpointing,
         )  # fmt: skip
         device, runs = self.base.device, len(self.pack)
@@ -176,6 +172,7 @@ class Session:
             if packed.settings.train.tensorboard:
                 self.boards[run] = Board(TRAINING / packed.run.name / "tensorboard")
         self._show()
+        pace = Pace()
         with (
             stop_requests() as signal_that_came,
             Bar[None]("train", total=total, initial=min(state.step, total), unit="step") as bar,
@@ -185,15 +182,17 @@ class Session:
                 before = state.step
                 for checkpoint in training.advance():
                     self._keep(checkpoint)
-                save_state(
-                    self.folder / "state.safetensors", Saved(state, self.schedules[: state.step], self.checkpoints)
-                )
+                number = signal_that_came()
+                if number or training.finished or pace.due(state):
+                    saved = Saved(state, self.schedules[: state.step], self.checkpoints)
+                    with pace.writing():
+                        save_state(self.folder / "state.safetensors", saved)
                 self._show()
                 bar.picture = max(self._previews(0).items(), default=(0, None))[1]
                 losses = state.records[before:, training.learning_after(before), 0].mean(0).tolist()
                 bar.set_postfix_str("loss " + " ".join(f"{loss:.4f}" for loss in losses[:4]), refresh=False)
                 bar.update(state.step - bar.n)
-                if (number := signal_that_came()) and not training.finished:
+                if number and not training.finished:
                     raise Interrupted(
                         number, f"{state.step} of {total} steps are saved; `dvc repro` goes on from there."
                     )
@@ -203,13 +202,13 @@ class Session:
     def _keep(self, checkpoint: Checkpoint) -> None:
         packed, path = self.pack[checkpoint.run], self._checkpoint(checkpoint.run, checkpoint.step)
         metadata = metadata_of(packed, checkpoint.step, self.model)
-        self.words.save(self.folder / path, checkpoint.run, checkpoint.parameters, metadata)
+        self.trainee.save(self.folder / path, checkpoint.run, checkpoint.parameters, metadata)
         self.checkpoints[path.as_posix()] = _sha256(self.folder / path)
 
     def _checkpoint(self, run: int, step: int) -> Path:
         """Its path below the folder."""
         packed = self.pack[run]
-        return Path(packed.run.name, "steps", f"{packed.word.name}-{step}.safetensors")
+        return Path(packed.run.name, "steps", f"{packed.learned.name}-{step}.safetensors")
 
     def _show(self) -> None:
         """Draw the previews that are due, and bring the boards up to date."""
@@ -228,18 +227,18 @@ class Session:
         end = min(self.training.ends[run], self.training.state.step)
         folder = self.folder / packed.run.name / "previews" / preview_key(packed)
         return {
-            step: folder / f"{packed.word.name}-{step}.png"
+            step: folder / f"{packed.learned.name}-{step}.png"
             for step in (range(every, end + 1, every) if every else ())
             if self._checkpoint(run, step).as_posix() in self.checkpoints
         }
 
     def _draw_preview(self, run: int, step: int, path: Path) -> None:
         packed = self.pack[run]
-        parameters = self.words.load(self.folder / self._checkpoint(run, step), run)
+        parameters = self.trainee.load(self.folder / self._checkpoint(run, step), run)
         with self.training.capacity.eagerly():
-            image = draw_preview(self.base, self.words, packed, run, parameters, self.model["resolution"])
+            image = draw_preview(self.base, self.trainee, packed, run, parameters, self.model["resolution"])
         metadata = metadata_of(packed, step, self.model)
-        save_preview(path, image, self.words, packed, run, parameters, metadata)
+        save_preview(path, image, self.trainee, packed, run, parameters, metadata)
 
     # ------------------------------------------------------------------------------------------ what it leaves
 

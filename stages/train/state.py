@@ -2,6 +2,10 @@
 
 import hashlib
 import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -14,6 +18,8 @@ from pseudoword.formats.tensors import save_tensors
 
 RECORDED = ("loss", "norm", "gradient", "evaluation")  # of each step and run; evaluation is NaN where none was made
 ON_HOST = ("records", "rows")
+SMALL_STATE_BYTES = 16 * 2**20  # written in less time than a step takes
+MAX_SHARE = 0.05  # of the time that a large state is written in
 
 
 @dataclass
@@ -33,6 +39,10 @@ class State:
     broken_by: Tensor  # (R,) int64, the picture at which a run failed, where its loss says so, else -1
     rows: Tensor  # () int64, rows at once; fewer after memory ran out
     records: Tensor  # (step, R, 4) float32 on the CPU, RECORDED
+
+    @property
+    def bytes(self) -> int:
+        return sum(value.nbytes for value in vars(self).values() if isinstance(value, Tensor))
 
     @classmethod
     def at_start(cls, parameters: Tensor, runs: int, scale: float, rows: int) -> Self:
@@ -59,6 +69,23 @@ class State:
         """After how many steps each run has ended or will end, if its schedule has so many. Waits for the device."""
         ended = zip(self.stopped.tolist(), self.failed.tolist(), steps, strict=True)
         return [min(end for end in (stopped, failed, last) if end >= 0) for stopped, failed, last in ended]
+
+
+class Pace:
+    """When to write a state: a small one always, a large one for no more than MAX_SHARE of the time."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock, self.next = clock, -math.inf
+
+    def due(self, state: State) -> bool:
+        return state.bytes <= SMALL_STATE_BYTES or self.clock() >= self.next
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        began = self.clock()
+        yield
+        ended = self.clock()
+        self.next = ended + (ended - began) * (1 / MAX_SHARE - 1)
 
 
 class Saved(NamedTuple):

@@ -6,7 +6,8 @@ too, such as a network with one row of all its numbers for each run: state, opti
 Letters in shapes: R runs, V rows of all runs, D numbers of a row, n prompts, E text encoders, W windows, L tokens.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -24,6 +25,28 @@ class Step(NamedTuple):
     rate: Tensor  # (V, 1)
 
 
+class Learned(Protocol):
+    """What one run learns: where it starts, and how it is called."""
+
+    @property
+    def name(self) -> str:
+        """In prompts, and of its files."""
+
+    @property
+    def vectors_in_prompts(self) -> int:
+        """How many vectors stand for its name in a prompt; 0 where the name is text like any other."""
+
+    @property
+    def summary(self) -> str:
+        """How much it is, such as `2 vectors`."""
+
+    def digest(self) -> str:
+        """Of all that it starts with."""
+
+    def resolved(self) -> dict[str, object]:
+        """What the settings that may be `auto` came to, by their keys."""
+
+
 class Trainee(Protocol):
     @property
     def owner(self) -> Sequence[int]:
@@ -32,11 +55,14 @@ class Trainee(Protocol):
     def start(self) -> Tensor:
         """The parameters before the first step, (V, D), on the device that trains."""
 
-    def condition(self, parameters: Tensor, ids: Tensor, runs: Tensor) -> Conditioning:
+    def condition(
+        self, parameters: Tensor, ids: Tensor, runs: Sequence[int], keys: Tensor | None = None
+    ) -> Conditioning:
         """Prompts as the UNet reads them with the parameters at work, differentiable in these.
 
         ids   (n, E, W, L) int64
-        runs  (n,) int64, the run whose parameters each prompt is for
+        runs  of each prompt, whose parameters it is for
+        keys  (n,) int64, of each prompt's dropout; None: nothing is dropped
         """
 
     def constrain(self, proposed: Tensor, step: Step | None = None) -> Tensor:
@@ -49,3 +75,11 @@ class Trainee(Protocol):
 
     def load(self, path: Path, run: int) -> Tensor:
         """Read what `save` wrote: (V, D) with the rows of one run, and nothing in those of the others."""
+
+
+def tensor_digest(tensors: Iterable[Tensor]) -> str:
+    """SHA-256 over the numbers of some tensors."""
+    total = hashlib.sha256()
+    for tensor in tensors:
+        total.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return total.hexdigest()

@@ -27,7 +27,7 @@ from pseudoword.word import (
     vocabulary_norms,
 )
 from stages.train.settings import Settings
-from stages.train.trainee import Step
+from stages.train.trainee import Step, tensor_digest
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,20 @@ class Word:
             norms = norms.where(norms > 0, usual)
         return cls(word.name, vectors, norms, train.norm, train.pull)
 
+    @property
+    def vectors_in_prompts(self) -> int:
+        return len(self.vectors)
+
+    @property
+    def summary(self) -> str:
+        return f"{len(self.vectors)} vector{'s' * (len(self.vectors) > 1)}"
+
+    def digest(self) -> str:
+        return tensor_digest([self.vectors, self.norms])
+
+    def resolved(self) -> dict[str, object]:
+        return {"word.vectors": len(self.vectors)}
+
 
 class Words:
     """The words of the runs of a pack, their vectors beside each other behind the vocabulary."""
@@ -77,7 +91,9 @@ class Words:
     def start(self) -> Tensor:
         return self.constrain(torch.cat([self._moved(word.vectors) for word in self.words]))
 
-    def condition(self, parameters: Tensor, ids: Tensor, runs: Tensor) -> Conditioning:
+    def condition(
+        self, parameters: Tensor, ids: Tensor, runs: Sequence[int], keys: Tensor | None = None
+    ) -> Conditioning:
         return self.base.encode(ids, parameters)  # the ids of a run's prompts name its own vectors
 
     def constrain(self, proposed: Tensor, step: Step | None = None) -> Tensor:

@@ -9,7 +9,8 @@ from app.cli import main
 from pseudoword.formats.embedding import Embedding
 from pseudoword.formats.hypernetwork import load_hypernetwork, save_hypernetwork
 from pseudoword.formats.writing import write_embedding
-from pseudoword.hypernetwork import Hypernetwork, Structure, initial_modules
+from pseudoword.hypernetwork import Hypernetwork, initial_modules
+from pseudoword.structure import Structure
 from tests.tiny import tiny_stable_diffusion
 
 Output = pytest.CaptureFixture[str]

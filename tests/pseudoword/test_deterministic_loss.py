@@ -38,7 +38,7 @@ def score(base: StableDiffusion, latents: Latents) -> float:
     vocabulary = Vocabulary(base.tokenizers, [len(base.tables[0])], "snorf", 1)
     prompts = vocabulary.encode_all([f"a snorf {noise_key(name) % 7}" for name in latents.ids])
     vectors = torch.full((1, base.tables[0].shape[1]), 0.1)
-    return float(DeterministicLoss(base, latents, LEVELS)(prompts, vectors))
+    return float(DeterministicLoss(base, latents, LEVELS)(lambda rows: base.encode(prompts[rows], vectors)))
 
 
 def test_pictures_of_several_shapes_count_alike_whatever_their_neighbours(base: StableDiffusion, tmp_path: Path):
@@ -53,10 +53,10 @@ def test_a_subset_counts_alone_and_takes_no_other_noise(base: StableDiffusion, t
     vocabulary = Vocabulary(base.tokenizers, [len(base.tables[0])], "snorf", 1)
     ids = vocabulary.encode_all([f"a snorf {noise_key(name) % 7}" for name in latents.ids])
     vectors = torch.full((1, base.tables[0].shape[1]), 0.1)
-    subset = DeterministicLoss(base, latents, LEVELS, [1, 3])(ids, vectors)
+    subset = DeterministicLoss(base, latents, LEVELS, [1, 3])(lambda rows: base.encode(ids[rows], vectors))
     alone = [score(base, latents_of(tmp_path, [latents.ids[row]])) for row in (1, 3)]
     assert float(subset) == pytest.approx(sum(alone) / 2, rel=1e-5)
-    small = DeterministicLoss(base, latents, LEVELS, [1, 3])(ids, vectors, max_batch=1)
+    small = DeterministicLoss(base, latents, LEVELS, [1, 3])(lambda rows: base.encode(ids[rows], vectors), max_batch=1)
     torch.testing.assert_close(small, subset)
 
 

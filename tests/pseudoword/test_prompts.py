@@ -117,7 +117,7 @@ def test_a_bad_template_file_is_named_with_what_is_wrong(tmp_path: Path, content
     path = tmp_path / "t.txt"
     path.write_text(content)
     with pytest.raises(BadTemplate) as error:
-        Prompts.read(path)
+        Prompts.read(path).check_names()
     assert str(path) in str(error.value) and found in str(error.value)
 
 

@@ -12,10 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from pseudoword.base.identity import ModelIdentity
 from pseudoword.formats.embedding import Embedding, save_embedding
+from pseudoword.formats.hypernetwork import save_hypernetwork
 from pseudoword.formats.writing import write_embedding
+from pseudoword.hypernetwork import Hypernetwork, initial_modules
 from pseudoword.judge import similarity_among
 from pseudoword.latents import Encoded, write_latents
+from pseudoword.structure import Structure
 from stages.evaluate.__main__ import main
 from stages.evaluate.checkpoints import shortlisted_steps
 from stages.evaluate.measures import MEASURES
@@ -156,6 +160,20 @@ def test_words_of_sdxl_are_scored_and_drawn(project: Path):
     scores = pd.read_csv("outputs/evaluation/scores.csv")
     assert np.isfinite(scores["loss"]).all() and scores["loss"].nunique() == 8
     assert scores["chosen"].sum() == 1
+
+
+def test_hypernetworks_are_scored_and_drawn(project: Path):
+    widths = ModelIdentity("base").context_widths
+    for seed, path in enumerate(sorted(Path("outputs/words").glob("*/steps/*.safetensors"))):
+        modules = initial_modules(Structure(), widths, "XavierNormal", seed)
+        save_hypernetwork(path, Hypernetwork("snorf", Structure(), modules, {}))
+    main()
+    scores = pd.read_csv("outputs/evaluation/scores.csv")
+    assert np.isfinite(scores["loss"]).all() and scores["loss"].nunique() == 8
+    assert scores["chosen"].sum() == 1
+    sheets = Path("outputs/evaluation/sheets")
+    drawn = [(sheets / file).read_bytes() for file in pd.read_csv(sheets / "pictures.csv")["file"]]
+    assert len(set(drawn)) == len(drawn)
 
 
 def test_a_run_without_checkpoints_is_left_out(project: Path, capsys: pytest.CaptureFixture[str]):

@@ -20,9 +20,12 @@ from torch import Tensor
 from pseudoword.base.stable_diffusion import StableDiffusion
 from pseudoword.errors import UserError
 from pseudoword.formats.embedding import load_embedding, save_embedding
+from pseudoword.formats.hypernetwork import load_hypernetwork, save_hypernetwork
 from pseudoword.formats.reading import read_embedding
 from pseudoword.formats.writing import write_embedding
+from pseudoword.hypernetwork import Hypernetwork, initial_modules
 from pseudoword.prompts import Vocabulary
+from pseudoword.structure import Structure
 from pseudoword.word import to_embedding
 from stages.export.__main__ import main
 from tests.project import resolve_settings, write_checked
@@ -105,6 +108,26 @@ def test_the_file_is_the_chosen_checkpoint_with_its_provenance(project: Path, nu
         }.items()
     )
     assert "pseudoword.text_similarity" not in embedding.metadata
+
+
+def test_a_hypernetwork_is_written_for_a1111_and_comfyui(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    structure = Structure(activation="relu")
+    modules = initial_modules(structure, [WIDTH, 8], "Normal", 0)
+    checkpoint = Path(f"outputs/words/base/steps/{WORD}-40.safetensors")
+    write_inputs(1)
+    save_hypernetwork(checkpoint, Hypernetwork(WORD, structure, modules, {"weight_initialization": "Normal"}))
+    main()
+    assert sorted(path.name for path in FILE.parent.iterdir()) == [f"{WORD}.pt", f"{WORD}.safetensors"]
+    for path in FILE.parent.iterdir():
+        read = load_hypernetwork(path)
+        assert read.name == WORD and read.structure == structure
+        assert all(torch.equal(read.modules[8][1][key], value) for key, value in modules[8][1].items())
+        assert read.metadata["pseudoword.image_similarity"] == "0.7" and read.metadata["pseudoword.widths"] == "16, 8"
+    assert f"<hypernet:{WORD}:1>" in capsys.readouterr().out
+    set_formats("bin", "png")
+    with pytest.raises(UserError, match=r"export\.formats: found bin, png, and a hypernetwork is written as"):
+        main()
+    assert FILE.exists()  # nothing was done
 
 
 @pytest.mark.parametrize("widths", [(WIDTH,), (WIDTH, 24)], ids=["sd", "sdxl"])

@@ -1,0 +1,50 @@
+"""What was learned, at work: prompts as the UNet reads them with a word in them, or through a hypernetwork."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pseudoword.base.hypernetwork import Hypernetworks
+from pseudoword.base.interface import Base, Conditioning
+from pseudoword.formats.embedding import Embedding
+from pseudoword.formats.reading import read_file, word_of
+from pseudoword.hypernetwork import Hypernetwork
+from pseudoword.prompts import Vocabulary
+from pseudoword.word import side_by_side
+
+Learned = Embedding | Hypernetwork
+
+
+def read_learned(path: Path) -> Learned:
+    """The word or the hypernetwork of a file. Raises as `read_file` does."""
+    found = read_file(path)
+    return found if isinstance(found, Hypernetwork) else word_of(found, path, None)
+
+
+class AtWork:
+    """A base model with what was learned: the vectors for the word's name, or all its attention through the modules."""
+
+    def __init__(self, base: Base, learned: Learned, name: str, windows: int = 1, strength: float = 1.0) -> None:
+        """name      of the word; beside a hypernetwork it is text like any other
+        windows   that prompts are read in
+        strength  of a hypernetwork
+        """
+        self.base = base
+        self.vectors = torch.empty(0, sum(base.widths), device=base.device)
+        self.hypernetworks = None
+        if isinstance(learned, Hypernetwork):
+            self.hypernetworks = Hypernetworks.of([(learned, strength)], base.device)
+        else:
+            self.vectors = side_by_side(learned).to(base.device)
+        first_ids = [len(table) for table in base.tables]
+        self.vocabulary = Vocabulary(base.tokenizers, first_ids, name, len(self.vectors), windows)
+
+    def tokens(self, prompts: list[str]) -> Tensor:
+        """(B, E, W, L) int64, on the device."""
+        return self.vocabulary.encode_all(prompts).to(self.base.device)
+
+    def condition(self, ids: Tensor) -> Conditioning:
+        """`ids` as `tokens` gives them."""
+        return replace(self.base.encode(ids, self.vectors), hypernetworks=self.hypernetworks)
