@@ -38,25 +38,30 @@ from toyworld.vae import psnr
 from toyworld.world import (
     COLOURS,
     NOUNS,
+    NUM_NEW_STYLES,
     NUM_NEW_THINGS,
     PLAIN_STYLES,
     POSITIONS,
     SCENES,
     STYLE_WORDS,
+    Style,
     Thing,
     draw,
+    new_style,
     new_thing,
+    thing_of,
 )
 
 TIMESTEPS = (350, 450, 550, 650)
 SWAPPED = 256  # pictures of each word-swap test
 SMEAR_TIMESTEP = 750
+READ = 9000  # pictures that the noun reader knows the nouns by, 45 of each
 LEAST = {
     "noun_swap": 0.95, "colour_swap": 0.90, "scene_swap": 0.98, "vae_psnr_db": 28.0, "judge_retrieval_of_512": 0.6,
     "look_alike_retrieval": 0.9, "generated_noun": 0.85, "generated_scene": 0.95, "blip_noun": 0.9, "blip_colour": 0.9,
     "blip_scene": 0.9, "blip_style": 0.9,
 }  # fmt: skip
-MOST = {"likeness_smeared_share": 0.6, "blip_style_where_none": 0.02}
+MOST = {"likeness_smeared_share": 0.6, "blip_style_where_none": 0.02, "blip_style_of_new_styles": 0.1}
 
 
 def load(folder: Path) -> StableDiffusionPipeline:
@@ -183,6 +188,14 @@ def held_out_pictures(thing: Thing, number: int, random: Generator) -> Tensor:
     return torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2)
 
 
+def pictures_in_style(style: Style, number: int, seed: int) -> Tensor:
+    """(number, 3, H, W) uint8, of named things."""
+    random = default_rng([79, seed])
+    drawn = [draw(thing_of(str(random.choice(NOUNS))), str(random.choice(list(SCENES))), random, style=style)
+             for _ in range(number)]  # fmt: skip
+    return torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2)
+
+
 def look_alike_retrieval(judge: ImageJudge) -> float:
     """Share of pictures of the held-out things whose nearest of nine is the same thing in another scene.
 
@@ -306,23 +319,30 @@ def blip_figures(folder: Path, pictures: Tensor, records: list[dict[str, Any]]) 
     """
     model = BlipForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).to(DEVICE).eval()  # type: ignore[arg-type]
     processor = AutoProcessor.from_pretrained(folder)
-    texts: list[str] = []
-    for part in pictures.split(64):
-        inputs = processor(images=[to_image(picture) for picture in part], return_tensors="pt").to(DEVICE)
-        texts += processor.batch_decode(
-            model.generate(**inputs, num_beams=3, max_new_tokens=30), skip_special_tokens=True
-        )
+
+    def captions(pictures: Tensor) -> list[str]:
+        texts: list[str] = []
+        for part in pictures.split(64):
+            inputs = processor(images=[to_image(picture) for picture in part], return_tensors="pt").to(DEVICE)
+            tokens = model.generate(**inputs, num_beams=3, max_new_tokens=30)
+            texts += processor.batch_decode(tokens, skip_special_tokens=True)
+        return texts
+
+    def styles(text: str) -> set[str]:
+        return set(re.findall(r"\w+", text)) & {*PLAIN_STYLES, *STYLE_WORDS}
+
     right: dict[str, list[bool]] = defaultdict(list)
-    for text, record in zip(texts, records, strict=True):
+    for text, record in zip(captions(pictures), records, strict=True):
         right["blip_colour"].append(re.search(rf"\b({'|'.join(shown_colours(record))})\b", text) is not None)
         right["blip_scene"].append(SCENES[record["scene"]].phrase in text)
         if record["noun"]:
             right["blip_noun"].append(record["noun"] in text)
-        said = set(re.findall(r"\w+", text)) & {*PLAIN_STYLES, *STYLE_WORDS}
         if record["style"]:
-            right["blip_style"].append(said == {record["style"]})
+            right["blip_style"].append(styles(text) == {record["style"]})
         else:
-            right["blip_style_where_none"].append(bool(said))
+            right["blip_style_where_none"].append(bool(styles(text)))
+    unknown = torch.cat([pictures_in_style(new_style(index), 16, index) for index in range(NUM_NEW_STYLES)])
+    right["blip_style_of_new_styles"] = [bool(styles(text)) for text in captions(unknown)]
     return {name: float(np.mean(values)) for name, values in right.items()}
 
 
@@ -351,7 +371,8 @@ def check(folder: Path, prompts: int, inference_steps: int, guidance: float) -> 
     figures["judge_retrieval_of_512"] = retrieval(judge, pictures[:512], [r["captions"][0] for r in records[:512]])
     figures["look_alike_retrieval"] = look_alike_retrieval(image_judge)
     figures |= smear_figures(image_judge, pipeline)
-    reader = NounReader(image_judge, *plainly_named("train"))
+    known, nouns = plainly_named("train")
+    reader = NounReader(image_judge, known[:READ], nouns[:READ])
     figures["rendered_noun"] = reader.right(*plainly_named("check"))
     figures["generated_noun"], figures["generated_scene"], samples = generated(
         pipeline, judge, reader, prompts, inference_steps, guidance
