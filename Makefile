@@ -4,13 +4,14 @@
 # make test-slow the tests that take minutes
 # make lint      ruff and mypy
 # make bench     how fast a word is trained, beside the usual loop
+# make gpu       tests, speed and memory on a GPU, in eight minutes
 # make toyworld  train the embedded base model again
 # Each makes .venv when it is missing or older than the dependencies. Another Python: make PYTHON=python3.12 demo
 
 PYTHON ?= python3
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: demo review test test-slow lint bench toyworld clean without-git .venv
+.PHONY: demo review test test-slow lint bench gpu toyworld clean without-git .venv
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -35,6 +36,9 @@ lint: .venv
 
 bench: .venv
 	python -m bench.train
+
+gpu: .venv
+	python -m bench.gpu
 
 # A DVC project of its own, so that the pipeline never trains its base model.
 toyworld: .venv
