@@ -15,11 +15,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pseudoword.draws import Stream, generator
+from pseudoword.errors import UserError
 from pseudoword.structure import INITIALISATIONS, Structure
 
 PRELU_START = 0.25
 NORMAL_STD = 0.01
 State = Mapping[str, Tensor]  # the parameters of one module by A1111's keys, such as `linear.0.weight`
+
+
+class NotForThisModel(UserError):
+    def __init__(self, strange: list[int], widths: list[int]) -> None:
+        found, wanted = (", ".join(map(str, numbers)) for numbers in (strange, widths))
+        super().__init__(f"hypernetwork.widths: found {found}, wanted some of the base model's own: {wanted}, or auto.")
+
+
+class CannotBeMade(UserError):
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"hypernetwork.layers: {problem}.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +46,22 @@ class Hypernetwork:
     @property
     def widths(self) -> list[int]:
         return list(self.modules)
+
+
+def widths_of(structure: Structure, chosen: Sequence[int] | str, widths: list[int]) -> list[int]:
+    """Those that a hypernetwork has: the chosen ones, or all `widths` of the base model's contexts for "auto".
+
+    Raises NotForThisModel for one that the model lacks, CannotBeMade where the structure does not fit one.
+    """
+    wanted = widths if chosen == "auto" else [int(width) for width in chosen]
+    if strange := [width for width in wanted if width not in widths]:
+        raise NotForThisModel(strange, widths)
+    try:
+        for width in wanted:
+            structure.layers(width)
+    except ValueError as error:
+        raise CannotBeMade(str(error)) from None
+    return wanted
 
 
 def initial_modules(

@@ -8,6 +8,7 @@ from typing import NamedTuple, Self
 from pseudoword.base.identity import ModelIdentity
 from pseudoword.settings.base import Base, Data
 from pseudoword.settings.evaluate import Evaluate
+from pseudoword.settings.hypernetwork import Hypernetwork
 from pseudoword.settings.preprocess import Preprocess
 from pseudoword.settings.train import Train
 from pseudoword.settings.word import Word
@@ -19,6 +20,7 @@ class RunIntent(NamedTuple):
 
     word: Word
     train: Train
+    hypernetwork: Hypernetwork | None = None  # where it is learned in place of a word
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Intent:
     @classmethod
     def of(cls, data: Data, base: Base, preprocess: Preprocess, evaluate: Evaluate, runs: Sequence[RunIntent]) -> Self:
         """`runs` are those of the sweep, at least one; what they share is taken from the first."""
-        word, train = runs[0]
+        word, train = runs[0].word, runs[0].train
         return cls(
             folder=data.folder,
             model=ModelIdentity(base.model, base.revision, base.config, base.vae),

@@ -14,6 +14,7 @@ from pseudoword.doctor.model import Model
 from pseudoword.doctor.pictures import MeasuredPicture
 from pseudoword.errors import UserError
 from pseudoword.findings import Finding, names
+from pseudoword.hypernetwork import widths_of
 from pseudoword.pictures.ids import count_unmirrored
 from pseudoword.plan import AccumulationWithoutBatch
 from pseudoword.prompts import PromptTooLong, Vocabulary, fill
@@ -68,6 +69,12 @@ def _model(case: Case, model: Model) -> Iterator[Finding]:
         assert intent.model.vae_place
     except UserError as error:
         yield _error(str(error), "Set base.vae to null for the model's own.")
+    for run in intent.trained:
+        try:
+            if run.hypernetwork is not None:
+                widths_of(run.hypernetwork.structure, run.hypernetwork.widths, intent.model.context_widths)
+        except UserError as error:
+            yield _error(str(error), "Change hypernetwork.widths or hypernetwork.layers.")
 
 
 def _too_long_warm_up(case: Case, settings: RunIntent) -> Iterator[Finding]:

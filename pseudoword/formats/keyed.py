@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pseudoword.errors import UserError
 from pseudoword.formats.embedding import BadEmbedding, Embedding, check_shape, checked, name_of
-from pseudoword.formats.keys import BUNDLED, RESERVED, SDXL, Key
+from pseudoword.formats.keys import SDXL, Key, is_reserved
 from pseudoword.formats.strangers import told_by_keys
 
 
@@ -67,5 +67,5 @@ def to_keyed(embedding: Embedding, key: Key = "word") -> dict[str, Tensor]:
 
 def check_key(name: str) -> None:
     """Raise ReservedName when `name` is empty or a mark of some format."""
-    if not name or name in RESERVED or name.startswith(BUNDLED):
+    if not name or is_reserved(name):
         raise ReservedName(name)

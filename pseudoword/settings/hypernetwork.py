@@ -58,7 +58,7 @@ class Hypernetwork(Section):
         "linear", description="Between two layers; linear for none."
     )
     learn_rate: ScheduleText = Field(
-        default="0.00001",
+        default="1e-05",  # as YAML's 0.00001 is written out
         validate_default=True,
         description="In place of train.learn_rate: a rate, or a schedule as there.",
     )

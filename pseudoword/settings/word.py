@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainSerializer, ValidationInfo, WithJsonSchema
 
 from pseudoword.errors import UserError
+from pseudoword.formats.keys import is_reserved
 from pseudoword.settings.fields import Auto, Section, content_of, path_text
 
 EMBEDDINGS = Path("data/embeddings")
@@ -29,6 +30,12 @@ def _lower_case(name: str) -> str:
     # diffusers lowers a prompt's text before it looks for the names of a word's second and later vectors.
     if name != name.lower():
         raise ValueError(f"lower case, because diffusers finds no other names; for example '{name.lower()}'")
+    return name
+
+
+def _free(name: str) -> str:
+    if is_reserved(name):
+        raise ValueError("another name: to other tools this one is a mark of a file's format")
     return name
 
 
@@ -87,7 +94,9 @@ InitFileName = Annotated[
     PlainSerializer(path_text),
     WithJsonSchema({"type": "string", "format": "path"}),
 ]
-WordName = Annotated[str, Field(pattern=NAME), BeforeValidator(_nameable), AfterValidator(_lower_case)]
+WordName = Annotated[
+    str, Field(pattern=NAME), BeforeValidator(_nameable), AfterValidator(_lower_case), AfterValidator(_free)
+]
 
 
 class Word(Section):

@@ -19,6 +19,7 @@ from pseudoword.findings import SEVERITIES
 from pseudoword.settings.base import Base, Data
 from pseudoword.settings.doctor import Doctor
 from pseudoword.settings.evaluate import Evaluate
+from pseudoword.settings.hypernetwork import Hypernetwork
 from pseudoword.settings.preprocess import Preprocess
 from pseudoword.settings.stage import Axes, StageSettings
 from pseudoword.settings.train import Train
@@ -36,6 +37,7 @@ class Settings(StageSettings):
     preprocess: Preprocess
     doctor: Doctor
     train: Train
+    hypernetwork: Hypernetwork
     evaluate: Evaluate
     sweep: Axes
 

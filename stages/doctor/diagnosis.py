@@ -10,6 +10,7 @@ from pseudoword.doctor.report import Report
 from pseudoword.settings.base import Base, Data
 from pseudoword.settings.doctor import Doctor
 from pseudoword.settings.evaluate import Evaluate
+from pseudoword.settings.hypernetwork import Hypernetwork
 from pseudoword.settings.preprocess import Preprocess
 from pseudoword.settings.sweep import Sweepable, runs
 from pseudoword.settings.train import Train
@@ -23,12 +24,16 @@ class WithPictures(Sweepable, Protocol):
     doctor: Doctor
     word: Word
     train: Train
+    hypernetwork: Hypernetwork
     evaluate: Evaluate
 
 
 def diagnose(settings: WithPictures, written: bool) -> Report:
     """Make every check; `written` as in `examine`. Raises UserError."""
-    trained = [RunIntent(run.word, run.train) for run in runs(settings).values()]
+    trained = [
+        RunIntent(run.word, run.train, run.hypernetwork if run.train.learn == "hypernetwork" else None)
+        for run in runs(settings).values()
+    ]
     intent = Intent.of(settings.data, settings.base, settings.preprocess, settings.evaluate, trained)
     machine, options = this_machine(resolve_device(settings.base.device)), settings.doctor
     return examine(intent, machine, options.same_background, options.ignore, written)

@@ -18,23 +18,11 @@ from torch import Tensor
 
 from pseudoword.base.hypernetwork import Applied, Hypernetworks
 from pseudoword.base.interface import Base, Conditioning
-from pseudoword.errors import UserError
 from pseudoword.files import save_with
 from pseudoword.formats.hypernetwork import load_hypernetwork, save_hypernetwork
-from pseudoword.hypernetwork import Hypernetwork, State, initial_modules
+from pseudoword.hypernetwork import Hypernetwork, State, initial_modules, widths_of
 from stages.train.settings import Settings
 from stages.train.trainee import Step, tensor_digest
-
-
-class NotForThisModel(UserError):
-    def __init__(self, strange: list[int], widths: list[int]) -> None:
-        found, wanted = (", ".join(map(str, numbers)) for numbers in (strange, widths))
-        super().__init__(f"hypernetwork.widths: found {found}, wanted some of the base model's own: {wanted}, or auto.")
-
-
-class CannotBeMade(UserError):
-    def __init__(self, problem: str) -> None:
-        super().__init__(f"hypernetwork.layers: {problem}.")
 
 
 @dataclass(frozen=True)
@@ -46,15 +34,10 @@ class Network:
 
     @classmethod
     def of(cls, settings: Settings, widths: list[int]) -> Self:
-        """`widths`: of the base model's contexts. Raises NotForThisModel."""
+        """`widths`: of the base model's contexts. Raises NotForThisModel and CannotBeMade."""
         section, name = settings.hypernetwork, settings.word.name
-        chosen = widths if section.widths == "auto" else list(section.widths)
-        if strange := [width for width in chosen if width not in widths]:
-            raise NotForThisModel(strange, widths)
-        try:
-            modules = initial_modules(section.structure, chosen, section.initialisation, settings.train.seed)
-        except ValueError as error:
-            raise CannotBeMade(str(error)) from None
+        chosen = widths_of(section.structure, section.widths, widths)
+        modules = initial_modules(section.structure, chosen, section.initialisation, settings.train.seed)
         stated: dict[str, str] = {"weight_initialization": section.initialisation}
         return cls(name, Hypernetwork(name, section.structure, modules, stated))
 

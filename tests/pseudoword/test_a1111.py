@@ -18,7 +18,7 @@ from pseudoword.errors import UserError
 from pseudoword.formats.a1111 import save_bin, save_pt
 from pseudoword.formats.embedding import BadEmbedding, Embedding
 from pseudoword.formats.keyed import ReservedName
-from pseudoword.formats.keys import BUNDLED, RESERVED
+from pseudoword.formats.keys import is_reserved
 from pseudoword.formats.reading import NotInBundle, read_embedding, read_embeddings
 from pseudoword.formats.writing import AlreadyThere, NoPictureWanted, UnknownExtension, write_embedding
 from tests.tiny import tiny_stable_diffusion
@@ -33,7 +33,7 @@ SAFE_GLOBALS = {
 }
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20)
-NAMES = TEXT.filter(lambda name: name not in RESERVED and not name.startswith(BUNDLED))
+NAMES = TEXT.filter(lambda name: not is_reserved(name))
 NUMBERS = st.floats(width=32, allow_nan=False, allow_infinity=False)
 VECTORS = st.tuples(st.integers(1, 4), st.integers(1, 6)).flatmap(
     lambda shape: st.lists(
@@ -346,7 +346,7 @@ def test_wrong_targets_are_refused_before_anything_is_written(tmp_path: Path) ->
     with pytest.raises(NoPictureWanted):
         write_embedding(tmp_path / "w.pt", word(), picture=tmp_path / "cat.png")
     for suffix in (".safetensors", ".pt", ".bin", ".png"):
-        for name in ("", "__metadata__", "bundle_emb.x.y"):
+        for name in ("", "__metadata__", "bundle_emb.x.y", "emp_params_out"):
             with pytest.raises(ReservedName):
                 write_embedding(tmp_path / f"w{suffix}", word(name))
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("there.pt", "old")]

@@ -11,6 +11,7 @@ from pseudoword.doctor.intent import RunIntent
 from pseudoword.errors import UserError
 from pseudoword.findings import Finding
 from pseudoword.formats.embedding import save_embedding
+from pseudoword.settings.hypernetwork import Hypernetwork
 from pseudoword.settings.train import Train
 from pseudoword.settings.word import EMBEDDINGS, InitFile, Word
 from pseudoword.templates import Prompts
@@ -122,6 +123,21 @@ def test_what_the_base_model_has_not_is_told(changes: dict[str, object], told: s
     assert finding.severity == "error" and told in finding.message
 
 
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ({"widths": [123]}, "hypernetwork.widths: found 123, wanted some of the base model's own: 128"),
+        ({"layers": [1, 0.001, 1]}, "hypernetwork.layers: "),
+    ],
+)
+def test_a_hypernetwork_that_the_base_model_cannot_have_is_told(section: dict[str, object], told: str) -> None:
+    preprocessed([scenery(at, 64, 64) for at in range(4)], SCENERY[:4])
+    ((word, train, _),) = wanted({"learn": "hypernetwork"})
+    run = RunIntent(word, train, Hypernetwork.model_validate(section))
+    (finding,) = diagnose("refused", resolution=64, trained=[run])
+    assert finding.severity == "error" and finding.message.startswith(told)
+
+
 def test_what_the_runs_of_a_sweep_share_is_told_once() -> None:
     preprocessed([scenery(at, 64, 64) for at in range(4)], [*SCENERY[:3], LONG])
     assert len(diagnose("refused", resolution=64, trained=[*wanted(), *wanted(vectors=3)])) == 1
@@ -130,7 +146,8 @@ def test_what_the_runs_of_a_sweep_share_is_told_once() -> None:
 # Where each refusal that train can come to is made before it: every class of error that its modules define or import.
 REFUSED_BEFORE = {
     "check": "BadSettings BadTemplate NoSuchDevice UnknownSampler",
-    "doctor: refused": "BadClipSkip BadEmbedding BadStart NoVae NoXformers NotInBundle PromptTooLong WarmUpTooLong",
+    "doctor: refused": "BadClipSkip BadEmbedding BadStart CannotBeMade NotForThisModel NoVae NoXformers NotInBundle "
+    "PromptTooLong WarmUpTooLong",
     "doctor: number": "AccumulationWithoutBatch",
     "doctor: name": "NameTaken",
     "doctor: captions": "CaptionsDoNotFit",
