@@ -94,7 +94,7 @@ def test_latents_of_another_commit_are_noticed_and_its_name_leads_back(
     write_params(revision=old)
     capsys.readouterr()
     run(hub, train)  # the same training, not one from the beginning
-    assert "going on at update 4 of 4" in capsys.readouterr().out
+    assert "all 4 steps are done already" in capsys.readouterr().out
     write_params()
     run(hub, latents, train)
     assert "going on" not in capsys.readouterr().out
