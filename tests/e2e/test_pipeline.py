@@ -101,7 +101,7 @@ def test_every_promised_file_is_there(project: Path):
 def test_the_columns_and_keys_of_each_file_are_those_that_the_docs_tell(project: Path):
     documented = {}
     for row in re.findall(r"^\| (`outputs/.*`) \| \w+ \| (.*) \|$", (ROOT / "docs/files.md").read_text(), re.MULTILINE):
-        documented[re.findall("`(.*?)`", row[0])[0].replace("<run>", "base")] = row[1]
+        documented[re.findall("`(.*?)`", row[0])[0].replace("<run>", "base").replace("<stage>", "train")] = row[1]
     read = [name for name in documented if name.endswith((".csv", ".json"))]
     assert len(read) >= 12
     for name in read:
