@@ -13,9 +13,7 @@ from pathlib import Path
 
 try:
     import fcntl
-except (
-    ImportError
-):  # Windows has no flock; there two workspaces that train the same word at once are the user's to avoid.
+except ImportError:  # Windows has no flock: there two workspaces that train one word at once are the user's to avoid.
     fcntl = None  # type: ignore[assignment]
 
 VARIABLE = "PSEUDOWORD_SCRATCH"

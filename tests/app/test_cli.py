@@ -17,11 +17,11 @@ from app.cli import main
 from pseudoword.formats.embedding import Embedding
 from pseudoword.formats.reading import read_embedding
 from pseudoword.formats.writing import write_embedding
+from tests.app.commands import Output, refusal, run
 from tests.original_layout import original
 from tests.tiny import tiny_sdxl, tiny_stable_diffusion
 
 ROOT = Path(__file__).parents[2]
-Output = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(scope="module")
@@ -39,20 +39,6 @@ def inside(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 
 def word(name: str = "snorf", vectors: int = 2, width: int = 16, **metadata: str) -> Embedding:
     return Embedding(name, torch.full((vectors, width), 0.5), metadata)
-
-
-def run(output: Output, *arguments: object) -> str:
-    assert main([str(argument) for argument in arguments]) == 0
-    captured = output.readouterr()
-    assert captured.err == ""
-    return captured.out
-
-
-def refusal(output: Output, *arguments: object) -> str:
-    assert main([str(argument) for argument in arguments]) == 1
-    captured = output.readouterr()
-    assert captured.out == "" and captured.err.count("\n") == 1
-    return captured.err
 
 
 def test_create_spreads_the_words_of_the_text(tmp_path: Path, home: Path, capsys: Output) -> None:

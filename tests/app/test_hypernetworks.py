@@ -11,9 +11,8 @@ from pseudoword.formats.hypernetwork import load_hypernetwork, save_hypernetwork
 from pseudoword.formats.writing import write_embedding
 from pseudoword.hypernetwork import Hypernetwork, initial_modules
 from pseudoword.structure import Structure
+from tests.app.commands import Output, refusal, run
 from tests.tiny import tiny_stable_diffusion
-
-Output = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(scope="module")
@@ -29,20 +28,6 @@ def saved(path: Path, structure: Structure | None = None, widths: tuple[int, ...
     modules = initial_modules(structure, widths, "Normal", 0)
     save_hypernetwork(path, Hypernetwork(path.stem, structure, modules, more))
     return path
-
-
-def run(output: Output, *arguments: object) -> str:
-    assert main([str(argument) for argument in arguments]) == 0
-    captured = output.readouterr()
-    assert captured.err == ""
-    return captured.out
-
-
-def refusal(output: Output, *arguments: object) -> str:
-    assert main([str(argument) for argument in arguments]) == 1
-    captured = output.readouterr()
-    assert captured.out == "" and captured.err.count("\n") == 1
-    return captured.err
 
 
 def test_create_makes_one_for_every_width_of_the_model(tmp_path: Path, base: Path, capsys: Output) -> None:
