@@ -76,7 +76,8 @@ def load_settings(path: Path = PARAMS) -> Settings:
 def _content(path: Path) -> dict[Any, Any]:
     """The file's values as DVC reads them: YAML 1.2, where 1:50 is text and 1e-8 a number. Raises BadSettings."""
     try:
-        content = YAML(typ="safe").load(path.read_text(encoding="utf-8-sig"))
+        # The C parser, where it is installed, tells mistakes in other words and at other lines.
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise BadSettings(path, [f"there is no such file in {Path.cwd()}; run from the project's folder"]) from None
     except MarkedYAMLError as error:

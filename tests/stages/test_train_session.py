@@ -483,9 +483,10 @@ def test_workspaces_share_the_scratch(project: Path, monkeypatch: pytest.MonkeyP
     first = start_stage()
     monkeypatch.chdir(other)
     second = start_stage()
-    # Not by `communicate`, which loses what was read ahead.
-    told = [run.stdout.read() if run.stdout else "" for run in (first, second)]
-    assert [run.wait(timeout=60) for run in (first, second)] == [0, 0], told
+    with first, second:
+        # Not by `communicate`, which loses what was read ahead.
+        told = [run.stdout.read() if run.stdout else "" for run in (first, second)]
+        assert [run.wait(timeout=60) for run in (first, second)] == [0, 0], told
     assert "all 400 steps are done already" in told[1]
     mine = outputs()
     monkeypatch.chdir(project)

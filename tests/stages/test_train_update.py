@@ -171,9 +171,8 @@ def rows_at(t: list[int]) -> Rows:
     number = len(t)
     zeros, latents = torch.zeros(number, dtype=torch.int64), torch.zeros(number, 4, 4, 4)
     noise = torch.randn(number, 4, 4, 4, generator=torch.Generator().manual_seed(1))
-    return Rows(
-        0, zeros, zeros, zeros, torch.tensor(t), latents, noise, torch.zeros(number, 1, 1, 77, dtype=torch.int64)
-    )
+    ids = torch.zeros(number, 1, 1, 77, dtype=torch.int64)
+    return Rows(0, zeros, zeros, zeros, torch.tensor(t), latents, noise, ids, runs=zeros)
 
 
 def losses_of(prediction_type: str, objective: Objective, t: list[int], wrong: float = 1.0) -> torch.Tensor:
