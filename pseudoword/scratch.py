@@ -11,14 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows has no flock: there two workspaces that train one word at once are the user's to avoid.
-    fcntl = None  # type: ignore[assignment]
+from pseudoword.locks import file_lock
 
 VARIABLE = "PSEUDOWORD_SCRATCH"
 LOCKS = "locks"
-WAIT_S = 1.0
 KEPT_DAYS = 30  # since an entry was last used
 
 
@@ -33,9 +29,8 @@ def _root() -> Path:
 
 @contextmanager
 def held(entry: Path) -> Iterator[None]:
-    """Hold the lock of an entry while the body runs; wait for another process that does. The kernel frees it whatever
-    happens to this one."""
-    with _locked(entry, wait=True):
+    """Hold the lock of an entry while the body runs; wait for another process that does."""
+    with file_lock(_lock_of(entry), f"another process, which works on {entry}", temporary=True):
         yield
 
 
@@ -48,7 +43,7 @@ def prune(folder: Path) -> None:
     """Delete the entries of a folder that nobody has used for KEPT_DAYS, but none that is held."""
     for entry in folder.iterdir():
         if _is_unused(entry):
-            with _locked(entry, wait=False) as locked:
+            with file_lock(_lock_of(entry), None, temporary=True) as locked:
                 if locked and _is_unused(entry):
                     shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
 
@@ -61,45 +56,5 @@ def _is_unused(entry: Path) -> bool:
     return time.time() - newest > KEPT_DAYS * 24 * 3600
 
 
-@contextmanager
-def _locked(entry: Path, wait: bool) -> Iterator[bool]:
-    """Whether the lock of the entry is held in the body; without `wait` another process may have it."""
-    if fcntl is None:
-        yield True
-        return
-    path = _root() / LOCKS / f"{entry.parent.name}-{entry.name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = _acquire(path, wait, entry)
-    try:
-        yield lock is not None
-    finally:
-        if lock is not None:
-            path.unlink(missing_ok=True)
-            os.close(lock)
-
-
-def _acquire(path: Path, wait: bool, entry: Path) -> int | None:
-    told = False
-    while True:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _has_the_name(lock, path):
-                return lock
-        except BlockingIOError:
-            if not wait:
-                os.close(lock)
-                return None
-            if not told:
-                print(f"waiting: another process works on {entry}")
-            told = True
-            time.sleep(WAIT_S)
-        os.close(lock)
-
-
-def _has_the_name(lock: int, path: Path) -> bool:
-    """The last holder deletes the file, so what was locked may be one that nobody else will ever find."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(lock))
-    except FileNotFoundError:
-        return False
+def _lock_of(entry: Path) -> Path:
+    return _root() / LOCKS / f"{entry.parent.name}-{entry.name}.lock"

@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from importlib.machinery import ModuleSpec
@@ -12,12 +11,8 @@ from pathlib import Path
 from typing import NoReturn, TextIO, cast
 
 from pseudoword.errors import UserError, message_of
+from pseudoword.locks import file_lock
 from pseudoword.terminal import PrintableStream, print_error
-
-try:
-    import fcntl
-except ImportError:  # Windows has no flock; there two stages on one GPU are the user's to avoid.
-    fcntl = None  # type: ignore[assignment]
 
 LOCKS = Path(".scratch/locks")
 
@@ -65,19 +60,14 @@ def _stop(message: str, exit_code: int) -> NoReturn:
 def _alone_in_folder(module: ModuleSpec | None) -> Iterator[None]:
     """Hold a file lock for this stage of this folder: what an earlier process of it still does has to end first.
 
-    The kernel frees the lock whatever happens. A module that was not started by its name has no lock.
+    A module that was not started by its name has no lock.
     """
-    if fcntl is None or module is None:
+    if module is None:
         yield
         return
     stage = str(module.parent).rpartition(".")[2]
-    LOCKS.mkdir(parents=True, exist_ok=True)
-    lock = _open_lock(LOCKS / f"{stage}.lock")
-    try:
-        _acquire(lock, f"another {stage} to end: it still writes in this folder")
+    with file_lock(LOCKS / f"{stage}.lock", f"another {stage} to end: it still writes in this folder"):
         yield
-    finally:
-        os.close(lock)
 
 
 @contextmanager
@@ -102,24 +92,20 @@ def stop_requests() -> Iterator[Callable[[], int]]:
 
 @contextmanager
 def alone_on(device: str) -> Iterator[None]:
-    """Hold a file lock for a GPU while the body runs; the kernel frees it whatever happens. A CPU is shared.
+    """Hold a file lock for a GPU while the body runs. A CPU is shared.
 
     All checkouts and users of a machine share the locks, which lie in PSEUDOWORD_GPU_LOCKS or the folder for temporary
     files. A card has one, by whichever number CUDA_VISIBLE_DEVICES shows it.
     """
-    if device == "cpu" or fcntl is None:
+    if device == "cpu":
         yield
         return
     folder = Path(os.environ.get("PSEUDOWORD_GPU_LOCKS", Path(tempfile.gettempdir()) / "pseudoword-locks"))
     if not folder.exists():
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o1777)  # whoever comes first, the others have locks of other cards to add
-    lock = _open_lock(folder / f"{_card(device)}.lock")
-    try:
-        _acquire(lock, f"{device}: another stage is using it")
+    with file_lock(folder / f"{_card(device)}.lock", f"{device}: another stage is using it"):
         yield
-    finally:
-        os.close(lock)
 
 
 def _card(device: str) -> str:
@@ -129,26 +115,3 @@ def _card(device: str) -> str:
     import torch  # here, so that the stages without a model start without it
 
     return f"cuda-{torch.cuda.get_device_properties(device).uuid}"
-
-
-def _open_lock(path: Path) -> int:
-    """To read, which is enough to lock it and possible for another user's; never through a link somebody laid there."""
-    try:
-        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        lock = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW)
-        os.fchmod(lock, 0o644)
-        return lock
-
-
-def _acquire(descriptor: int, what: str) -> None:
-    told = False
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if not told:
-                print(f"waiting for {what}")
-            told = True
-            time.sleep(1)
