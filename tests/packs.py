@@ -13,9 +13,10 @@ from pseudoword.plan import make_plan
 from pseudoword.prompts import Vocabulary
 from pseudoword.training_prompts import Texts
 from pseudoword.word import vocabulary_norms
-from stages.train.loop import Checkpoint, Run, Training
+from stages.train.loop import Checkpoint, Training
 from stages.train.objective import Objective
 from stages.train.optimizer import OptimizerSettings
+from stages.train.run import Run
 from stages.train.samples import Sampling
 from stages.train.state import State
 from stages.train.word import Word, Words

@@ -4,46 +4,26 @@ Letters in shapes: R runs, V rows of parameters of all runs, D numbers of a row,
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from pseudoword.base.interface import Base, Conditioning
-from pseudoword.deterministic_loss import DeterministicLoss
+from pseudoword.base.interface import Base
 from pseudoword.latents import Latents
 from pseudoword.plan import Plan
 from stages.train.capacity import Capacity, is_out_of_memory
-from stages.train.objective import Losses, Objective
-from stages.train.optimizer import FIRST_SCALE_FP16, Optimizer, OptimizerSettings
-from stages.train.samples import Block, Rows, Sampler, Sampling
+from stages.train.early_stop import EarlyStop
+from stages.train.objective import Losses
+from stages.train.optimizer import FIRST_SCALE_FP16, Optimizer
+from stages.train.run import Run
+from stages.train.samples import Block, Rows, Sampler
 from stages.train.state import RECORDED, State
-from stages.train.stopping import Stopping, levelled_out
 from stages.train.trainee import Trainee
 
 # A block is drawn, run and read back at a time, and the device is never waited for inside it. At most so many steps
 # and so many rows: the bar moves and the state is saved at its end.
 MAX_BLOCK_STEPS, MAX_BLOCK_ROWS = 10, 256
-EVALUATED_PICTURES, EVALUATED_LEVELS = 8, 4  # of the deterministic loss that early stopping watches
-
-
-@dataclass(frozen=True)
-class Run:
-    """One of the runs of a pack. It ends with `optimizer.rates`."""
-
-    name: str
-    sampling: Sampling
-    objective: Objective
-    optimizer: OptimizerSettings
-    plain_ids: Callable[[int], NDArray[np.int64]]  # of a picture, (E, W, L), what every evaluation sees
-    stopping: Stopping | None = None
-
-    @property
-    def steps(self) -> int:
-        return len(self.optimizer.rates)
 
 
 class Checkpoint(NamedTuple):
@@ -82,13 +62,9 @@ class Training:
             scale = FIRST_SCALE_FP16 if base.dtype is torch.float16 else 1.0
             state = State.at_start(trainee.start(), len(runs), scale, plan.rows)
         self.state = state
-        self.evaluations = {run.stopping.every for run in runs if run.stopping}
-        if self.evaluations:
-            pictures = range(min(EVALUATED_PICTURES, len(latents.ids)))
-            self.deterministic_loss = DeterministicLoss(base, latents, EVALUATED_LEVELS, pictures)
-            self.plain_ids = [self._plain_ids(run) for run in self.runs]
+        self.early_stop = EarlyStop(base, trainee, self.runs, latents)
         block = max(1, min(MAX_BLOCK_STEPS, MAX_BLOCK_ROWS // (plan.samples * len(runs))))
-        self.boundaries = {block, *self.evaluations, *stops_at}
+        self.boundaries = {block, *self.early_stop.intervals, *stops_at}
         self.kept = plan.kept | {step for every in stops_at for step in range(every, plan.steps + 1, every)}
         self.ends = self._find_ends()
         self._stop_early()  # the step that a shorter training ended with was not looked at
@@ -115,8 +91,9 @@ class Training:
             records[i, :, 1] = self.optimizer.norms_of(state.parameters)
             if step + 1 in self.kept:
                 kept[step + 1] = self.optimizer.shown(state)
-            if any((step + 1) % every == 0 for every in self.evaluations):
-                records[i, :, 3] = self._evaluate(self.optimizer.shown(state))
+            if self.early_stop.looks_after(step + 1):
+                with self.capacity.eagerly():
+                    records[i, :, 3] = self.early_stop.losses(self.optimizer.shown(state), int(state.rows))
             state.step = step + 1
             if self.asked_to_stop():
                 break
@@ -188,31 +165,9 @@ class Training:
             if start <= self.ends[run] <= self.state.step and self.ends[run] not in kept
         ]
 
-    def _plain_ids(self, run: Run) -> Tensor:
-        """(N, E, W, L), the prompts of all pictures that an evaluation sees."""
-        ids = np.stack([run.plain_ids(picture) for picture in range(len(self.latents.ids))])
-        return torch.from_numpy(ids).to(self.base.device)
-
-    def _evaluate(self, parameters: Tensor) -> Tensor:
-        """(R,), the deterministic loss of each run."""
-
-        def loss_of(run: int, ids: Tensor) -> Tensor:
-            def condition(pictures: Tensor) -> Conditioning:
-                return self.trainee.condition(parameters, ids[pictures], [run] * len(pictures))
-
-            return self.deterministic_loss(condition, int(self.state.rows))
-
-        with self.capacity.eagerly():
-            return torch.stack([loss_of(run, ids) for run, ids in enumerate(self.plain_ids)])
-
     def _stop_early(self) -> None:
-        for run in self.learning_after(self.state.step):
-            rule = self.runs[run].stopping
-            if rule and self.state.step and self.state.step % rule.every == 0:
-                losses = self.state.records[rule.every - 1 :: rule.every, run, 3].double().numpy()
-                if levelled_out(losses, self.state.step, rule):
-                    self.state.stopped[run] = self.state.step
-                    self.ends[run] = self.state.step
+        for run in self.early_stop.levelled_out(self.state.records, self.learning_after(self.state.step)):
+            self.state.stopped[run] = self.ends[run] = self.state.step
 
     def _note_failures(self, losses: Tensor, steps: range) -> None:
         for run, failed in enumerate(self.state.failed.tolist()):

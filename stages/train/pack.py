@@ -14,12 +14,11 @@ from pseudoword.settings.train import Train, without_effect
 from pseudoword.training_prompts import Texts, windows_needed
 from pseudoword.word import left_out
 from stages.train.hypernetwork import Network, Networks
-from stages.train.loop import Run
 from stages.train.objective import Objective
 from stages.train.optimizer import OptimizerSettings
+from stages.train.run import Run, StopRule
 from stages.train.samples import Sampling
 from stages.train.settings import Settings
-from stages.train.stopping import Stopping
 from stages.train.trainee import Trainee
 from stages.train.word import Word, Words
 
@@ -73,7 +72,7 @@ class Packed:
             ),
             optimizer=_optimizer(settings, steps),
             plain_ids=texts.plain,
-            stopping=_stopping(train),
+            stop_rule=_stop_rule(train),
         )
         return cls(settings, learned, texts, run, list(_warnings(settings, learned, base.tokenizers[0])))
 
@@ -161,6 +160,6 @@ def _optimizer(settings: Settings, steps: int) -> OptimizerSettings:
     )
 
 
-def _stopping(train: Train) -> Stopping | None:
+def _stop_rule(train: Train) -> StopRule | None:
     rule = train.early_stop
-    return Stopping(rule.every, rule.window, rule.threshold, rule.floor) if rule.enabled else None
+    return StopRule(rule.every, rule.window, rule.threshold, rule.floor) if rule.enabled else None

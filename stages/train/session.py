@@ -67,7 +67,7 @@ def key_of(pack: list[Packed], base: Base, plan: Plan, model: dict[str, Any], da
     runs = [
         [
             packed.run.name, packed.learned.name, packed.learned.digest(),
-            packed.texts.templates, packed.texts.vocabulary.windows, repr(packed.run.stopping),
+            packed.texts.templates, packed.texts.vocabulary.windows, repr(packed.run.stop_rule),
             packed.settings.train.model_dump(mode="json", exclude=NOT_DECISIVE["train"]),
             packed.settings.hypernetwork.model_dump(mode="json"),
         ]

@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from pseudoword.plan import make_plan
 from stages.train import capacity
 from stages.train.capacity import CannotCompile, compiles
-from stages.train.stopping import Stopping
+from stages.train.run import StopRule
 from tests.packs import make_run, make_training, tiny_base, two_shapes
 
 CUDA, CPU = torch.device("cuda:0"), torch.device("cpu")
@@ -45,7 +45,7 @@ class Waits(TorchDispatchMode):
     "more",
     [
         {},
-        {"stopping": Stopping(1, 4, 0.1, 1)},
+        {"stop_rule": StopRule(1, 4, 0.1, 1)},
         {"huber_delta": 0.1, "min_snr_gamma": 5.0, "clip": "norm"},
         {"norm": "direction", "average": 0.9},
         {"norm": "rescale", "clip": "value", "noise_offset": 0.1},
@@ -138,7 +138,7 @@ def test_a_compiler_that_gives_another_gradient_is_not_used(
 def test_a_compiled_training_learns_the_same(default_stance: None):
     def trained(compiled: bool) -> torch.Tensor:
         base = tiny_base()
-        training = make_training(base, [make_run(base, steps=20, stopping=Stopping(2, 8, 0.0, 1))], rows=2)
+        training = make_training(base, [make_run(base, steps=20, stop_rule=StopRule(2, 8, 0.0, 1))], rows=2)
         if compiled:
             training.compile()
         while not training.finished:

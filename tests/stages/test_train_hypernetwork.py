@@ -14,7 +14,8 @@ from pseudoword.hypernetwork import Hypernetwork, initial_modules
 from pseudoword.plan import make_plan
 from pseudoword.structure import Structure
 from stages.train.hypernetwork import Network, Networks
-from stages.train.loop import Checkpoint, Run, Training
+from stages.train.loop import Checkpoint, Training
+from stages.train.run import Run
 from stages.train.state import State
 from tests.packs import copied, make_run, square_latents, tiny_base
 

@@ -12,9 +12,10 @@ from pseudoword.errors import UserError
 from pseudoword.latents import Latents
 from pseudoword.word import vocabulary_norms
 from stages.train.capacity import Capacity, rows_that_fit
-from stages.train.loop import EVALUATED_LEVELS, Checkpoint
+from stages.train.early_stop import NOISE_LEVELS, levelled_out
+from stages.train.loop import Checkpoint
+from stages.train.run import StopRule
 from stages.train.state import State
-from stages.train.stopping import Stopping, levelled_out
 from tests.packs import copied, learn, make_run, make_training, rows_of, square_latents, tiny_base, two_shapes
 
 MIXED = [
@@ -305,8 +306,8 @@ def test_a_saved_average_has_the_norm_that_the_run_holds():
 
 def test_a_run_that_was_stopped_early_stands_still():
     base = tiny_base()
-    rule = Stopping(every=2, window=8, threshold=1.0, floor=10)
-    pack = [make_run(base, seed=1, rate=0.1, steps=40, stopping=rule), make_run(base, 2, seed=2, steps=40)]
+    rule = StopRule(every=2, window=8, threshold=1.0, floor=10)
+    pack = [make_run(base, seed=1, rate=0.1, steps=40, stop_rule=rule), make_run(base, 2, seed=2, steps=40)]
     kept: list[Checkpoint] = []
     training = make_training(base, pack)
     while not training.finished:
@@ -352,8 +353,8 @@ def test_rows_that_fit_are_measured():
 
 def test_a_run_ends_early_when_its_deterministic_loss_has_levelled_out():
     base = tiny_base()
-    rule = Stopping(every=2, window=8, threshold=0.5, floor=10)
-    pack = [make_run(base, rate=1e-9, steps=60, stopping=rule, seed=1), make_run(base, 2, 2, 2, steps=20)]
+    rule = StopRule(every=2, window=8, threshold=0.5, floor=10)
+    pack = [make_run(base, rate=1e-9, steps=60, stop_rule=rule, seed=1), make_run(base, 2, 2, 2, steps=20)]
     kept: list[Checkpoint] = []
     training = make_training(base, pack)
     while not training.finished:
@@ -364,7 +365,7 @@ def test_a_run_ends_early_when_its_deterministic_loss_has_levelled_out():
 
 
 def test_levelled_out_needs_a_floor_and_a_flat_end():
-    rule = Stopping(every=1, window=10, threshold=0.15, floor=20)
+    rule = StopRule(every=1, window=10, threshold=0.15, floor=20)
     falling = np.linspace(1, 0, 20)
     flat = np.concatenate([np.linspace(1, 0, 30), np.full(10, 0.001)])
     assert not levelled_out(falling, 20, rule)
@@ -375,8 +376,11 @@ def test_levelled_out_needs_a_floor_and_a_flat_end():
 
 def test_the_evaluation_is_the_same_for_equal_vectors_and_falls_as_they_learn():
     base = tiny_base()
-    rule = Stopping(every=3, window=99, threshold=0.0, floor=999)
-    pack = [make_run(base, stopping=rule, steps=30, rate=0.05), make_run(base, 2, stopping=rule, steps=30, rate=1e-12)]
+    rule = StopRule(every=3, window=99, threshold=0.0, floor=999)
+    pack = [
+        make_run(base, stop_rule=rule, steps=30, rate=0.05),
+        make_run(base, 2, stop_rule=rule, steps=30, rate=1e-12),
+    ]
     records = learn(base, pack).records[2::3, :, 3]
     assert records.isfinite().all()
     assert float((records[:, 1] - records[0, 1]).abs().max()) < 1e-5
@@ -386,11 +390,11 @@ def test_the_evaluation_is_the_same_for_equal_vectors_and_falls_as_they_learn():
 def test_the_evaluation_is_the_deterministic_loss_of_the_word_as_it_is_kept():
     """What loss.csv has of a step is what `evaluate` finds for the checkpoint, on the same pictures and levels."""
     base, latents, kept = tiny_base(), two_shapes(), []
-    rule = Stopping(every=2, window=99, threshold=0.0, floor=999)
+    rule = StopRule(every=2, window=99, threshold=0.0, floor=999)
     # Another loss to learn by does not change the one to compare by.
-    pack = [make_run(base, stopping=rule, huber_delta=0.1, min_snr_gamma=5.0), make_run(base, 2, 3, 1)]
+    pack = [make_run(base, stop_rule=rule, huber_delta=0.1, min_snr_gamma=5.0), make_run(base, 2, 3, 1)]
     state = learn(base, pack, lambda _, checkpoints: kept.extend(checkpoints), latents=latents)
-    loss = DeterministicLoss(base, latents, EVALUATED_LEVELS)
+    loss = DeterministicLoss(base, latents, NOISE_LEVELS)
     last = {run: rows_of(parameters, pack, run) for run, step, parameters in kept if step == 12}
     for place, vectors in last.items():
         alone = make_run(base, 0, len(vectors))

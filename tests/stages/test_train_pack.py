@@ -42,7 +42,7 @@ def packed(captions: list[str], **changes: dict[str, Any]) -> list[Packed]:
         ),
         (
             {"train": {"clip": "norm", "clip_at": "0.1:6, 0.2:3"}},
-            ["train.clip_at '0.1:6, 0.2:3': item '0.2:3' ends before it begins, at update 7"],
+            ["train.clip_at '0.1:6, 0.2:3': item '0.2:3' ends before it begins, at step 7"],
         ),
         ({"train": {"pull": 0.1}}, ["train.pull has no effect with train.norm: rescale"]),
         ({"train": {"clip_at": 1}}, ["train.clip_at has no effect with train.clip: none"]),
