@@ -37,7 +37,7 @@ GUIDE = "0.05:10, 0.02:20, 0.01:60, 0.005:200, 0.002:500, 0.001:3000, 0.0005"
         ("0.005:100,0.001:50,0.0001", 1000, [(100, 0.005), (1000, 0.0001)]),
     ],
 )
-def test_each_end_is_inclusive_and_no_update_follows_the_last(text: str, steps: int, expected: list[tuple[int, float]]):
+def test_each_end_is_inclusive_and_no_step_follows_the_last(text: str, steps: int, expected: list[tuple[int, float]]):
     assert segments(text, steps) == expected
 
 
@@ -63,8 +63,8 @@ def test_a_wrong_item_is_named(text: str, item: str):
             "0.1:-1, 0.2, 0.3:4",
             [f"item '{item}' comes after '0.1:-1', which goes on to the end" for item in ("0.2", "0.3:4")],
         ),
-        ("0.005:100, 0.001:50", ["item '0.001:50' ends before it begins, at update 101"]),
-        ("0.005:100, 0.002:100, 0.001", ["item '0.002:100' ends before it begins, at update 101"]),
+        ("0.005:100, 0.001:50", ["item '0.001:50' ends before it begins, at step 101"]),
+        ("0.005:100, 0.002:100, 0.001", ["item '0.002:100' ends before it begins, at step 101"]),
     ],
 )
 def test_an_item_that_holds_for_no_update_is_told(text: str, told: list[str]):

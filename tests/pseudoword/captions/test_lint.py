@@ -15,7 +15,7 @@ from pseudoword.captions.similarity import differing, fit
 from pseudoword.captions.words import content_words, singular, start_of
 from pseudoword.findings import Finding
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TEMPLATES = ["a [name]", "a photo of a [name] [filewords]", "a [name] [filewords]"]
 
 

@@ -16,7 +16,7 @@ from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.interface import Base, Conditioning
 from pseudoword.hypernetwork import Hypernetwork, State, initial_modules
 from pseudoword.structure import ACTIVATIONS, INITIALISATIONS, Structure
-from tests.pseudoword.test_families import MAKERS, base_of, ids_of, noise_of, word_of
+from tests.pseudoword.base.test_families import MAKERS, base_of, ids_of, noise_of, word_of
 from tests.tiny import tiny_stable_diffusion
 
 FAMILIES = ["sd1", "sd2", "sd1-inpainting", "sdxl"]

@@ -16,7 +16,7 @@ from pseudoword.formats.reading import read_embedding
 from pseudoword.formats.writing import write_embedding
 from tests.tiny import tiny_stable_diffusion
 
-PAGE = Path(__file__).parents[2] / "docs/files.md"
+PAGE = Path(__file__).parents[3] / "docs/files.md"
 SD = Embedding("snorf", torch.randn(3, 768, generator=torch.Generator().manual_seed(0)), {})
 SDXL = Embedding("snorf", SD.vectors, {}, torch.randn(3, 1280, generator=torch.Generator().manual_seed(1)))
 INVOKE_KEYS = ("string_to_token", "emb_params", "clip_g")  # behind which it knows where the width is
