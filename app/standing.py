@@ -63,7 +63,7 @@ def last_choice(path: Path = CHOICE) -> Iterator[str]:
         yield "no choice   nothing was evaluated yet"
         return
     choice = read_record(path, Choice)
-    yield f"chosen      '{choice.word}' of {choice.run} after {choice.step} updates: {choice.reason}"
+    yield f"chosen      '{choice.word}' of {choice.run} after {choice.step} steps: {choice.reason}"
 
 
 def _told(stage: str, reasons: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""What changes from update to update: the staircase text of A1111's users, `0.05:10, 0.02:20, 0.005`, and its shape."""
+"""What changes from step to step: the staircase text of A1111's users, `0.05:10, 0.02:20, 0.005`, and its shape."""
 
 import math
 import re
@@ -13,7 +13,7 @@ class BadSchedule(ValueError):
 
     def __init__(self, item: str, found: str) -> None:
         super().__init__(
-            "RATE or RATE:END, separated by commas, such as '0.05:10, 0.02:20, 0.005', where END is the last update at "
+            "RATE or RATE:END, separated by commas, such as '0.05:10, 0.02:20, 0.005', where END is the last step at "
             f"that rate, or -1 for all the rest; item '{item}' {found}"
         )
 
@@ -21,14 +21,14 @@ class BadSchedule(ValueError):
 class WarmUpTooLong(UserError):
     def __init__(self, warm_up: int, steps: int) -> None:
         super().__init__(
-            f"train.warm_up: found {warm_up}, wanted less than the run's {steps} updates, or the rate never gets there."
+            f"train.warm_up: found {warm_up}, wanted less than the run's {steps} steps, or the rate never gets there."
         )
 
 
 class Item(NamedTuple):
     text: str
     rate: float
-    end: int | None  # the last update at this rate, counted from 1; None: to the end of the training
+    end: int | None  # the last step at this rate, counted from 1; None: to the end of the training
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Schedule:
         return cls(text, items)
 
     def rates(self, steps: int) -> list[float]:
-        """The rate of each update, 1 to `steps`; shorter when the last END comes before `steps`, and training ends
+        """The rate of each step, 1 to `steps`; shorter when the last END comes before `steps`, and training ends
         there.
 
         END is inclusive. A segment whose END lies behind the one before it is passed over.
@@ -61,7 +61,7 @@ class Schedule:
         return rates
 
     def passed_over(self) -> list[str]:
-        """Why an item holds for no update, however long the training: one sentence for each such item."""
+        """Why an item holds for no step, however long the training: one sentence for each such item."""
         reached, last, found = 0, "", []
         for item in self.items:
             if last:
@@ -69,7 +69,7 @@ class Schedule:
             elif item.end is None:
                 last = item.text
             elif item.end <= reached:
-                found.append(f"item '{item.text}' ends before it begins, at update {reached + 1}")
+                found.append(f"item '{item.text}' ends before it begins, at step {reached + 1}")
             reached = max(reached, item.end or 0)
         return found
 
@@ -78,23 +78,23 @@ class Schedule:
 
 
 def shaped(rates: list[float], warm_up: int, decay: str) -> list[float]:
-    """The rates after a linear rise over the first `warm_up` updates, and along half a cosine to zero for `cosine`.
+    """The rates after a linear rise over the first `warm_up` steps, and along half a cosine to zero for `cosine`.
 
-    The first update has 1/warm_up of its rate, update `warm_up` all of it. `cosine` falls from there and would reach
-    zero one update after the last (Loshchilov and Hutter 2017, eq. 5, one cycle).
+    The first step has 1/warm_up of its rate, step `warm_up` all of it. `cosine` falls from there and would reach
+    zero one step after the last (Loshchilov and Hutter 2017, eq. 5, one cycle).
     """
     falling = len(rates) - warm_up
 
-    def factor(update: int) -> float:
-        if update < warm_up:
-            return (update + 1) / warm_up
-        return (1 + math.cos(math.pi * (update - warm_up) / falling)) / 2 if decay == "cosine" else 1.0
+    def factor(step: int) -> float:
+        if step < warm_up:
+            return (step + 1) / warm_up
+        return (1 + math.cos(math.pi * (step - warm_up) / falling)) / 2 if decay == "cosine" else 1.0
 
-    return [rate * factor(update) for update, rate in enumerate(rates)]
+    return [rate * factor(step) for step, rate in enumerate(rates)]
 
 
 def lasting(values: list[float], steps: int) -> list[float]:
-    """The values of a schedule that ends no training: the last one goes on to update `steps`."""
+    """The values of a schedule that ends no training: the last one goes on to step `steps`."""
     return values + [values[-1]] * (steps - len(values))
 
 
@@ -115,5 +115,5 @@ def _parse_item(item: str) -> Item:
     if end == -1:
         return Item(item, rate, None)
     if end < 1:
-        raise BadSchedule(item, f"ends at update {end}, before the first")
+        raise BadSchedule(item, f"ends at step {end}, before the first")
     return Item(item, rate, end)

@@ -49,12 +49,12 @@ Line = Annotated[str, AfterValidator(whole)]
 Caption = Annotated[Line, Field(max_length=4000)]
 
 
-class Check(BaseModel):
+class CheckRequest(BaseModel):
     source: Line
     caption: Caption
 
 
-class Save(Check):
+class Save(CheckRequest):
     approved: bool
     seen: Line
 
@@ -109,7 +109,7 @@ def make_app(desk: Desk, host: str = "127.0.0.1") -> FastAPI:
         return desk.overview()
 
     @app.post("/api/check")
-    def check(body: Check) -> dict[str, Any]:
+    def check(body: CheckRequest) -> dict[str, Any]:
         return desk.check(body.source, body.caption)
 
     @app.post("/api/save")

@@ -20,7 +20,7 @@ LAYOUTS = {2: (0.81, 5.7), 3: (0.16, 3.3), 4: (0.23, 3.1)}
 TRAINING_PASSES = 2.1  # forward and backward pass to the text states, in forward passes
 OVERHEAD_BYTES = 1.0e9  # bytes: context of the driver, workspaces
 # TFLOP/s reached in practice, from published rates of training SD in half precision (V100: 3.3 pictures/s with
-# diffusers' script; RTX 4090: 0.83 updates/s of SDXL; A100: 36 pictures/s of SD 2). Two cores: measured, fp32.
+# diffusers' script; RTX 4090: 0.83 steps/s of SDXL; A100: 36 pictures/s of SD 2). Two cores: measured, fp32.
 TFLOPS = {"2 CPU cores": 0.12, "V100": 9.4, "RTX 4090": 20.0, "A100": 85.0}
 MIN_UPDATE_SECONDS = 0.02  # seconds: a GPU takes as long to be told of a small forward and backward pass
 DEFAULT_BATCH = 8  # samples at once, where it is left to the training
@@ -28,7 +28,7 @@ WARNING_SHARE = 0.9  # of the memory or disk that is there
 
 
 def number(case: Case) -> list[Finding]:
-    """How many pictures there are, and the vectors, batches and updates that follow from it."""
+    """How many pictures there are, and the vectors, batches and steps that follow from it."""
     count, samples, intent = len(case.originals), len(case.pictures), case.intent
     try:
         plan = plan_of(case)
@@ -43,14 +43,14 @@ def number(case: Case) -> list[Finding]:
         advice = f"Set word.vectors to auto ({fitting}) or add pictures."
     if plan.samples != samples:
         severity = "warning" if severity == "warning" or plan.samples < samples else "info"
-        remark += f" An update sees {plan.samples} samples, not each of the {samples} pictures once."
+        remark += f" A step sees {plan.samples} samples, not each of the {samples} pictures once."
         advice = f"Leave train.accumulation at auto, or make train.batch x train.accumulation {samples}."
     return [
         Finding(
             check="number",
             severity=severity,
             message=f"{count} pictures{f', {samples} with copies and tiles' if samples != count else ''}: "
-            f"{vectors} vectors, {plan.steps} updates of {plan.samples} samples. Batch x accumulation that sees each "
+            f"{vectors} vectors, {plan.steps} steps of {plan.samples} samples. Batch x accumulation that sees each "
             "once: "
             f"{', '.join(f'{batch} x {times}' for batch, times in _batches(samples))}.{remark}",
             advice=advice,

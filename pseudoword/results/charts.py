@@ -56,7 +56,7 @@ def series_of(runs: dict[str, RunResults], chosen: str) -> dict[str, int | None]
 
 
 def training_charts(results: Results) -> dict[str, Markup]:
-    """By name: the loss, the learning rate and the vectors' norm over the updates, all runs in one."""
+    """By name: the loss, the learning rate and the vectors' norm over the steps, all runs in one."""
     return {
         "loss": _chart("loss", lambda axes: _draw_losses(axes, results), NARROW),
         "learn_rate": _chart("learn_rate", lambda axes: _draw_learn_rates(axes, results), NARROW),
@@ -65,7 +65,7 @@ def training_charts(results: Results) -> dict[str, Markup]:
 
 
 def score_charts(results: Results) -> dict[str, Markup]:
-    """By name: each score over the updates, and likeness against obedience."""
+    """By name: each score over the steps, and likeness against obedience."""
     ceiling = results.choice.training_similarity
     charts = {
         "held_loss": _chart("held_loss", lambda axes: _draw_scores(axes, results, "loss"), WIDE),
@@ -115,7 +115,7 @@ def _draw_norms(axes: Axes, results: Results) -> None:
 
 
 def _start_at_zero(axes: Axes, values: "pd.Series[float]") -> None:
-    top = values.max()  # not a number where there are no values: the only run broke at its first update
+    top = values.max()  # not a number where there are no values: the only run broke at its first step
     axes.set_ylim(0, 1.15 * top if top > 0 else 1)
 
 
@@ -171,7 +171,7 @@ def _thinned(table: pd.DataFrame) -> pd.DataFrame:
 
 def _mark_step(axes: Axes, results: Results) -> None:
     axes.axvline(results.choice.step, color=INK, linewidth=1, alpha=0.5)
-    axes.set_xlabel("updates")
+    axes.set_xlabel("steps")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
     axes.margins(x=0.02)
 

@@ -39,7 +39,7 @@ class EarlyStop(Section):
     threshold: Share = Field(
         default=0.15, description="Variance over the window as a share of the variance since the start."
     )
-    floor: PositiveInt = Field(default=100, description="No run ends before this update; train.steps is the cap.")
+    floor: PositiveInt = Field(default=100, description="No run ends before this step; train.steps is the cap.")
 
 
 class Preview(Section):
@@ -89,12 +89,12 @@ class Train(Section):
     steps: Auto | PositiveInt = Field("auto", description="Updates of the word. auto: 300 passes over the pictures.")
     batch: Auto | PositiveInt = Field("auto", description="Pictures at once; bounded by memory.")
     accumulation: Auto | PositiveInt = Field(
-        "auto", description="Batches per update. auto: enough to see each picture once."
+        "auto", description="Batches per step. auto: enough to see each picture once."
     )
     learn_rate: ScheduleText = Field(
         default="0.005",
         validate_default=True,
-        description="One rate, or a schedule 'RATE:END, RATE:END, RATE'; END is the last update at that rate.",
+        description="One rate, or a schedule 'RATE:END, RATE:END, RATE'; END is the last step at that rate.",
     )
     warm_up: Count = Field(0, description="Updates over which the rate rises from zero.")
     decay: Literal["constant", "cosine"] = Field(
@@ -125,7 +125,7 @@ class Train(Section):
     )
     noise_offset: NotNegative = Field(0.0, description="Noise that is equal over a whole channel; 0.05 is usual.")
     timesteps: Literal["stratified", "independent"] = Field(
-        "stratified", description="stratified: one noise level from each of as many bins as an update has samples."
+        "stratified", description="stratified: one noise level from each of as many bins as a step has samples."
     )
     latents: Literal["random", "once", "deterministic"] = Field(
         "random",

@@ -50,7 +50,7 @@ def test_the_last_choice_is_told_with_its_reason(tmp_path: Path) -> None:
     path = tmp_path / "choice.json"
     assert list(last_choice(path)) == ["no choice   nothing was evaluated yet"]
     path.write_text(json.dumps({"word": "snorf", "run": "base", "step": 150, "file": "x", "reason": "It is best."}))
-    assert list(last_choice(path)) == ["chosen      'snorf' of base after 150 updates: It is best."]
+    assert list(last_choice(path)) == ["chosen      'snorf' of base after 150 steps: It is best."]
 
 
 def test_check_says_that_the_settings_can_be_run_or_why_not(

@@ -335,7 +335,7 @@ def test_a_run_that_broke_at_its_first_update_has_nothing_to_draw(project: Path,
     write_outputs(runs)
     path = Path("outputs/training", "base" if runs == 1 else "run01", "loss.csv")
     pd.read_csv(path).head(0).to_csv(path, index=False)
-    assert ">updates<" in report()
+    assert ">steps<" in report()
 
 
 def test_many_runs_share_the_quiet_colour(project: Path) -> None:
