@@ -13,6 +13,7 @@ from pseudoword.pictures.prepared import PICTURES, TABLE
 from pseudoword.records import BadRecord, Choice, Record, RunRecord, read_record
 from pseudoword.results.places import CHOICE, EMBEDDING, METRICS, SCORES, TRAINING, WORDS
 from pseudoword.results.tables import read_drawn, read_scores, read_table
+from pseudoword.settings.naming import natural_order
 
 
 class Measured(Record):
@@ -83,7 +84,7 @@ def _read_runs(root: Path) -> dict[str, RunResults]:
             read_record(folder / "settings.json", RunRecord),
             read_table(root / TRAINING / folder.name / "loss.csv", numbers=numbers),
         )
-        for folder in sorted((root / WORDS).glob("*/"))
+        for folder in sorted((root / WORDS).glob("*/"), key=lambda folder: natural_order(folder.name))
     }
 
 

@@ -1,8 +1,10 @@
-"""The runs of a sweep: which keys its axes may be, and the settings of each run."""
+"""The runs of a sweep: which keys its axes may be, and the name and the settings of each run."""
 
 from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel
+
+from pseudoword.settings.naming import names_of
 
 # What differs between runs that share a UNet batch. The rest of train is common to all of them.
 SWEPT = (
@@ -31,14 +33,19 @@ AnySettings = TypeVar("AnySettings", bound=Sweepable)
 
 
 def runs(settings: AnySettings) -> dict[str, AnySettings]:
-    """The settings of each run of the sweep by its name; without a sweep the one run is called `base`.
+    """The settings of each run of the sweep by its name, which tells its values; without a sweep the one run is `base`.
 
     Raises pydantic's ValidationError for a value that its key does not take.
     """
+    if not settings.sweep:
+        return {"base": settings}
     combinations: list[dict[str, Any]] = [{}]
     for axis, values in settings.sweep.items():
         combinations = [{**chosen, axis: value} for chosen in combinations for value in values]
-    return {f"run{i:02d}" if settings.sweep else "base": _run(settings, c) for i, c in enumerate(combinations)}
+    swept = [_run(settings, values) for values in combinations]
+    # The same names in whatever order the axes are written, and whether the values were read before or not.
+    axes = sorted(settings.sweep, key=SWEPT.index)
+    return dict(zip(names_of([{axis: _value(run, axis) for axis in axes} for run in swept]), swept, strict=True))
 
 
 def _run(settings: AnySettings, values: dict[str, Any]) -> AnySettings:
@@ -50,6 +57,11 @@ def _run(settings: AnySettings, values: dict[str, Any]) -> AnySettings:
         sections[name] = section.model_copy(update={key: read_value(section, key, value)})
     run: AnySettings = settings.model_copy(update=sections)
     return run
+
+
+def _value(run: Any, axis: str) -> Any:
+    section, key = axis.split(".")
+    return getattr(getattr(run, section), key)
 
 
 def read_value(section: BaseModel, key: str, value: Any, context: dict[str, Any] | None = None) -> Any:

@@ -19,6 +19,7 @@ from pseudoword.progress import Bar
 from pseudoword.prompts import fill
 from pseudoword.records import BaseModelRecord, RunRecord, read_record
 from pseudoword.results.places import WORDS
+from pseudoword.settings.naming import natural_order
 
 
 class NoCheckpoints(UserError):
@@ -61,7 +62,7 @@ def read_checkpoints(model: ModelIdentity) -> list[Checkpoint]:
             found.append(Checkpoint(run.name, step, path, record.windows, record.templates[0]))
     if not found:
         raise NoCheckpoints
-    return sorted(found, key=lambda checkpoint: (checkpoint.run, checkpoint.step))
+    return sorted(found, key=lambda checkpoint: (natural_order(checkpoint.run), checkpoint.step))
 
 
 def score(base: Base, name: str, latents: Latents, checkpoints: list[Checkpoint], levels: int) -> list[float]:

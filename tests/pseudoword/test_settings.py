@@ -232,7 +232,9 @@ def test_a_sweep_is_the_product_of_its_axes(tmp_path: Path) -> None:
     content["sweep"] = {"train.seed": [0, 1], "word.vectors": ["auto", 2, 3]}
     loaded = load(tmp_path, content)
     found = runs(loaded)
-    assert list(found) == [f"run{at:02d}" for at in range(6)]
+    assert list(found) == [f"vectors{vectors}-seed{seed}" for seed in (0, 1) for vectors in ("_auto", 2, 3)]
+    content["sweep"] = dict(reversed(content["sweep"].items()))
+    assert set(runs(load(tmp_path, content))) == set(found), "the order in which the axes are written names no run"
     assert {(run.train.seed, run.word.vectors) for run in found.values()} == {
         (seed, vectors) for seed in (0, 1) for vectors in ("auto", 2, 3)
     }

@@ -116,7 +116,7 @@ def project(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         "templates": ["a [name] [filewords]"], "versions": {}, "device": "cpu",
         "precision": "float32", "model": {"name": "base", "family": "sd1", "resolution": 32},
     }  # fmt: skip
-    for run, vectors in (("run00", 1), ("run01", 3)):
+    for run, vectors in (("vectors1", 1), ("vectors3", 3)):
         Path(f"outputs/words/{run}").mkdir(parents=True)
         Path(f"outputs/words/{run}/settings.json").write_text(json.dumps(record))
         for step in (0, 5, 10, 15):
@@ -177,11 +177,11 @@ def test_hypernetworks_are_scored_and_drawn(project: Path):
 
 
 def test_a_run_without_checkpoints_is_left_out(project: Path, capsys: pytest.CaptureFixture[str]):
-    for path in Path("outputs/words/run01/steps").glob("*-[15]*"):
+    for path in Path("outputs/words/vectors3/steps").glob("*-[15]*"):
         path.unlink()
     main()
-    assert "run 'run01' has no checkpoint but its start" in capsys.readouterr().out
-    assert set(pd.read_csv("outputs/evaluation/scores.csv")["run"]) == {"run00"}
+    assert "run 'vectors3' has no checkpoint but its start" in capsys.readouterr().out
+    assert set(pd.read_csv("outputs/evaluation/scores.csv")["run"]) == {"vectors1"}
 
 
 def test_the_stage_scores_every_checkpoint_and_chooses_one(project: Path):

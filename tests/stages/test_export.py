@@ -341,7 +341,7 @@ def test_the_rules_of_a1111_take_it_for_an_embedding(project: Path, num_vectors:
         ({"file": "outputs/words/base/steps/snorf-60.safetensors"}, "snorf-60.safetensors does not exist"),
         ({"file": "outputs/words/base/settings.json"}, "settings.json is not an embedding file"),
         ({"run": "../base"}, "choice.json: run"),
-        ({"run": "run07"}, "run07/settings.json: cannot be read"),
+        ({"run": "seed7"}, "seed7/settings.json: cannot be read"),
         ({"step": "soon"}, "choice.json: step"),
     ],
 )

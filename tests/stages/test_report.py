@@ -38,7 +38,7 @@ def paint_noise(prompt: str, index: int, seed: int, step: int) -> Image.Image:
 
 def write_outputs(runs: int, pictures: int = 6, paint: Paint = paint_noise, prompts: list[str] = PROMPTS) -> None:
     """A whole `outputs` folder as the stages before the report leave it, in the current folder."""
-    names = [f"run{at:02d}" for at in range(runs)] if runs > 1 else ["base"]
+    names = [f"seed{at}" for at in range(runs)] if runs > 1 else ["base"]
     write_pictures(pictures, paint)
     for at, name in enumerate(names):
         write_run(name, at, pictures)
@@ -333,7 +333,7 @@ def test_a_long_run_does_not_make_a_heavy_chart(project: Path) -> None:
 @pytest.mark.parametrize("runs", [1, 2])
 def test_a_run_that_broke_at_its_first_update_has_nothing_to_draw(project: Path, runs: int) -> None:
     write_outputs(runs)
-    path = Path("outputs/training", "base" if runs == 1 else "run01", "loss.csv")
+    path = Path("outputs/training", "base" if runs == 1 else "seed1", "loss.csv")
     pd.read_csv(path).head(0).to_csv(path, index=False)
     assert ">steps<" in report()
 
@@ -387,8 +387,8 @@ def test_inputs_of_different_runs_of_the_pipeline_are_refused(project: Path) -> 
     path.write_text(json.dumps({**choice, "step": 7}))
     with pytest.raises(UserError, match=r"choice.json: step 7 of run base"):
         main()
-    path.write_text(json.dumps({**choice, "run": "run05"}))
-    with pytest.raises(UserError, match=r"choice.json: run run05"):
+    path.write_text(json.dumps({**choice, "run": "seed5"}))
+    with pytest.raises(UserError, match=r"choice.json: run seed5"):
         main()
 
 

@@ -57,8 +57,9 @@ def test_four_in_one_pack_are_written_and_go_on_with_the_same_bytes(
     main()
     assert outputs() == resumed
 
-    assert sorted(path.name for path in Path("outputs/words").iterdir()) == ["run00", "run01", "run02", "run03"]
-    for run, activation in (("run00", "linear"), ("run03", "relu")):
+    names = [f"seed{seed}-activation_{activation}" for seed in (0, 1) for activation in ("linear", "relu")]
+    assert sorted(path.name for path in Path("outputs/words").iterdir()) == names
+    for run, activation in ((names[0], "linear"), (names[3], "relu")):
         folder = Path("outputs/words", run)
         kept = {f"snorf-{step}.safetensors" for step in (0, 5, 10, 15, 20)}
         assert {path.name for path in (folder / "steps").iterdir()} == kept

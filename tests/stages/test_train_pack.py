@@ -68,7 +68,7 @@ def test_what_is_hardly_meant_is_told_once(
 def test_a_prompt_that_is_too_long_is_named_with_its_run_and_what_to_shorten(project: Path):
     long, changes = "by the sea " * 300, {"sweep": {"train.seed": [0, 1]}}
     with pytest.raises(
-        PromptTooLong, match=r"^run 'run00': the prompt .*\. Shorten the caption or the template"
+        PromptTooLong, match=r"^run 'seed0': the prompt .*\. Shorten the caption or the template"
     ) as error:
         packed([long, ""], **changes)
     assert len(str(error.value)) < 400

@@ -33,8 +33,9 @@ def test_the_stage_writes_each_run_with_checkpoints_losses_and_settings(project:
     tiny_stable_diffusion(prediction_type).save_pretrained("base")
     write_params({"train": {"steps": 20, "save_every": 5}, "sweep": {"word.vectors": [1, 3], "train.seed": [0, 1]}})
     main()
-    assert sorted(path.name for path in Path("outputs/words").iterdir()) == ["run00", "run01", "run02", "run03"]
-    for run, vectors in (("run00", 1), ("run03", 3)):
+    names = ["vectors1-seed0", "vectors1-seed1", "vectors3-seed0", "vectors3-seed1"]
+    assert sorted(path.name for path in Path("outputs/words").iterdir()) == names
+    for run, vectors in ((names[0], 1), (names[3], 3)):
         folder = Path("outputs/words", run)
         assert {path.name for path in (folder / "steps").iterdir()} == {
             f"snorf-{step}.safetensors" for step in (0, 5, 10, 15, 20)
@@ -96,7 +97,7 @@ def test_pictures_of_several_shapes_learn_together(project: Path):
     write_latents(pictures, {})
     write_params({"train": {"steps": 10, "batch": 2}, "sweep": {"train.seed": [0, 1]}})
     main()
-    assert np.isfinite(pd.read_csv("outputs/training/run01/loss.csv")["loss"]).all()
+    assert np.isfinite(pd.read_csv("outputs/training/seed1/loss.csv")["loss"]).all()
 
 
 def test_a_schedule_that_ends_early_ends_the_run_and_keeps_its_last_step(project: Path):
@@ -104,11 +105,11 @@ def test_a_schedule_that_ends_early_ends_the_run_and_keeps_its_last_step(project
     main()
     kept = {
         run: sorted(int(p.stem.split("-")[1]) for p in Path(f"outputs/words/{run}/steps").iterdir())
-        for run in ("run00", "run01")
+        for run in ("lr0.05_10", "lr0.05_25")
     }
-    assert kept == {"run00": [0, 10], "run01": [0, 10, 20, 25]}
-    assert len(pd.read_csv("outputs/training/run00/loss.csv")) == 10
-    assert len(pd.read_csv("outputs/training/run01/loss.csv")) == 25
+    assert kept == {"lr0.05_10": [0, 10], "lr0.05_25": [0, 10, 20, 25]}
+    assert len(pd.read_csv("outputs/training/lr0.05_10/loss.csv")) == 10
+    assert len(pd.read_csv("outputs/training/lr0.05_25/loss.csv")) == 25
 
 
 @pytest.mark.parametrize("settings", [{"batch": 16}, {"batch": 2, "accumulation": 1}, {"batch": 4}])
@@ -121,11 +122,13 @@ def test_any_batch_goes_with_any_number_of_pictures(project: Path, settings: dic
 def test_a_run_that_breaks_is_told_and_the_others_are_written(project: Path, capsys: pytest.CaptureFixture[str]):
     write_params({"train": {"steps": 30, "norm": "free"}, "sweep": {"train.learn_rate": [0.005, 1e38]}})
     main()
-    assert "run 'run01' is no longer finite at step 2, at picture 00000000000" in capsys.readouterr().out
-    ended = [json.loads(Path(f"outputs/words/run0{at}/settings.json").read_text())["ended"] for at in (0, 1)]
+    assert "run 'lr1e38' is no longer finite at step 2, at picture 00000000000" in capsys.readouterr().out
+    ended = [
+        json.loads(Path(f"outputs/words/{run}/settings.json").read_text())["ended"] for run in ("lr0.005", "lr1e38")
+    ]
     assert [end["step"] for end in ended] == [30, 1]
-    assert len(pd.read_csv("outputs/training/run01/loss.csv")) == 1
-    assert read_embedding(Path("outputs/words/run01/steps/snorf-1.safetensors")).vectors.isfinite().all()
+    assert len(pd.read_csv("outputs/training/lr1e38/loss.csv")) == 1
+    assert read_embedding(Path("outputs/words/lr1e38/steps/snorf-1.safetensors")).vectors.isfinite().all()
 
 
 def test_when_every_run_breaks_the_stage_fails_and_keeps_the_last_good_state(project: Path):
@@ -193,7 +196,7 @@ def test_every_setting_that_decides_a_word_is_written_down(project: Path):
     settings = {"steps": 2, "shuffle_tags": True, "tag_dropout": 0.5, "preview": {"sampler": "euler"}}
     write_params({"train": settings, "sweep": {"train.seed": [0, 7]}})
     main()
-    report = json.loads(Path("outputs/words/run01/settings.json").read_text())
+    report = json.loads(Path("outputs/words/seed7/settings.json").read_text())
     written = flat(report["settings"])
     # A setting that is null, or an empty list or section, stands for itself.
     read = set(flat({section: shipped_params()[section] for section in ("base", "word", "train")}))
