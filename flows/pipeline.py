@@ -1,33 +1,40 @@
 """The pipeline of dvc.yaml as a flow: one task for each stage.
 
-    python -m flows.pipeline [STAGE ...]
+    python -m flows.pipeline [STAGE ...] [-S train.learn_rate=0.01 ...] [-n NAME] [--force]
 
 Does what `dvc repro [STAGE ...]` does, with independent stages side by side, a page to watch it on, and another try for
 a stage that was killed or asked for one. The graph is read from DVC, and DVC alone decides what has to run.
+
+With other settings than those of params.yaml the run becomes a DVC experiment in a workspace of its own, named by what
+differs: see `flows.workspace`.
 """
 
 import argparse
 import json
-import signal
 import sys
 import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_client, get_run_logger, runtime, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture
 from prefect.states import Completed, Failed
 from prefect.tasks import Task
+from prefect.utilities.urls import url_for
 
+from flows.command import run_flow, setting
+from flows.overrides import Overrides
 from flows.progress import as_markdown, shown_progress
-from flows.server import prefect_server
+from flows.workspace import FOLDER, Experiment
 from pseudoword.dvc import graph
 from pseudoword.dvc.graph import Stage
 from pseudoword.dvc.process import Outcome, StageFailed, nothing_left_behind, reproduce
-from pseudoword.errors import UserError, message_of
+from pseudoword.errors import UserError
 
 SHEET, CHOICE = Path("outputs/evaluation/sheets/chosen.png"), Path("outputs/evaluation/choice.json")
 REPORT = Path("outputs/report/index.html")
@@ -46,14 +53,14 @@ def _may_heal(_task: Task[..., object], _run: TaskRun, state: State[object]) -> 
     retry_delay_seconds=5,
     retry_condition_fn=_may_heal,
 )
-def reproduce_stage(stage: str, root: Path, up_to_date: bool = False) -> State[object]:
+def reproduce_stage(stage: str, root: Path, up_to_date: bool = False, force: bool = False) -> State[object]:
     """A failure is returned, not raised, so that the log holds the stage's own error and not prefect's traceback."""
     if up_to_date:
         return Completed(name="Unchanged", message="0.0")
     started = time.monotonic()
     try:
         with shown_progress(stage, root):
-            outcome: Outcome = reproduce(stage, root, get_run_logger().info)
+            outcome: Outcome = reproduce(stage, root, get_run_logger().info, force)
     except StageFailed as failure:
         return Failed(message=failure.headline, data=failure)
     return Completed(name=outcome, message=f"{time.monotonic() - started:.1f}")
@@ -69,16 +76,43 @@ class PipelineFailed(RuntimeError):
         super().__init__("\n\n".join([*errors, *([f"Not run: {', '.join(not_run)}"] if not_run else [])]))
 
 
+NOTHING: dict[str, Any] = {}
+
+
 @flow(name="pipeline", persist_result=False)
-def pipeline(targets: Sequence[str] = ()) -> State[object]:
-    """Bring the targets and all that they need up to date; no target means every stage."""
+def pipeline(
+    targets: Sequence[str] = (), overrides: Overrides = NOTHING, name: str = "", force: bool = False
+) -> State[object]:
+    """Bring the targets and all that they need up to date.
+
+    Args:
+        targets: Stages of dvc.yaml; none means every stage.
+        overrides: Settings that differ from params.yaml. They, or a name, make the run a DVC experiment.
+        name: What to call the experiment. Empty: by what differs, such as lr0.02-seed1.
+        force: Run every stage, whether anything has changed or not.
+    """
     root = Path.cwd()
     try:
-        stages = graph.stages_in_order(root, targets)
-        with nothing_left_behind():
-            states = _run(stages, root)
+        if not overrides and not name:
+            return _brought_up_to_date(root, targets, force)
+        experiment = Experiment.planned(root, overrides, name)
+        _show_experiment(experiment)
+        if experiment.is_saved(targets) and not force:
+            return Completed(name="Unchanged", message=f"the experiment {experiment.name} is there already")
+        with experiment.workspace() as folder:
+            state = _brought_up_to_date(folder, targets, force)
+            if state.is_completed():
+                experiment.save(folder, targets, f"Prefect: {url_for('flow-run', obj_id=runtime.flow_run.id)}")
+                state = Completed(message=f"the experiment {experiment.name}: {state.message}")
+        return state
     except UserError as error:
         return Failed(message=str(error), data=error)
+
+
+def _brought_up_to_date(root: Path, targets: Sequence[str], force: bool) -> State[object]:
+    stages = graph.stages_in_order(root, targets)
+    with nothing_left_behind():
+        states = _run(stages, root, force)
     _show_stages(states)
     if not all(state.is_completed() for state in states.values()):
         failure = PipelineFailed(states)
@@ -88,14 +122,14 @@ def pipeline(targets: Sequence[str] = ()) -> State[object]:
     return Completed(message=f"{len(stages)} stages up to date")
 
 
-def _run(stages: list[Stage], root: Path) -> dict[str, State[object]]:
+def _run(stages: list[Stage], root: Path, force: bool) -> dict[str, State[object]]:
     runs: dict[str, PrefectFuture[State[object]]] = {}
 
     def submit(stage: Stage, up_to_date: bool = False) -> None:
         needed = [runs[name] for name in stage.needs]
         # With its name already while it waits.
         run = reproduce_stage.with_options(name=stage.name)
-        runs[stage.name] = run.submit(stage.name, root, up_to_date, return_state=False, wait_for=needed)
+        runs[stage.name] = run.submit(stage.name, root, up_to_date, force, return_state=False, wait_for=needed)
 
     # What runs each time comes first and alone; then one look tells of all others whether there is anything to do.
     first = [stage for stage in stages if stage.always and not stage.needs]
@@ -104,7 +138,7 @@ def _run(stages: list[Stage], root: Path) -> dict[str, State[object]]:
     for stage in first:
         runs[stage.name].wait()
     well = all(run.state.is_completed() for run in runs.values())
-    up_to_date = _up_to_date(stages, graph.changed_stages(root)) if well else set()
+    up_to_date = _up_to_date(stages, graph.changed_stages(root)) if well and not force else set()
     for stage in stages:
         if stage not in first:
             submit(stage, stage.name in up_to_date)
@@ -121,6 +155,23 @@ def _up_to_date(stages: list[Stage], changed: Collection[str]) -> set[str]:
         if ready or (stage.name not in changed and found.issuperset(stage.needs)):
             found.add(stage.name)
     return found
+
+
+def _show_experiment(experiment: Experiment) -> None:
+    """Call the run as the experiment, and say how to get hold of that."""
+    name = experiment.name
+    with get_client(sync_client=True) as client:
+        client.update_flow_run(
+            UUID(runtime.flow_run.id), name=name, tags={*runtime.flow_run.tags, f"experiment:{name}"}
+        )
+    settings = "".join(f"\n| {key} | {value} |" for key, value in experiment.overrides.items())
+    report = (experiment.root / FOLDER / name / REPORT).as_uri()
+    create_markdown_artifact(
+        f"**{name}**\n\n| setting | value |\n|---|---|{settings}\n\n`dvc exp apply {name}` brings it into the project "
+        f"and `dvc exp show` sets it beside the others. Its report: [{REPORT}]({report})",
+        key="experiment",
+        description=f"The DVC experiment {name}",
+    )
 
 
 def _show_stages(states: dict[str, State[object]]) -> None:
@@ -152,24 +203,16 @@ def _show_choice(root: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the flow and return its exit status; whatever goes wrong is one message on stderr."""
-    targets = _parser().parse_args(arguments).targets
-    # Prefect hands SIGTERM on to this handler once the flow has tidied up. By default the process would die there and
-    # then, without stopping the temporary server.
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(_stopped(number)))
-    try:
-        with prefect_server():
-            state = pipeline(targets, return_state=True)
-    except KeyboardInterrupt:
-        return _stopped(signal.SIGINT)
-    except (UserError, OSError, MemoryError) as error:
-        print(f"error: {message_of(error)}", file=sys.stderr)
-        return 1
-    if not state.is_completed():
-        print(f"\n{state.result(raise_on_failure=False)}", file=sys.stderr)
-        return 1
-    print(f"The report: {REPORT}" if REPORT.exists() else "Up to date.")
-    return 0
+    """Run the flow and return its exit status."""
+    options = _parser().parse_args(arguments)
+
+    def done(state: State[object]) -> str:
+        if options.set or options.name:
+            return f"Done: {state.message}"
+        return f"The report: {REPORT}" if REPORT.exists() else "Up to date."
+
+    overrides = dict(options.set)
+    return run_flow(lambda: pipeline(options.targets, overrides, options.name, options.force, return_state=True), done)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -181,13 +224,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "targets", nargs="*", metavar="STAGE", help="bring it up to date with all that it needs; none: every stage"
     )
+    parser.add_argument(
+        "-S", "--set", action="append", default=[], type=setting, metavar="SECTION.KEY=VALUE",
+        help="run with this in place of what params.yaml says, as a DVC experiment in a workspace of its own",
+    )  # fmt: skip
+    parser.add_argument("-n", "--name", default="", help="of the experiment; by default what differs: lr0.02-seed1")
+    parser.add_argument("--force", action="store_true", help="run every stage, changed or not")
     return parser
-
-
-def _stopped(number: int) -> int:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more Ctrl-C would leave the server behind
-    print("\nStopped, and every running stage with it. The same command goes on from here.", file=sys.stderr)
-    return 128 + number
 
 
 if __name__ == "__main__":

@@ -61,7 +61,11 @@ def load_settings(path: Path = PARAMS) -> Settings:
 
     Raises BadSettings with one line per mistake: its key, what was found, what is wanted, the nearest valid key.
     """
-    content = _content(path)
+    return read_settings(read_content(path), path)
+
+
+def read_settings(content: dict[Any, Any], path: Path = PARAMS) -> Settings:
+    """The settings that this content of `path` comes to; otherwise as `load_settings`."""
     if problems := list(_typographic(content)):
         raise BadSettings(path, problems)
     try:
@@ -73,7 +77,7 @@ def load_settings(path: Path = PARAMS) -> Settings:
     return settings
 
 
-def _content(path: Path) -> dict[Any, Any]:
+def read_content(path: Path) -> dict[Any, Any]:
     """The file's values as DVC reads them: YAML 1.2, where 1:50 is text and 1e-8 a number. Raises BadSettings."""
     try:
         # The C parser, where it is installed, tells mistakes in other words and at other lines.

@@ -75,6 +75,8 @@ def _text(value: object) -> str:
         return {None: "none", True: "on", False: "off"}[value]
     if isinstance(value, float):
         return re.sub(r"e([+-])0?", lambda found: f"e{found[1].strip('+')}", f"{value:.15g}")
+    if isinstance(value, Mapping):  # the axes of a sweep
+        return "_".join(map(_label, value))
     if isinstance(value, list | tuple):
         return "_".join(map(_text, value))
     if re.fullmatch(r"-?\d+(\.\d*)?e[+-]?\d{1,3}", str(value)):  # 1e+38 of a schedule

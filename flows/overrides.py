@@ -1,0 +1,77 @@
+"""Other settings for one run: as a form on Prefect's page, or as `{"train.learn_rate": 0.01}`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import WithJsonSchema
+from ruamel.yaml import YAML
+
+from pseudoword.settings.loading import Settings
+from pseudoword.settings.messages import keys_of
+
+
+def _form() -> dict[str, Any]:
+    """The schema of params.yaml with nothing required and no default, so that only what was filled in is sent."""
+    schema = Settings.model_json_schema()
+    form: dict[str, Any] = _filled(schema, schema.pop("$defs"))
+    form["description"] = "What shall differ from params.yaml. Leave empty what is to stay as it is there."
+    form["additionalProperties"] = True  # train.learn_rate in one, from a programme
+    return form
+
+
+def _filled(schema: Any, definitions: dict[str, Any]) -> Any:
+    """Each definition in its place: Prefect keeps all definitions of a flow under names of its own."""
+    if isinstance(schema, list):
+        return [_filled(item, definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        schema = definitions[name] | {key: value for key, value in schema.items() if key != "$ref"}
+    kept = {key: _filled(value, definitions) for key, value in schema.items() if key not in ("default", "required")}
+    if "properties" in kept:  # where a setting is called so
+        kept["properties"] = {key: _filled(value, definitions) for key, value in schema["properties"].items()}
+        for key, value in kept["properties"].items():
+            value["title"] = key  # as params.yaml has it
+    return kept
+
+
+Overrides = Annotated[dict[str, Any], WithJsonSchema(_form())]
+
+
+def flat(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """By section.key, whichever way they came; a key that there is not stays as it is."""
+    found: dict[str, Any] = {}
+
+    def collect(path: list[str], value: Any) -> None:
+        if isinstance(value, Mapping) and keys_of(Settings, path):
+            for key, inner in value.items():
+                collect([*path, *str(key).split(".")], inner)
+        else:
+            found[".".join(path)] = value
+
+    collect([], overrides)
+    return found
+
+
+def put(content: dict[Any, Any], overrides: Mapping[str, Any]) -> None:
+    """Exchange these keys, by section.key, in the content of params.yaml."""
+    for path, value in overrides.items():
+        *sections, key = path.split(".")
+        place = content
+        for section in sections:
+            if not isinstance(place.get(section), dict):
+                place[section] = {}
+            place = place[section]
+        place[key] = value
+
+
+def write_overrides(params: Path, overrides: Mapping[str, Any]) -> None:
+    """Exchange the keys in the file; the remarks in it stay."""
+    yaml = YAML()
+    yaml.preserve_quotes, yaml.width = True, 120
+    content = yaml.load(params.read_text(encoding="utf-8-sig"))
+    put(content, overrides)
+    with params.open("w", encoding="utf-8") as file:
+        yaml.dump(content, file)

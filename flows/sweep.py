@@ -1,0 +1,173 @@
+"""A grid of settings: what can share a UNet batch in one run, the rest as one DVC experiment for each point.
+
+    python -m flows.sweep 'train.seed=[0, 1]' 'base.precision=[fp32, bf16]' [-S train.steps=300 ...]
+
+From the page the points run as many at once as workers take; as a command one after another. A point that fails is
+named and stops no other. Started again it does what is missing.
+"""
+
+import argparse
+import itertools
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from prefect import flow, get_client, runtime
+from prefect.artifacts import create_table_artifact
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.objects import FlowRun, State
+from prefect.deployments import run_deployment
+from prefect.states import Cancelling, Completed, Failed
+from pydantic import WithJsonSchema
+
+from flows.command import run_flow, setting
+from flows.overrides import Overrides, flat
+from flows.pipeline import NOTHING, pipeline
+from flows.workspace import FOLDER, Experiment
+from pseudoword.dvc import graph
+from pseudoword.errors import UserError
+from pseudoword.settings.messages import shown
+from pseudoword.settings.sweep import SWEPT
+
+DEPLOYMENT = "pipeline/pipeline"
+LOOK_S = 2.0  # between two looks at the points that run
+
+Grid = Annotated[
+    dict[str, Any],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "additionalProperties": True,
+            "description": 'Values by section.key: {"train.learn_rate": [0.005, 0.02], "base.precision": ["fp32"]}',
+        }
+    ),
+]
+
+
+class NoGrid(UserError):
+    def __init__(self, found: str, wanted: str) -> None:
+        super().__init__(f"grid: {found}, wanted {wanted}")
+
+
+class PointsFailed(RuntimeError):
+    def __init__(self, failed: dict[str, str], number: int) -> None:
+        told = "\n\n".join(f"{name}: {message}" for name, message in failed.items())
+        super().__init__(f"{len(failed)} of {number} experiments failed; the same sweep tries them again.\n\n{told}")
+        self.headline = f"{len(failed)} of {number} failed: {', '.join(failed)}"
+
+
+@flow(name="sweep", persist_result=False)
+def sweep(grid: Grid, overrides: Overrides = NOTHING, force: bool = False) -> State[object]:
+    """Train at every point of a grid.
+
+    Args:
+        grid: Lists of values by section.key. Axes that can share a UNet batch train together in one run.
+        overrides: Settings of all points that differ from params.yaml.
+        force: Run points too that are there already.
+    """
+    root = Path.cwd()
+    try:
+        points = split(grid, flat(overrides))
+        experiments = [Experiment.planned(root, point) for point in points]
+    except UserError as error:
+        return Failed(message=str(error), data=error)
+    missing = {
+        experiment.name: point
+        for experiment, point in zip(experiments, points, strict=True)
+        if force or not experiment.is_saved([])
+    }
+    ended = (_by_workers if runtime.deployment.id else _here)(missing, force)
+    _show(experiments, ended)
+    failed = {name: str(state.message or state.name) for name, state in ended.items() if not state.is_completed()}
+    if failed:
+        failure = PointsFailed(failed, len(experiments))
+        return Failed(message=failure.headline, data=failure)
+    return Completed(message=f"{len(experiments)} experiments, {len(missing)} of them new")
+
+
+def split(grid: dict[str, Any], overrides: dict[str, Any]) -> list[dict[str, Any]]:
+    """The overrides of each run: axes that pack as its `sweep`, a run for each combination of the others."""
+    if not grid:
+        raise NoGrid("found nothing", 'axes such as {"train.seed": [0, 1]}')
+    for axis, values in grid.items():
+        if not isinstance(values, list) or not values:
+            raise NoGrid(f"{axis}: found {shown(values)}", "a list such as [0, 1]")
+    packed = {axis: values for axis, values in grid.items() if axis in SWEPT}
+    alone = {axis: values for axis, values in grid.items() if axis not in SWEPT}
+    together = {"sweep": packed} if packed else {}
+    return [
+        {**overrides, **together, **dict(zip(alone, values, strict=True))}
+        for values in itertools.product(*alone.values())
+    ]
+
+
+def _here(points: dict[str, dict[str, Any]], force: bool) -> dict[str, State[Any]]:
+    return {name: pipeline(overrides=point, force=force, return_state=True) for name, point in points.items()}
+
+
+def _by_workers(points: dict[str, dict[str, Any]], force: bool) -> dict[str, State[Any]]:
+    """Hand all of them in at once; workers take one after another. They end with this run, however it ends."""
+    running: dict[str, FlowRun] = {}
+    ended: dict[str, State[Any]] = {}
+    with get_client(sync_client=True) as client:
+        try:
+            for name, point in points.items():
+                parameters = {"overrides": point, "force": force}
+                started = run_deployment(DEPLOYMENT, parameters=parameters, flow_run_name=name, timeout=0)
+                assert isinstance(started, FlowRun)  # no coroutine: there is no event loop here
+                running[name] = started
+            while running:
+                time.sleep(LOOK_S)
+                for name, run in list(running.items()):
+                    state = client.read_flow_run(run.id).state
+                    if state is not None and state.is_final():
+                        ended[name] = state
+                        del running[name]
+        except BaseException:
+            _cancel(client, running)
+            raise
+    return {name: ended[name] for name in points}
+
+
+def _cancel(client: SyncPrefectClient, running: dict[str, FlowRun]) -> None:
+    for run in running.values():
+        client.set_flow_run_state(run.id, Cancelling(message="the sweep was stopped"))
+
+
+def _show(experiments: list[Experiment], ended: dict[str, State[Any]]) -> None:
+    """A row for each experiment: its settings, how it ended, its figures."""
+    rows = []
+    for experiment in experiments:
+        state = ended.get(experiment.name)
+        row = {"experiment": experiment.name, "state": state.name if state else "Unchanged"}
+        row |= {key: shown(value) for key, value in experiment.overrides.items()}
+        folder = experiment.root / FOLDER / experiment.name
+        if folder.is_dir() and (state is None or state.is_completed()):
+            for content in graph.metrics(folder).values():
+                chosen = content.get("chosen", {})
+                row |= {key: str(figure) for key, figure in chosen.items()} if isinstance(chosen, dict) else {}
+        rows.append(row)
+    create_table_artifact(rows, key="sweep", description="Bring one into the project with `dvc exp apply EXPERIMENT`")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the flow and return its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.sweep",
+        description="Train at every point of a grid: together what shares a UNet batch, the rest as DVC experiments.",
+    )
+    parser.add_argument("grid", nargs="+", type=setting, metavar="SECTION.KEY=[VALUE, ...]")
+    parser.add_argument("-S", "--set", action="append", default=[], type=setting, metavar="SECTION.KEY=VALUE",
+                        help="of all points, in place of what params.yaml says")  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="run points too that are there already")
+    options = parser.parse_args(arguments)
+    call: Callable[[], State[Any]] = lambda: sweep(  # noqa: E731
+        dict(options.grid), dict(options.set), options.force, return_state=True
+    )
+    return run_flow(call, lambda state: f"Done: {state.message}. `dvc exp show` has them all.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,273 @@
+"""Runs with other settings, each a DVC experiment in a workspace of its own, so that the user's stays as it is.
+
+    experiment = Experiment.planned(root, {"train.learn_rate": 0.01})   # raises BadSettings before anything is made
+    with experiment.workspace() as folder:
+        ...                                                             # run the stages there
+        experiment.save(folder, stages, note)
+
+A workspace is a git worktree in the scratch, with the cache and the scratch of the project. It begins as the project's
+tracked files are now, edits included. DVC's own `exp run --temp` would run all stages as one command that ends with
+255 when the experiment is there already, and its `--queue` loses experiments.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from flows.overrides import flat, put, write_overrides
+from pseudoword.dvc import experiments
+from pseudoword.errors import UserError
+from pseudoword.files import write_text
+from pseudoword.locks import file_lock
+from pseudoword.scratch import VARIABLE, held, mark_used, prune
+from pseudoword.settings.loading import PARAMS, read_content, read_settings
+from pseudoword.settings.naming import names_of
+from pseudoword.settings.word import EMBEDDINGS
+
+FOLDER = Path(".scratch/workspaces")
+LOCK = "of-git.lock"
+ORIGIN = Path(".scratch/origin")  # in a workspace: what it was begun from
+LINKS = Path(".scratch/links")  # there: what leads back into the project, and is none of the experiment's
+LOCKED = "dvc.lock"
+ALL = "all"
+WITH_OVERRIDES = Path("params.yaml with these overrides")
+
+
+class NoExperiments(UserError):
+    def __init__(self, root: Path, why: str) -> None:
+        super().__init__(f"{root} {why}, so a run cannot have settings of its own. Edit {PARAMS} there in their place.")
+
+
+class NameTaken(UserError):
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"there is an experiment {name} with other settings, code or pictures. Choose another name, leave it out, "
+            f"or remove that one by `dvc exp remove {name}`."
+        )
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What a run with these overrides would be made of; nothing is written yet."""
+
+    root: Path
+    name: str
+    commit: str  # that the user works on
+    tree: str  # the tracked files as they are now, as git has them
+    overrides: dict[str, Any]  # by section.key
+    pictures: Path | None  # what to carry into data.folder: git does not have it
+    folder: Path  # data.folder, below the workspace
+
+    @classmethod
+    def planned(cls, root: Path, overrides: Mapping[str, Any], name: str = "") -> "Experiment":
+        """`root` is the current folder. Raises BadSettings for wrong overrides, NoExperiments, NameTaken."""
+        commit = _commit(root)
+        exchanged = flat(overrides)
+        content = read_content(PARAMS)
+        put(content, exchanged)
+        # A path below the project is written as it is there, so that it means the same in the workspace.
+        source = Path(read_settings(content, WITH_OVERRIDES).data.folder)
+        pictures = root / source
+        folder = Path(os.path.relpath(pictures, root))
+        if ".." in folder.parts:  # lies elsewhere
+            folder = Path("data", pictures.name)
+            if (root / folder).exists():
+                folder = Path("data", f"{pictures.name}-{_digest(str(pictures))}")
+        if folder != source:
+            exchanged["data.folder"] = folder.as_posix()
+            put(content, exchanged)
+        in_git = bool(_git(root, "ls-files", "--", str(folder)))
+        tree = _tree(root, [str(folder)] if in_git else [])
+        carried = pictures if not in_git and pictures.is_dir() else None
+        planned = cls(root, name, commit, tree, exchanged, carried, folder)
+        return planned._named(content, bool(name))
+
+    def _named(self, content: dict[str, Any], chosen: bool) -> "Experiment":
+        name = self.name or _what_differs(self.root, content, self.tree)
+        named = replace(self, name=name)
+        if not named._is_free():
+            if chosen:
+                raise NameTaken(name)
+            named = replace(self, name=f"{name}_{_digest(self.origin)}")
+        return named
+
+    def _is_free(self) -> bool:
+        message = experiments.message_of_experiment(self.root, self.commit, self.name)
+        return message is None or f"Origin: {self.origin}" in message.splitlines()
+
+    @property
+    def origin(self) -> str:
+        """A digest of all that decides the outcome: equal ones are one experiment."""
+        pictures = _pictures(self.pictures) if self.pictures else []
+        parts = [self.commit, self.tree, sorted((key, repr(value)) for key, value in self.overrides.items()), pictures]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+    def is_saved(self, stages: Collection[str]) -> bool:
+        """Whether it is there already, with these stages and all that they need; none means every stage."""
+        message = experiments.message_of_experiment(self.root, self.commit, self.name)
+        if message is None or f"Origin: {self.origin}" not in message.splitlines():
+            return False
+        done = next((line.split()[1:] for line in message.splitlines() if line.startswith("Stages: ")), [])
+        return ALL in done or (bool(stages) and set(stages) <= set(done))
+
+    @contextlib.contextmanager
+    def workspace(self) -> Iterator[Path]:
+        """The workspace, begun anew where it is from something else; no other run works in it meanwhile."""
+        folder = self.root / FOLDER / self.name
+        # The stages that are started from here share the project's scratch.
+        os.environ[VARIABLE] = str(Path(os.environ.get(VARIABLE) or self.root / ".scratch").expanduser().absolute())
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        prune(folder.parent)
+        with held(folder):
+            if not (folder / ORIGIN).exists() or (folder / ORIGIN).read_text() != self.origin:
+                self._begin(folder)
+            mark_used(folder)
+            yield folder
+
+    def _begin(self, folder: Path) -> None:
+        # git takes a lock of its own for this, and does not wait for it.
+        with file_lock(self.root / FOLDER / LOCK, "another workspace to be made"):
+            _git(self.root, "worktree", "prune")
+            if not (folder / ".git").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                _git(self.root, "worktree", "add", "--quiet", "--detach", "--force", str(folder), self.commit)
+        (folder / ORIGIN).unlink(missing_ok=True)
+        _git(folder, "checkout", "--quiet", "--force", "--detach", self.commit)
+        _git(folder, "read-tree", "-u", "--reset", self.tree)
+        _git(folder, "clean", "-fdq")
+        experiments.share_cache(self.root, folder)
+        self._carry_pictures(folder)
+        self._link(folder)
+        write_overrides(folder / PARAMS, self.overrides)
+        write_text(folder / ORIGIN, self.origin)
+
+    def _carry_pictures(self, folder: Path) -> None:
+        target = folder / self.folder
+        if self.pictures is not None:
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree(self.pictures, target, ignore=_no_files)
+            experiments.track(folder, self.folder)
+        elif not target.exists() and target.with_name(f"{target.name}.dvc").exists():
+            experiments.check_out(folder, self.folder)
+
+    def _link(self, folder: Path) -> None:
+        """Let the workspace see the models, embeddings and other files that params.yaml names and git does not have."""
+        content = read_content(folder / PARAMS)
+        put(content, self.overrides)
+        named = [Path(value) for value in _leaves(content).values() if isinstance(value, str) and value]
+        own = self.root / EMBEDDINGS
+        named += [path.relative_to(self.root) for path in (own.iterdir() if own.is_dir() else ())]
+        links = []
+        for path in named:
+            here, there = self.root / path, folder / path
+            inside = not path.is_absolute() and ".." not in path.parts and path != self.folder
+            if inside and here.exists() and not there.exists():
+                there.parent.mkdir(parents=True, exist_ok=True)
+                there.symlink_to(here)
+                links.append(path.as_posix())
+        write_text(folder / LINKS, "\n".join(links))
+
+    def save(self, folder: Path, stages: Sequence[str], note: str) -> None:
+        """Keep what lies in the workspace as the DVC experiment. `stages` that ran with what they need; none: all."""
+        links = (folder / LINKS).read_text().splitlines()
+        _git(folder, "add", "--all", "--", ".", *(f":(exclude){link}" for link in links))
+        settings = ", ".join(f"{key}={value}" for key, value in self.overrides.items())
+        message = [f"{self.name}: {settings}", f"Stages: {' '.join(stages) or ALL}", f"Origin: {self.origin}", note]
+        experiments.save(folder, self.name, "\n".join([message[0], "", *message[1:]]))
+
+
+def _commit(root: Path) -> str:
+    try:
+        commit = _git(root, "rev-parse", "--verify", "HEAD")
+    except (OSError, subprocess.CalledProcessError):
+        raise NoExperiments(root, "is no git repository with a commit") from None
+    if _git(root, "rev-parse", "--is-shallow-repository") == "true":
+        raise NoExperiments(root, "is a shallow clone, in which DVC loses experiments (`git fetch --unshallow`)")
+    return commit
+
+
+def _tree(root: Path, whole: list[str]) -> str:
+    """The tracked files as they lie there, new templates, and all of the folders `whole`, as a tree of git.
+
+    By an index of its own: neither the user's nor any of their files is touched.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        index = Path(temporary, "index")
+        present = Path(_git(root, "rev-parse", "--path-format=absolute", "--git-path", "index"))
+        if present.exists():  # with what git knows of the files, so that it reads only those that changed
+            shutil.copy(present, index)
+        env = {"GIT_INDEX_FILE": str(index)}
+        _git(root, "add", "--update", "--", ".", f":(exclude){LOCKED}", env=env)
+        new = [path for path in ("templates", *whole) if (root / path).exists()]
+        if new:
+            _git(root, "add", "--all", "--", *new, env=env)
+        if _git(root, "ls-files", "--", LOCKED, env=env):
+            # It changes with each run and decides nothing: the cache knows what was made of what.
+            _git(root, "reset", "--quiet", "HEAD", "--", LOCKED, env=env)
+        return _git(root, "write-tree", env=env)
+
+
+def _what_differs(root: Path, content: dict[str, Any], tree: str) -> str:
+    """The settings that are not those of the commit, and a digest of whatever else is not."""
+    try:
+        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+            file.write(_git(root, "show", f"HEAD:./{PARAMS}"))
+            file.flush()
+            before = _leaves(read_content(Path(file.name)))
+    except (subprocess.CalledProcessError, UserError):
+        before = {}
+    now = _leaves(content)
+    differing = {key: now[key] for key in sorted(now) if key not in before or before[key] != now[key]}
+    (name,) = names_of([differing]) if differing else ["unchanged"]
+    rest = _git(root, "diff", "--name-only", "HEAD", tree, "--", ".", f":(exclude){PARAMS}", f":(exclude){LOCKED}")
+    return f"{name}_{_digest(tree)}" if rest else name
+
+
+def _leaves(content: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        name = f"{path}{key}"
+        if isinstance(value, Mapping) and name != "sweep":
+            found |= _leaves(value, f"{name}.")
+        else:
+            found[name] = value
+    return found
+
+
+def _pictures(folder: Path) -> list[tuple[str, str]]:
+    """Each file by its path with a digest of its content."""
+    found = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            found.append((path.relative_to(folder).as_posix(), digest))
+    return found
+
+
+def _no_files(folder: str, names: list[str]) -> set[str]:
+    """What a pipe or a dangling link is: it has no content that could be carried."""
+    return {name for name in names if not (Path(folder, name).is_file() or Path(folder, name).is_dir())}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+
+def _git(root: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
+    """Its stdout. Raises CalledProcessError."""
+    command = ["git", "-c", "core.hooksPath=/dev/null", *arguments]  # no checkout of outputs by DVC's hooks
+    # Inside a hook of git these would name another repository.
+    inherited = {key: value for key, value in os.environ.items() if key not in ("GIT_DIR", "GIT_WORK_TREE")}
+    done = subprocess.run(
+        command, cwd=root, env={**inherited, **(env or {})}, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()

@@ -1,0 +1,70 @@
+"""DVC experiments that were made in another workspace of the same repository: a git worktree with the cache in common.
+
+An experiment is a commit under `refs/exps/<first two digits of its parent>/<the rest>/<name>`, which all worktrees of a
+repository share. So what is saved in one is shown, applied and pushed in any other.
+"""
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from dvc.config import Config
+from dvc.repo import Repo
+
+from pseudoword.errors import UserError
+
+
+class CannotSave(UserError):
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"the experiment {name} ran, but DVC cannot save it: {why}. Do the same again to save it.")
+
+
+class CannotTrack(UserError):
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"DVC cannot take {path} into its cache: {why}")
+
+
+def share_cache(root: Path, workspace: Path) -> None:
+    """Give the workspace the cache and the remotes of `root`, wherever their relative paths lead from there."""
+    with Repo(str(root)) as repo:
+        cache, config = repo.cache.local_cache_dir, Config(repo.dvc_dir)
+        remotes = config.load_one("repo").get("remote", {}) | config.load_one("local").get("remote", {})
+    with Config(str(workspace / ".dvc")).edit("local") as local:
+        local.setdefault("cache", {})["dir"] = str(cache)
+        local.setdefault("remote", {}).update(remotes)
+
+
+def track(workspace: Path, folder: Path) -> None:
+    """Take a folder of the workspace into the cache, with a .dvc file beside it. Raises CannotTrack."""
+    if problem := _run(workspace, ["add", "--quiet", folder.as_posix()]):
+        raise CannotTrack(folder, problem)
+
+
+def check_out(workspace: Path, folder: Path) -> None:
+    """Bring back a folder that a .dvc file names, from the cache or a remote. Raises CannotTrack."""
+    if problem := _run(workspace, ["pull", "--quiet", f"{folder.as_posix()}.dvc"]):
+        raise CannotTrack(folder, problem)
+
+
+def save(workspace: Path, name: str, message: str) -> None:
+    """Save what git sees of the workspace as the experiment `name`, in place of one of that name. Raises CannotSave."""
+    if problem := _run(workspace, ["exp", "save", "--force", "--name", name, "--message", message]):
+        raise CannotSave(name, problem)
+
+
+def message_of_experiment(root: Path, commit: str, name: str) -> str | None:
+    """The message that the experiment over this commit was saved with; None where there is none of that name."""
+    ref = f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
+    shown = subprocess.run(
+        ["git", "log", "-1", "--format=%B", ref, "--"], cwd=root, capture_output=True, text=True, check=False
+    )
+    return shown.stdout if shown.returncode == 0 else None
+
+
+def _run(workspace: Path, arguments: Iterable[str]) -> str:
+    """Why dvc failed; empty where it did not."""
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
+    done = subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=False)
+    errors = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
+    return "" if done.returncode == 0 else ("; ".join(errors) or done.stderr.strip() or f"exit code {done.returncode}")

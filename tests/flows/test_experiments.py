@@ -1,0 +1,74 @@
+"""Flows with other settings, on a server."""
+
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import get_client
+
+from flows.pipeline import pipeline
+from flows.sweep import NoGrid, PointsFailed, split, sweep
+from pseudoword.scratch import VARIABLE
+from tests.flows.experiments import Experimental
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Experimental:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(VARIABLE, "")  # restored afterwards
+    return Experimental(tmp_path)
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_run_with_overrides_and_its_experiment_name_each_other_and_the_second_time_nothing_runs(
+    project: Experimental,
+) -> None:
+    state = pipeline(overrides={"train": {"learn_rate": 0.01}}, return_state=True)
+    assert state.is_completed() and state.message == "the experiment lr0.01: 2 stages up to date"
+    message = project.git("log", "-1", "--format=%B", project.experiments()["lr0.01"])
+    assert f"/runs/flow-run/{state.state_details.flow_run_id}" in message
+    with get_client(sync_client=True) as client:
+        run = client.read_flow_run(state.state_details.flow_run_id)
+    assert run.name == "lr0.01" and "experiment:lr0.01" in run.tags
+    assert project.git("status", "--porcelain") == ""
+    again = pipeline(overrides={"train.learn_rate": 0.01}, return_state=True)
+    assert again.name == "Unchanged" and project.journal() == ["look", "learn"]
+    wrong = pipeline(overrides={"train.learn_rat": 1}, return_state=True)
+    assert wrong.is_failed() and "did you mean 'learn_rate'" in str(wrong.message)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_server")
+def test_a_sweep_names_what_failed_and_does_what_is_missing(project: Experimental) -> None:
+    grid = {"train.seed": [0, 1], "base.precision": ["fp32", "bf16"], "train.batch": [1, "auto"]}
+    state = sweep({**grid, "train.batch": [1]}, return_state=True)
+    assert state.is_completed() and state.message == "2 experiments, 2 of them new"
+    state = sweep(grid, return_state=True)
+    assert state.is_completed() and state.message == "4 experiments, 2 of them new"
+    assert len(project.experiments()) == 4 and project.journal().count("look") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_server")
+def test_a_point_that_fails_stops_no_other(project: Experimental) -> None:
+    points = {"base.precision": ["fp32", "bf16"]}
+    (project.folder / "stage.py").write_text(
+        (project.folder / "stage.py")
+        .read_text()
+        .replace('["train"]["learn_rate"] == 13', '["base"].get("precision") == "fp32"')
+    )
+    project.git("commit", "--quiet", "--all", "--message", "fp32 fails")
+    with pytest.raises(PointsFailed, match="1 of 2 experiments failed; the same sweep tries them again"):
+        sweep(points)
+    (kept,) = project.experiments()
+    assert "bf16" in kept
+
+
+def test_a_grid_is_split_into_what_packs_and_what_does_not() -> None:
+    grid = {"train.seed": [0, 1], "base.precision": ["fp32", "bf16"], "train.learn_rate": [0.1]}
+    together = {"train.seed": [0, 1], "train.learn_rate": [0.1]}
+    assert split(grid, {"train.steps": 5}) == [
+        {"train.steps": 5, "sweep": together, "base.precision": precision} for precision in ("fp32", "bf16")
+    ]
+    assert split({"train.seed": [0]}, {}) == [{"sweep": {"train.seed": [0]}}]
+    with pytest.raises(NoGrid, match=r"grid: train.seed: found 3, wanted a list such as \[0, 1\]"):
+        split({"train.seed": 3}, {})

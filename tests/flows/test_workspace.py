@@ -1,0 +1,124 @@
+"""Runs with other settings: workspaces and what is kept of them, without a Prefect server."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows.workspace import Experiment, NameTaken, NoExperiments
+from pseudoword.scratch import VARIABLE
+from pseudoword.settings.messages import BadSettings
+from tests.flows.experiments import Experimental
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Experimental]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(VARIABLE, "")  # restored afterwards
+    yield Experimental(tmp_path)
+
+
+def run(project: Experimental, overrides: dict[str, object], name: str = "") -> Experiment:
+    """As the flow does it, with one `dvc repro`."""
+    experiment = Experiment.planned(project.folder, overrides, name)
+    with experiment.workspace() as folder:
+        subprocess.run([sys.executable, "-m", "dvc", "repro", "--quiet"], cwd=folder, check=True, capture_output=True)
+        experiment.save(folder, [], "Prefect: http://127.0.0.1/runs/1")
+    return experiment
+
+
+def test_a_run_with_overrides_is_an_experiment_and_the_workspace_stays_clean(project: Experimental) -> None:
+    experiment = run(project, {"train": {"learn_rate": 0.01}, "train.seed": 3})
+    assert experiment.name == "lr0.01-seed3"
+    assert project.git("status", "--porcelain") == ""
+    commit = project.experiments()["lr0.01-seed3"]
+    params = project.at(commit, "params.yaml")
+    assert params.startswith("# remarks stay") and "learn_rate: 0.01   # a rate" in params and "seed: 3" in params
+    assert "Prefect: http://127.0.0.1/runs/1" in project.git("log", "-1", "--format=%B", commit)
+    assert project.git("status", "--porcelain") == ""
+    subprocess.run([sys.executable, "-m", "dvc", "exp", "apply", "--quiet", "lr0.01-seed3"], check=True)
+    assert "'learn_rate': 0.01, 'seed': 3" in Path("outputs/learn.txt").read_text(), "from the shared cache"
+
+
+def test_the_same_overrides_are_one_experiment_however_they_are_written(project: Experimental) -> None:
+    run(project, {"train.learn_rate": 0.01, "train.seed": 1})
+    again = Experiment.planned(project.folder, {"train": {"seed": 1, "learn_rate": 0.01}})
+    assert again.is_saved([]) and again.is_saved(["learn"]) and list(project.experiments()) == [again.name]
+    assert not Experiment.planned(project.folder, {"train.seed": 2}).is_saved([])
+    with again.workspace() as folder:
+        assert (folder / "outputs/learn.txt").exists(), "it is still there"
+    assert not Experiment.planned(project.folder, {"train.seed": 1, "train.learn_rate": 0.02}, "mine").is_saved([])
+
+
+@pytest.mark.slow
+def test_it_begins_with_the_edits_of_the_project_and_a_name_is_never_given_twice(project: Experimental) -> None:
+    params = project.folder / "params.yaml"
+    run(project, {"train.seed": 1})
+    params.write_text(params.read_text().replace("0.005", "0.02"))
+    assert run(project, {"train.seed": 1}).name == "lr0.02-seed1"
+    params.write_text(params.read_text().replace("0.02", "0.005"))
+    stage = project.folder / "stage.py"
+    stage.write_text(stage.read_text() + "# changed\n")
+    assert run(project, {"train.seed": 1}).name.startswith("seed1_")
+    assert len(project.experiments()) == 3 and project.git("status", "--porcelain") == "M stage.py"
+    run(project, {"train.seed": 7}, "mine")
+    with pytest.raises(NameTaken, match="there is an experiment mine with other settings"):
+        Experiment.planned(project.folder, {"train.seed": 8}, "mine")
+
+
+@pytest.mark.slow
+def test_pictures_that_git_does_not_have_are_carried_in_by_content(project: Experimental, tmp_path: Path) -> None:
+    project.pictures("data/dog", "a dog")
+    outside = tmp_path.with_name(f"{tmp_path.name}-outside") / "mouse"
+    outside.mkdir(parents=True)
+    (outside / "1.png").write_text("a mouse")
+    (outside / "gone").symlink_to("nowhere")
+    inside = run(project, {"data.folder": "data/dog"})
+    elsewhere = run(project, {"data.folder": str(outside)})
+    assert (inside.name, elsewhere.name) == ("data_dog", "data_mouse")
+    assert project.result("data_dog").startswith("a dog ") and project.result("data_mouse").startswith("a mouse ")
+    assert "nfiles: 1" in project.at(project.experiments()["data_mouse"], "data/mouse.dvc")
+    assert project.git("status", "--porcelain") == "?? data/dog/", "as the user left it"
+    project.pictures("data/dog", "another dog")
+    again = Experiment.planned(project.folder, {"data.folder": "data/dog"})
+    assert again.name.startswith("data_dog_") and not again.is_saved([])
+
+
+@pytest.mark.slow
+def test_models_and_embeddings_that_git_does_not_have_are_seen_and_not_kept(project: Experimental) -> None:
+    for path in ("models/tiny/weights", "data/embeddings/other.pt"):
+        (project.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (project.folder / path).write_text("big")
+    experiment = run(project, {"train.seed": 1})
+    with experiment.workspace() as folder:
+        assert (
+            (folder / "models/tiny/weights").read_text() == (folder / "data/embeddings/other.pt").read_text() == "big"
+        )
+    kept = project.git("ls-tree", "-r", "--name-only", project.experiments()["seed1"])
+    assert "models" not in kept and "embeddings" not in kept
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"train.learn_rat": 1}, "train.learn_rat: unknown key, did you mean 'learn_rate'?"),
+        ({"train": {"seed": "x"}}, "train.seed: found 'x', wanted a whole number"),
+        ({"trian.seed": 1}, "trian: unknown key, did you mean 'train'?"),
+        ({"sweep": {"train.batch": [1, 2]}}, "sweep: 'train.batch' cannot be swept"),
+    ],
+)
+def test_wrong_overrides_are_refused_in_the_words_of_check_before_anything_is_made(
+    project: Experimental, overrides: dict[str, object], message: str
+) -> None:
+    with pytest.raises(BadSettings) as error:
+        Experiment.planned(project.folder, overrides)
+    assert message in str(error.value) and str(error.value).startswith("params.yaml with these overrides is not valid:")
+    assert not (project.folder / ".scratch/workspaces").exists()
+
+
+def test_without_git_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NoExperiments, match=r"is no git repository with a commit.*Edit params\.yaml"):
+        Experiment.planned(tmp_path, {"train.seed": 1})
