@@ -60,9 +60,12 @@ def standing(stages: list[Stage], changed: dict[str, list[str]]) -> Iterator[str
 
 def last_choice(path: Path = CHOICE) -> Iterator[str]:
     if not path.is_file():
-        yield "no choice   nothing was evaluated yet"
+        yield "no choice   nothing was chosen yet"
         return
     choice = read_record(path, Choice)
+    if not choice.better_than_init:
+        yield f"no choice   '{choice.word}': {' '.join([choice.reason, *choice.advice])}"
+        return
     yield f"chosen      '{choice.word}' of {choice.run} after {choice.step} steps: {choice.reason}"
 
 

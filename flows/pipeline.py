@@ -36,7 +36,7 @@ from pseudoword.dvc.graph import Stage
 from pseudoword.dvc.process import Outcome, StageFailed, nothing_left_behind, reproduce
 from pseudoword.errors import UserError
 
-SHEET, CHOICE = Path("outputs/evaluation/sheets/chosen.png"), Path("outputs/evaluation/choice.json")
+SHEET, CHOICE = Path("outputs/choice/chosen.png"), Path("outputs/choice/choice.json")
 REPORT = Path("outputs/report/index.html")
 
 

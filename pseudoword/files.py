@@ -1,5 +1,6 @@
 """Files written whole or not at all: a killed stage leaves nothing that looks finished."""
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,11 @@ def atomic(path: Path) -> Iterator[Path]:
         if error.filename in (None, str(partial)):  # a write tells none, and nobody asked for the partial one
             error.filename = str(path)
         raise
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_bytes(path: Path, content: bytes) -> None:

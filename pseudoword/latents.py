@@ -22,7 +22,7 @@ from torch import Tensor
 
 from pseudoword.base.hub import OtherModel
 from pseudoword.errors import UserError
-from pseudoword.files import write_text
+from pseudoword.files import sha256_of, write_text
 from pseudoword.formats.tensors import save_tensors
 
 LATENTS = Path("outputs/latents")
@@ -125,6 +125,11 @@ def check_vae(sha256: str, commit: str | None, folder: Path = LATENTS) -> None:
     index = _read_index(folder)
     if index.get("vae", sha256) != sha256:
         raise OtherVae(folder, index.get("model", ""), index.get("commit", ""), commit)
+
+
+def latents_digest(folder: Path = LATENTS) -> str:
+    """SHA-256 of the index, which names each shard by its content."""
+    return sha256_of(folder / INDEX)
 
 
 def _read_index(folder: Path) -> dict[str, Any]:

@@ -26,8 +26,11 @@ def read_learned(path: Path) -> Learned:
 class AtWork:
     """A base model with what was learned: the vectors for the word's name, or all its attention through the modules."""
 
-    def __init__(self, base: Base, learned: Learned, name: str, windows: int = 1, strength: float = 1.0) -> None:
-        """name      of the word; beside a hypernetwork it is text like any other
+    def __init__(
+        self, base: Base, learned: Learned | None, name: str = "", windows: int = 1, strength: float = 1.0
+    ) -> None:
+        """learned   None: the base model alone
+        name      of the word; without one, and beside a hypernetwork, it is text like any other
         windows   that prompts are read in
         strength  of a hypernetwork
         """
@@ -36,7 +39,7 @@ class AtWork:
         self.hypernetworks = None
         if isinstance(learned, Hypernetwork):
             self.hypernetworks = Hypernetworks.of([(learned, strength)], base.device)
-        else:
+        elif learned is not None:
             self.vectors = side_by_side(learned).to(base.device)
         first_ids = [len(table) for table in base.tables]
         self.vocabulary = Vocabulary(base.tokenizers, first_ids, name, len(self.vectors), windows)

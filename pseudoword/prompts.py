@@ -19,6 +19,10 @@ MAX_SHOWN = 80  # characters of a prompt in a message
 LEADS_UP = re.compile(
     rf"(\s+(a|an|and|at|by|from|in|of|on|showing|the|with))+\s+{re.escape(FILEWORDS)}(?=\s*(,|$|(at|by|from|in|on|with)\b))"
 )
+# "a [name]", "in [name] style", "in the style of [name]", "by [name]", "of a [name]"
+WORD_AND_ITS_OWN = re.compile(
+    rf"(?:\b(?:by|in|of|with) )?(?:\b(?:an?|the) )?(?:\bstyle of )?{re.escape(NAME)}(?: style\b)?"
+)
 
 
 class PromptTooLong(UserError):
@@ -45,8 +49,9 @@ def fill(template: str, name: str, caption: str = "") -> str:
 
 
 def without_name(template: str) -> str:
-    """Strip the word and its article from a template: the rest is what a picture should show besides the word."""
-    return fill(re.sub(rf"\b(an?|the) {re.escape(NAME)}|{re.escape(NAME)}", "", template), "")
+    """Strip the word from a template, with what belongs to it alone ("a", "in ... style", "by"): the rest is what a
+    picture should show besides the word."""
+    return fill(WORD_AND_ITS_OWN.sub("", template), "")
 
 
 class Vocabulary:

@@ -44,21 +44,65 @@ class RunRecord(Record):
     model: BaseModelRecord
 
 
-class Choice(Record):
-    """outputs/evaluation/choice.json: the chosen checkpoint and why."""
+class Share(Record):
+    """A share of `number` cases, with its 95 % interval."""
 
-    word: str = Field(pattern=r"^\w[\w.-]*$")  # it names a file, and so does `run` a folder
-    run: str = Field(pattern=r"^\w[\w-]*$")
+    value: float
+    low: float
+    high: float
+    number: int
+
+
+MIN_RETRIEVAL = 0.9  # a small network of ImageNet reaches 0.94 among the 30 subjects of DreamBooth
+
+
+class Scale(Record):
+    """What 0 and 1 of a measure stand for, in the unit that it was measured in; None where it could not be measured."""
+
+    zero: float | None = None
+    one: float | None = None
+    source: str = ""
+
+
+class JudgesRecord(Record):
+    """outputs/judged/judges.json: who judged, whether to believe them, and on which scales."""
+
+    images: str
+    texts: str
+    kind: str
+    retrieval: Share | None = None  # of the image judge, among look-alikes
+    likeness: dict[str, Scale] = {}  # by run
+    obedience: Scale = Scale()
+
+    @property
+    def weak(self) -> bool:
+        """Whether likeness is weak evidence: the judge knows the concept again too seldom, or was not tried."""
+        return self.retrieval is None or self.retrieval.value < MIN_RETRIEVAL
+
+
+class Checkpoint(Record):
+    run: str = Field(pattern=r"^\w[\w-]*$")  # it names a folder
     step: int
+
+
+class Choice(Checkpoint):
+    """outputs/choice/choice.json: the chosen checkpoint and why; the least bad one where nothing is better than the
+    init."""
+
+    word: str = Field(pattern=r"^\w[\w.-]*$")  # it names a file
     file: Path
+    better_than_init: bool = True
     reason: Sentences
     advice: list[str] = []
-    training_similarity: float | None = None
+    notes: list[str] = []
+    sure: float | None = None
+    tied: list[Checkpoint] = []
     loss: float | None = None
-    image_similarity: float | None = None
-    text_similarity: float | None = None
-    judge: str = ""
-    tied: list[int] = []
+    similarity: float | None = None
+    likeness: float | None = None
+    identity: float | None = None
+    obedience: float | None = None
+    score: float | None = None
 
 
 SomeRecord = TypeVar("SomeRecord", bound=Record)

@@ -204,6 +204,7 @@ def train(
     with torch.no_grad():
         for step in range(50):
             model(pixel_values=batch(-1 - step)[0])
+    model.config.features_by_kind = {"thing": [0, half], "style": [half, 2 * half]}
     model.eval().save_pretrained(folder)
     size = {"height": pictures.shape[-3], "width": pictures.shape[-2]}
     ViTImageProcessor(size=size, image_mean=MEAN_STD, image_std=MEAN_STD).save_pretrained(folder)

@@ -5,7 +5,7 @@ L tokens of a window, D width of the cross-attention, P of the pooled vector, K 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -32,6 +32,17 @@ class Conditioning:
     def __getitem__(self, rows: slice | Tensor | list[int]) -> "Conditioning":
         parts = (self.states, self.pooled, self.mask, self.hypernetworks)
         return Conditioning(*(None if part is None else part[rows] for part in parts))  # type: ignore[arg-type]
+
+
+def stacked(parts: Sequence[Conditioning]) -> Conditioning:
+    """The rows of all parts, which are of equal length, through the hypernetworks of the first one."""
+
+    def together(kind: str) -> Tensor | None:
+        tensors = [tensor for part in parts if (tensor := getattr(part, kind)) is not None]
+        return torch.cat(tensors) if tensors else None
+
+    states = torch.cat([part.states for part in parts])
+    return Conditioning(states, together("pooled"), together("mask"), parts[0].hypernetworks)
 
 
 class Base(ABC):

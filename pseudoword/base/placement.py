@@ -28,6 +28,13 @@ def resolve_device(device: str) -> str:
     return device
 
 
+def hardware(device: str) -> str:
+    """The kind of hardware that decides how results are rounded: for the keys of what is kept."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return f"{device} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()}"
+
+
 def resolve_precision(precision: str, device: str) -> torch.dtype:
     """`auto` becomes bf16 on a GPU that has it, fp16 on another, fp32 on a CPU."""
     if precision != "auto":

@@ -9,7 +9,7 @@ from torch import Tensor
 from pseudoword.captions.lint import finding_of
 from pseudoword.captions.merging import CaptionRow
 from pseudoword.findings import Finding
-from pseudoword.judge import Judge
+from pseudoword.judge import TextJudge
 
 MIN_CAPTIONS = 4  # different captions under which there is nothing to compare with
 # Share of the median fit under which a caption is doubted, where the picture prefers another caption of the set. Of the
@@ -17,7 +17,7 @@ MIN_CAPTIONS = 4  # different captions under which there is nothing to compare w
 MIN_FIT = 0.4
 
 
-def differing(rows: Sequence[CaptionRow], pictures: Sequence[Image.Image], judge: Judge) -> list[Finding]:
+def differing(rows: Sequence[CaptionRow], pictures: Sequence[Image.Image], judge: TextJudge) -> list[Finding]:
     """The rows whose caption is doubted; `pictures` are theirs, in their order."""
     said = [(row, picture) for row, picture in zip(rows, pictures, strict=True) if row.caption]
     captions = sorted({row.caption for row, _ in said})

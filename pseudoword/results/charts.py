@@ -46,6 +46,7 @@ STYLE: Any = {
     "figure.facecolor": "none",
 }
 WIDE, NARROW = (5.8, 2.9), (4.6, 2.7)  # inches of 72 px, where a row of the page holds two and three
+LIKE, OBEDIENT = "the pictures among themselves", "the pictures with their captions"  # what 1 stands for
 MAX_POINTS = 800  # of a line: more are not seen, but weigh
 
 
@@ -66,14 +67,12 @@ def training_charts(results: Results) -> dict[str, Markup]:
 
 def score_charts(results: Results) -> dict[str, Markup]:
     """By name: each score over the steps, and likeness against obedience."""
-    ceiling = results.choice.training_similarity
-    charts = {
+    return {
         "held_loss": _chart("held_loss", lambda axes: _draw_scores(axes, results, "loss"), WIDE),
-        "text": _chart("text", lambda axes: _draw_scores(axes, results, "text_similarity"), WIDE),
-        "image": _chart("image", lambda axes: _draw_scores(axes, results, "image_similarity", ceiling), WIDE),
+        "likeness": _chart("likeness", lambda axes: _draw_scores(axes, results, "likeness", LIKE), WIDE),
+        "obedience": _chart("obedience", lambda axes: _draw_scores(axes, results, "obedience", OBEDIENT), WIDE),
         "front": _chart("front", lambda axes: _draw_front(axes, results), WIDE),
     }
-    return charts
 
 
 def _draw_losses(axes: Axes, results: Results) -> None:
@@ -119,26 +118,30 @@ def _start_at_zero(axes: Axes, values: "pd.Series[float]") -> None:
     axes.set_ylim(0, 1.15 * top if top > 0 else 1)
 
 
-def _draw_scores(axes: Axes, results: Results, column: str, ceiling: float | None = None) -> None:
+def _draw_scores(axes: Axes, results: Results, column: str, one: str = "") -> None:
+    """`one` says what a measure of 1 stands for. The chosen run has its 95 % intervals, where the column has any."""
     for name, _ in _chosen_last(results):
-        scores = results.scores[results.scores.run == name].dropna(subset=[column])
-        axes.plot(scores.step, scores[column], color=_colour(results, name), linewidth=1.8, marker="o", markersize=3.5)
-    if ceiling is not None:
-        _draw_ceiling(axes, ceiling)
+        scores, colour = results.scores[results.scores.run == name].dropna(subset=[column]), _colour(results, name)
+        axes.plot(scores.step, scores[column], color=colour, linewidth=1.8, marker="o", markersize=3.5)
+        if one and name == results.choice.run:
+            ends = scores[f"{column}_low"], scores[f"{column}_high"]
+            axes.fill_between(scores.step, *ends, color=colour, alpha=0.15, linewidth=0)
+    if one:
+        _draw_ceiling(axes, one)
     _mark_step(axes, results)
     _ring(axes, results, "step", column)
 
 
-def _draw_ceiling(axes: Axes, ceiling: float) -> None:
-    axes.axhline(ceiling, color=INK, linewidth=1, linestyle=(0, (4, 3)))
+def _draw_ceiling(axes: Axes, label: str) -> None:
+    axes.axhline(1, color=INK, linewidth=1, linestyle=(0, (4, 3)))
     low, high = axes.get_ylim()
-    axes.set_ylim(low, max(high, ceiling + 0.14 * (ceiling - low)))  # room for the words above the line
-    label = "training pictures among themselves"
-    axes.annotate(label, (0, ceiling), (2, 4), ("axes fraction", "data"), "offset points", fontsize=10)
+    low = min(low, 0)
+    axes.set_ylim(low, max(high, 1 + 0.14 * (1 - low)))  # room for the words above the line
+    axes.annotate(label, (0, 1), (2, 4), ("axes fraction", "data"), "offset points", fontsize=10)
 
 
 def _draw_front(axes: Axes, results: Results) -> None:
-    x, y = "text_similarity", "image_similarity"
+    x, y = "obedience", "likeness"
     for name, _ in _chosen_last(results):
         scores = results.scores[results.scores.run == name].dropna(subset=[x, y])
         colour = _colour(results, name)

@@ -25,6 +25,15 @@ class EmbeddedImage:
     height: int
 
 
+def open_drawn(path: Path) -> Image.Image:
+    """A picture of the pipeline, RGB. Raises NotShown."""
+    try:
+        with Image.open(path) as file:
+            return file.convert("RGB")
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise NotShown(path, str(error)) from None
+
+
 def embed(path: Path, alt: str, max_side: int) -> EmbeddedImage:
     """A small PNG as it is; others as WebP, scaled down so that no side exceeds `max_side` px. Raises NotShown."""
     try:

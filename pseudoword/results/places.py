@@ -5,7 +5,10 @@ from pathlib import Path
 WORDS = Path("outputs/words")
 TRAINING = Path("outputs/training")
 EVALUATION = Path("outputs/evaluation")
-SCORES, METRICS, CHOICE = EVALUATION / "scores.csv", EVALUATION / "metrics.json", EVALUATION / "choice.json"
-SHEETS = EVALUATION / "sheets"
-DRAWN = SHEETS / "pictures.csv"
+LOSSES, DRAWN, SHEETS = EVALUATION / "losses.csv", EVALUATION / "pictures.csv", EVALUATION / "sheets"
+JUDGED = Path("outputs/judged")
+MEASURED, JUDGES = JUDGED / "pictures.csv", JUDGED / "judges.json"
+CHOSEN = Path("outputs/choice")
+CHOICE, SCORES, METRICS = CHOSEN / "choice.json", CHOSEN / "scores.csv", CHOSEN / "metrics.json"
+CHOSEN_SHEET = CHOSEN / "chosen.png"
 EMBEDDING = Path("outputs/embedding")

@@ -7,23 +7,26 @@ import pandas as pd
 
 from pseudoword.captions.table import CAPTIONS
 from pseudoword.doctor.report import REPORT, Report
-from pseudoword.formats.writing import EXTENSIONS
-from pseudoword.learned import Learned, read_learned
+from pseudoword.learned import Learned
 from pseudoword.pictures.prepared import PICTURES, TABLE
-from pseudoword.records import BadRecord, Choice, Record, RunRecord, read_record
-from pseudoword.results.places import CHOICE, EMBEDDING, METRICS, SCORES, TRAINING, WORDS
-from pseudoword.results.tables import read_drawn, read_scores, read_table
+from pseudoword.records import BadRecord, Choice, JudgesRecord, Record, RunRecord, read_record
+from pseudoword.results.chosen import read_chosen
+from pseudoword.results.places import CHOICE, JUDGES, METRICS, SCORES, TRAINING, WORDS
+from pseudoword.results.tables import read_measured, read_scores, read_table
 from pseudoword.settings.naming import natural_order
 
 
 class Measured(Record):
-    loss: float
-    image_similarity: float | None = None
-    text_similarity: float | None = None
+    loss: float | None = None
+    similarity: float | None = None
+    likeness: float | None = None
+    identity: float | None = None
+    obedience: float | None = None
+    variety: float | None = None
 
 
 class Metrics(Record):
-    """outputs/evaluation/metrics.json: the chosen checkpoint and the start of its run."""
+    """outputs/choice/metrics.json: the chosen checkpoint, and what the init text of its run draws."""
 
     chosen: Measured
     init: Measured
@@ -48,16 +51,14 @@ class Results:
     pictures: pd.DataFrame
     captions: pd.DataFrame
     picture_files: dict[str, Path]
-    drawn: pd.DataFrame
-    learned_files: list[Path]  # the same word or hypernetwork in several formats, the best one first
-    learned: Learned
+    measured: pd.DataFrame  # a row for each drawn picture
+    judges: JudgesRecord
+    learned: Learned  # of the chosen checkpoint, as `export` writes it
 
 
 def read_results(root: Path = Path()) -> Results:
     """Read what the pipeline made in the folder `root`. Raises a UserError that names the file that does not fit."""
     choice = read_record(root / CHOICE, Choice)
-    written = [root / EMBEDDING / f"{choice.word}{suffix}" for suffix in EXTENSIONS]
-    learned_files = [path for path in written if path.exists()] or written[:1]
     results = Results(
         choice=choice,
         metrics=read_record(root / METRICS, Metrics),
@@ -67,9 +68,9 @@ def read_results(root: Path = Path()) -> Results:
         pictures=read_table(root / TABLE, text=("id", "source", "state", "reason")),
         captions=read_table(root / CAPTIONS, text=("id", "caption", "origin", "draft")),
         picture_files={path.stem: path for path in sorted((root / PICTURES).glob("*.png"))},
-        drawn=read_drawn(choice.word, root),
-        learned_files=learned_files,
-        learned=read_learned(learned_files[0]),
+        measured=read_measured(root),
+        judges=read_record(root / JUDGES, JudgesRecord),
+        learned=read_chosen(choice, root),
     )
     _check_choice(results, root)
     _check_pictures(results, root)
@@ -96,8 +97,6 @@ def _check_choice(results: Results, root: Path) -> None:
         raise BadRecord(path, f"run {choice.run} has no folder in {WORDS}")
     if scores[(scores.run == choice.run) & (scores.step == choice.step)].empty:
         raise BadRecord(path, f"step {choice.step} of run {choice.run} is not in {SCORES.name}")
-    if results.learned.name != choice.word:
-        raise BadRecord(results.learned_files[0], f"it holds '{results.learned.name}', not '{choice.word}'")
 
 
 def _check_pictures(results: Results, root: Path) -> None:

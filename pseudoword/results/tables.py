@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from pseudoword.records import BadRecord
-from pseudoword.results.places import DRAWN, SHEETS
+from pseudoword.results.places import DRAWN, MEASURED, SHEETS
 
 
 def read_table(path: Path, text: Iterable[str] = (), numbers: Iterable[str] = ()) -> pd.DataFrame:
@@ -24,19 +24,46 @@ def read_table(path: Path, text: Iterable[str] = (), numbers: Iterable[str] = ()
         raise BadRecord(path, str(error)) from None
 
 
-def read_scores(path: Path) -> pd.DataFrame:
+MEASURES = ("similarity", "likeness", "identity", "obedience", "variety", "copying", "overbaked", "broken")
+
+
+def read_losses(path: Path) -> pd.DataFrame:
     """One row for each checkpoint, by run and step."""
-    numbers = ("step", "loss", "image_similarity", "text_similarity", "score")
-    table = read_table(path, text=("run", "veto", "chosen"), numbers=numbers)
-    return table.assign(chosen=table.chosen.str.lower() == "true").sort_values(["run", "step"], ignore_index=True)
+    table = read_table(path, text=("run", "drawn"), numbers=("step", "loss"))
+    return table.assign(drawn=_true(table.drawn))
 
 
-def read_drawn(word: str, root: Path = Path()) -> pd.DataFrame:
-    """One row for each drawn picture, with the word in its prompt and `file` as a path. Raises BadRecord."""
-    path, sheets = root / DRAWN, root / SHEETS
-    drawn = read_table(path, text=("run", "prompt", "file"), numbers=("step", "seed", "image_similarity"))
-    for file in drawn.file:
+def read_scores(path: Path) -> pd.DataFrame:
+    """One row for each checkpoint, by run and step; what is measured is NaN where nothing was drawn."""
+    ends = [f"{name}{end}" for name in (*MEASURES, "score") for end in ("", "_low", "_high")]
+    table = read_table(path, text=("run", "veto", "tied", "chosen"), numbers=("step", "loss", *ends))
+    return table.assign(tied=_true(table.tied), chosen=_true(table.chosen)).sort_values(
+        ["run", "step"], ignore_index=True
+    )
+
+
+def _true(column: "pd.Series[str]") -> "pd.Series[bool]":
+    return column.str.lower() == "true"
+
+
+def read_drawn(root: Path = Path()) -> pd.DataFrame:
+    """One row for each drawn picture and run that it belongs to; `file` as a path. Raises BadRecord."""
+    path = root / DRAWN
+    return _with_paths(
+        read_table(path, text=("run", "control", "prompt", "file"), numbers=("step", "seed")), path, root
+    )
+
+
+def read_measured(root: Path = Path()) -> pd.DataFrame:
+    """The same rows with what was measured, on the scales that the files in stages/judge/measures define."""
+    path = root / MEASURED
+    text, numbers = ("run", "control", "prompt", "file", "nearest"), ("step", "seed", *MEASURES)
+    return _with_paths(read_table(path, text=text, numbers=numbers), path, root)
+
+
+def _with_paths(table: pd.DataFrame, path: Path, root: Path) -> pd.DataFrame:
+    sheets = root / SHEETS
+    for file in table.file:
         if not (sheets / file).resolve().is_relative_to(sheets.resolve()):
             raise BadRecord(path, f"{file!r} is not in {sheets}")
-    prompts = drawn.prompt.str.replace("[name]", word, regex=False)
-    return drawn.assign(prompt=prompts, file=[sheets / file for file in drawn.file])
+    return table.assign(file=[(sheets / file).as_posix() for file in table.file])

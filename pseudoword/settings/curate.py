@@ -22,7 +22,7 @@ class Curate(Section):
         "draft or append it, with a space between. An edit in captions.yaml wins in any case.",
     )
     similarity: Switch = Field(
-        True, description="Let the judge of evaluate look for captions that differ from their picture."
+        True, description="Let the judge of texts look for captions that differ from their picture."
     )
     require_review: Switch = Field(
         False, description="true: stop until a person has approved every draft, for example with `make review`."

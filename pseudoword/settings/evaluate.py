@@ -8,10 +8,6 @@ from pseudoword.settings.fields import InferenceSteps, PositiveInt, PromptFile, 
 
 
 class Evaluate(Section):
-    judge: str = Field(
-        "auto",
-        description="CLIP folder or hub id (or id@revision) that compares. auto: the base model's own, else ViT-B/32.",
-    )
     prompts: PromptFile = Field(
         default="templates/evaluation/subject.txt",
         validate_default=True,
@@ -27,7 +23,4 @@ class Evaluate(Section):
     inference_steps: InferenceSteps = Field(20, description="Sampling steps (DPM++ 2M).")
     guidance: Annotated[float, Field(strict=True, ge=1, allow_inf_nan=False)] = Field(
         3.0, description="Classifier-free guidance."
-    )
-    likeness: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
-        0.5, description="Weight of likeness to the pictures against obedience to the prompt."
     )

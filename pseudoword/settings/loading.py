@@ -17,12 +17,14 @@ from pseudoword.plan import AccumulationWithoutBatch
 from pseudoword.schedule import WarmUpTooLong
 from pseudoword.settings.base import Base, Data
 from pseudoword.settings.caption import Caption
+from pseudoword.settings.choose import Choose
 from pseudoword.settings.curate import Curate
 from pseudoword.settings.doctor import Doctor
 from pseudoword.settings.evaluate import Evaluate
 from pseudoword.settings.export import Export
 from pseudoword.settings.fields import Section
 from pseudoword.settings.hypernetwork import Hypernetwork
+from pseudoword.settings.judge import Judge
 from pseudoword.settings.latents import Latents
 from pseudoword.settings.messages import BadSettings, explain, keys_of, nearest, shown
 from pseudoword.settings.preprocess import Preprocess
@@ -53,6 +55,8 @@ class Settings(Section):
         description="Axes as section.key: [values] over word and train; their product trains together.",
     )
     evaluate: Evaluate = _all_defaults()
+    judge: Judge = _all_defaults()
+    choose: Choose = _all_defaults()
     export: Export = _all_defaults()
 
 

@@ -29,6 +29,12 @@ ELSEWHERE = {
     "flip": "mirror", "dtype": "precision", "mixed_precision": "precision", "cfg": "guidance", "cfg_scale": "guidance",
 }  # fmt: skip
 
+# Keys of the past, with what they are now.
+MOVED = {
+    "evaluate.judge": "judge.texts",
+    "evaluate.likeness": "a weight relative to the others, choose.likeness,",
+}
+
 
 class BadSettings(UserError):
     """One line for each wrong key or value."""
@@ -46,9 +52,10 @@ def explain(errors: Sequence[ErrorDetails], model: type[BaseModel]) -> list[str]
     for error in errors:
         keys, kind = [str(part) for part in error["loc"]], error["type"]
         if kind == "extra_forbidden":
-            known = keys_of(model, keys[:-1])
-            proposed = nearest(keys[-1], known) or f"; valid here: {', '.join(known)}"
-            found[".".join(keys)] = f"unknown key{proposed}"
+            known, key = keys_of(model, keys[:-1]), ".".join(keys)
+            moved = f"; it is {MOVED[key]} now" if key in MOVED else ""
+            proposed = moved or nearest(keys[-1], known) or f"; valid here: {', '.join(known)}"
+            found[key] = f"unknown key{proposed}"
             continue
         path = ".".join(_keys_in_file(model, keys))
         if kind == "missing":

@@ -20,7 +20,8 @@ def refusals(settings: Settings) -> list[str]:
         "caption.model": settings.caption.model,
         "caption.tagger.model": settings.caption.tagger.model,
         "preprocess.focal.face_model": str(settings.preprocess.focal.face_model or ""),
-        "evaluate.judge": settings.evaluate.judge,
+        "judge.images": settings.judge.images,
+        "judge.texts": settings.judge.texts,
     }
     return [
         *folder_problems(settings.data.folder),

@@ -28,7 +28,7 @@ from pseudoword.pictures.ids import count_unmirrored
 from pseudoword.pictures.prepared import open_pictures
 from pseudoword.settings.base import Base, Data
 from pseudoword.settings.curate import Curate
-from pseudoword.settings.evaluate import Evaluate
+from pseudoword.settings.judge import Judge
 from pseudoword.settings.stage import Axes, StageSettings
 from pseudoword.settings.sweep import runs
 from pseudoword.settings.train import Train
@@ -44,7 +44,7 @@ class Settings(StageSettings):
     curate: Curate
     train: Train
     sweep: Axes
-    evaluate: Evaluate
+    judge: Judge
 
 
 MAX_NAMES = 5  # names in a message, findings in the log
@@ -65,10 +65,10 @@ class NotReviewed(UserError):
 def doubted_by_judge(merged: Merged, judge: str, model: ModelIdentity) -> list[Finding]:
     """Captions that differ from their picture; nothing, with a note, without a judge. On the CPU: the same anywhere."""
     from pseudoword.captions.similarity import differing
-    from pseudoword.judge import Judge, NoJudge, judge_name
+    from pseudoword.judge import NoJudge, TextJudge, text_judge_name
 
     try:
-        judge_model = Judge.load(judge_name(judge, model), "cpu")
+        judge_model = TextJudge.load(text_judge_name(judge, model), "cpu")
     except (NoJudge, ModelNotFound, UnknownFamily) as error:
         print(f"note: captions are not compared with their pictures: {error}")
         return []
@@ -85,7 +85,7 @@ def main() -> None:
     init_texts = [run.word.init_text for run in runs(settings).values()]
     found = lint(merged, settings.word.name, init_texts, length)
     if settings.curate.similarity:
-        found += doubted_by_judge(merged, settings.evaluate.judge, model)
+        found += doubted_by_judge(merged, settings.judge.texts, model)
     report(merged, found)
     # Before the stop: the page on which a person then approves shows it.
     write_table(LINT, lint_table(found, merged))

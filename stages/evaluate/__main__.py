@@ -1,37 +1,32 @@
-"""evaluate: every checkpoint scored by loss, the shortlist drawn and judged, one chosen.
+"""evaluate: every checkpoint scored by loss; a shortlist and the controls drawn, with the same noise for all.
 
-reads   outputs/words/, outputs/latents, outputs/captions.csv, outputs/pictures/, the base model
-writes  outputs/evaluation/scores.csv, choice.json, metrics.json, sheets/   (see docs/files.md)
+reads   outputs/words/, outputs/latents, outputs/captions.csv, the base model
+writes  outputs/evaluation/losses.csv, pictures.csv, sheets/   (see docs/files.md)
+
+What was drawn before is taken from the scratch: more seeds, prompts or checkpoints draw what is new, with the same bits
+for the rest.
 """
 
-import json
 import shutil
 
+import pandas as pd
 import torch
-from torch import Tensor
 
 from pseudoword.base.identity import ModelIdentity
-from pseudoword.base.interface import Base
 from pseudoword.base.loading import load_base
-from pseudoword.base.placement import resolve_device, resolve_precision
-from pseudoword.files import write_table, write_text
-from pseudoword.judge import Judge, judge_name, similarity_among
+from pseudoword.base.placement import hardware, resolve_device, resolve_precision
+from pseudoword.files import write_table
 from pseudoword.latents import Latents, read_latents
-from pseudoword.pictures.prepared import open_pictures
-from pseudoword.progress import Bar
-from pseudoword.prompts import fill, without_name
-from pseudoword.results.places import CHOICE, DRAWN, METRICS, SCORES, SHEETS
+from pseudoword.results.places import DRAWN, LOSSES, SHEETS
 from pseudoword.settings.base import Base as BaseSettings
 from pseudoword.settings.evaluate import Evaluate
 from pseudoword.settings.stage import StageSettings
 from pseudoword.settings.word import Word
 from stages._runtime import alone_on, run_stage
-from stages.evaluate.checkpoints import Checkpoint, read_checkpoints, score, shortlist
-from stages.evaluate.choice import Candidate, choose
-from stages.evaluate.drawing import draw, save_pictures, write_chosen_sheet
-from stages.evaluate.measures import MEASURES
-from stages.evaluate.measures.measure import Evidence
-from stages.evaluate.tables import changes, metrics, pictures_table, scores_table
+from stages.evaluate.checkpoints import read_checkpoints, score, shortlist
+from stages.evaluate.columns import columns_of, pictures_table
+from stages.evaluate.drawing import Sampling, draw_columns
+from stages.evaluate.kept import Kept
 
 
 class Settings(StageSettings):
@@ -47,58 +42,19 @@ def main() -> None:
     dtype = resolve_precision(settings.base.precision, device)
     model = ModelIdentity(settings.base.model, settings.base.revision, settings.base.config, settings.base.vae)
     latents, checkpoints = read_latents(), read_checkpoints(model)
-    judged_by = judge_name(evaluate.judge, model)
+    kept = Kept(hardware(device), model.sha256, str(dtype), settings.base.clip_skip, settings.base.attention)
+    sampling = Sampling(drawn_shape(latents), evaluate.inference_steps, evaluate.guidance)
     with alone_on(device):
-        judge = Judge.load(judged_by, device)
-        training = open_pictures(latents.ids)
-        references = judge.pictures(training)
         base = load_base(model, device, dtype, settings.base.clip_skip, settings.base.attention)
-        losses = score(base, name, latents, checkpoints, evaluate.timesteps)
+        losses = score(base, name, latents, checkpoints, evaluate.timesteps, kept)
+        drawn = shortlist(checkpoints, losses, evaluate.shortlist)
+        columns = columns_of(drawn, checkpoints, name, evaluate.prompts.lines, evaluate.seeds)
         shutil.rmtree(SHEETS, ignore_errors=True)  # as dvc does before a stage
-        shortlisted = shortlist(checkpoints, losses, evaluate.shortlist)
-        drawn = [
-            draw_and_judge(base, judge, references, name, checkpoint, drawn_shape(latents), evaluate)
-            for checkpoint in Bar("evaluate", shortlisted, label="draw", unit="checkpoint")
-        ]
-    candidates, ceiling = [candidate for candidate, _ in drawn], similarity_among(references)
-    selection = choose(candidates, ceiling, evaluate.likeness)
-    (chosen,) = [c for c in checkpoints if (c.run, c.step) == (selection.run, selection.step)]
-    scores = scores_table(checkpoints, losses, candidates, selection)
-    pictures = pictures_table(drawn, evaluate.prompts.lines, evaluate.seeds)
-    measured = metrics(scores, selection)
-    choice = {
-        "word": name,
-        "file": chosen.file.as_posix(),
-        **measured["chosen"],
-        "reason": selection.reason,
-        "advice": selection.advice,
-        "tied": selection.tied,
-        "training_similarity": ceiling,
-        "judge": f"{judged_by.partition('@')[0]}@{judge.commit}" if judge.commit else judged_by,
-        "prompts": evaluate.prompts.lines,
-    }
-    write_chosen_sheet(pictures, selection.run, selection.step, training)
-    write_table(DRAWN, pictures)
-    write_table(SCORES, scores)
-    write_text(METRICS, json.dumps(measured, indent=2) + "\n")
-    write_text(CHOICE, json.dumps(choice, indent=2) + "\n")
-    print("\n".join([changes(measured), selection.reason, *selection.advice]))
-
-
-def draw_and_judge(
-    base: Base, judge: Judge, references: Tensor, name: str, checkpoint: Checkpoint, shape: torch.Size,
-    evaluate: Evaluate,
-) -> tuple[Candidate, list[str]]:  # fmt: skip
-    """Draw a checkpoint with all prompts and seeds; every measure of its pictures, and their files."""
-    lines, seeds = evaluate.prompts.lines, evaluate.seeds
-    pictures = draw(
-        checkpoint.at_work(base, name), [fill(line, name) for line in lines], seeds, shape, evaluate.inference_steps,
-        evaluate.guidance,
-    )  # fmt: skip
-    texts = [without_name(line) for line in lines for _ in range(seeds)]
-    evidence = Evidence(pictures, texts, judge, references)
-    measured = {measure.name: measure.of(evidence) for measure in MEASURES}
-    return Candidate(checkpoint.run, checkpoint.step, measured), save_pictures(checkpoint, pictures, seeds)
+        draw_columns(base, columns, sampling, kept)
+    kept.prune()
+    rows = [(c.run, c.step, loss, c in drawn) for c, loss in zip(checkpoints, losses, strict=True)]
+    write_table(LOSSES, pd.DataFrame(rows, columns=["run", "step", "loss", "drawn"]))
+    write_table(DRAWN, pictures_table(columns))
 
 
 def drawn_shape(latents: Latents) -> torch.Size:

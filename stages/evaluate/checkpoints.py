@@ -13,13 +13,15 @@ from pseudoword.base.interface import Base, Conditioning
 from pseudoword.captions.table import read_captions
 from pseudoword.deterministic_loss import DeterministicLoss
 from pseudoword.errors import UserError
-from pseudoword.latents import Latents
+from pseudoword.files import sha256_of
+from pseudoword.latents import Latents, latents_digest
 from pseudoword.learned import AtWork, read_learned
 from pseudoword.progress import Bar
 from pseudoword.prompts import fill
 from pseudoword.records import BaseModelRecord, RunRecord, read_record
 from pseudoword.results.places import WORDS
 from pseudoword.settings.naming import natural_order
+from stages.evaluate.kept import Kept, key_of
 
 
 class NoCheckpoints(UserError):
@@ -40,6 +42,7 @@ class Checkpoint:
     file: Path
     windows: int  # that its prompts were read in
     template: str  # the first one that it was trained with
+    init_text: str  # that its run started from; empty where that is no text that a prompt could have
 
     def at_work(self, base: Base, name: str) -> AtWork:
         """Its word under that `name`, or its hypernetwork, in the model."""
@@ -59,20 +62,34 @@ def read_checkpoints(model: ModelIdentity) -> list[Checkpoint]:
             continue
         for path in files:
             step = int(re.findall(r"-(\d+)\.safetensors$", path.name)[0])
-            found.append(Checkpoint(run.name, step, path, record.windows, record.templates[0]))
+            found.append(Checkpoint(run.name, step, path, record.windows, record.templates[0], _init_text(record)))
     if not found:
         raise NoCheckpoints
     return sorted(found, key=lambda checkpoint: (natural_order(checkpoint.run), checkpoint.step))
 
 
-def score(base: Base, name: str, latents: Latents, checkpoints: list[Checkpoint], levels: int) -> list[float]:
+def _init_text(record: RunRecord) -> str:
+    """Empty for a start from a file, from zeros or from a sign, and for a hypernetwork."""
+    word, learn = record.settings.get("word", {}), record.settings.get("train", {}).get("learn")
+    text = "" if word.get("init_file") or learn == "hypernetwork" else str(word.get("init_text", ""))
+    return text if any(letter.isalnum() for letter in text) else ""
+
+
+def score(
+    base: Base, name: str, latents: Latents, checkpoints: list[Checkpoint], levels: int, kept: Kept
+) -> list[float]:
     """The deterministic loss of each checkpoint, with its run's first training template and each picture's caption."""
     captions = read_captions(latents.ids)
     loss, losses = DeterministicLoss(base, latents, levels), []
+    pictures = latents_digest()
     for checkpoint in Bar("evaluate", checkpoints, label="loss", unit="checkpoint"):
-        work = checkpoint.at_work(base, name)
-        ids = work.tokens([fill(checkpoint.template, name, caption) for caption in captions])
-        losses.append(float(loss(partial(_of_pictures, work, ids))))
+        prompts = [fill(checkpoint.template, name, caption) for caption in captions]
+        key = key_of(sha256_of(checkpoint.file), checkpoint.windows, name, prompts, pictures, levels)
+        if (scored := kept.loss(key)) is None:
+            work = checkpoint.at_work(base, name)
+            scored = float(loss(partial(_of_pictures, work, work.tokens(prompts))))
+            kept.save_loss(key, scored)
+        losses.append(scored)
     return losses
 
 
@@ -81,22 +98,21 @@ def _of_pictures(work: AtWork, ids: Tensor, pictures: Tensor) -> Conditioning:
 
 
 def shortlist(checkpoints: list[Checkpoint], losses: list[float], number: int) -> list[Checkpoint]:
-    """The checkpoints to draw: about `number` of every run, and its start."""
+    """The checkpoints to draw: about `number` of every run."""
     drawn = []
     for run in dict.fromkeys(checkpoint.run for checkpoint in checkpoints):
-        rows = [(c, loss) for c, loss in zip(checkpoints, losses, strict=True) if c.run == run]
+        rows = [(c, loss) for c, loss in zip(checkpoints, losses, strict=True) if c.run == run and c.step > 0]
         steps = shortlisted_steps([c.step for c, _ in rows], [loss for _, loss in rows], number)
         drawn += [c for c, _ in rows if c.step in steps]
     return drawn
 
 
 def shortlisted_steps(steps: list[int], losses: list[float], number: int) -> list[int]:
-    """Which steps of a run to draw: the start, the last, the one of lowest loss, the rest evenly between them."""
-    trained = [step for step in steps if step > 0]
+    """Which steps of a run to draw: the last, the one of lowest loss, the rest evenly between them."""
     lowest = min(zip(losses, steps, strict=True))[1]
-    chosen = {0, steps[-1], lowest}
-    spread = [trained[round(i * (len(trained) - 1) / max(number - 1, 1))] for i in range(number)]
+    chosen = {steps[-1], lowest}
+    spread = [steps[round(i * (len(steps) - 1) / max(number - 1, 1))] for i in range(number)]
     for step in sorted(spread, key=lambda step: -min(abs(step - taken) for taken in chosen)):
-        if len(chosen - {0}) < number:
+        if len(chosen) < number:
             chosen.add(step)
     return sorted(chosen)

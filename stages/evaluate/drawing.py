@@ -1,74 +1,110 @@
-"""Pictures of a checkpoint, the same prompts from the same noise for every checkpoint, and sheets of them."""
+"""Pictures of columns, the same prompts from the same noise for every column, in batches of one shape.
 
-from functools import partial
+How a model rounds depends on how many pictures it draws at once, and not on which. So batches of pictures of one size
+all have the same number of rows, the last one filled up: a picture has the same bits whatever is drawn beside it.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
-import pandas as pd
 import torch
-from PIL import Image
 from torch import Tensor
 
+from pseudoword.base.interface import Base, Conditioning, stacked
 from pseudoword.draws import Stream, generator
-from pseudoword.files import save_with
-from pseudoword.learned import AtWork
+from pseudoword.learned import AtWork, read_learned
+from pseudoword.progress import Bar
 from pseudoword.results.places import SHEETS
-from stages.evaluate.checkpoints import Checkpoint
+from stages.evaluate.columns import Column
+from stages.evaluate.kept import Kept, key_of
 
-LATENTS_AT_ONCE = 4 * 64 * 64  # numbers per channel: sixteen pictures of 256 px, four of 512, one of 1024
+LATENTS_AT_ONCE = 4 * 64 * 64  # numbers per channel: four pictures of 512 px, one of 1024
+MAX_BATCH = 8  # also of small ones: more are hardly faster, and the last batch is filled up
 SEED = 0
-ENLARGED_BELOW_PX = 160
 
 
-def starting_noise(shape: tuple[int, ...], prompt: int, seed: int) -> Tensor:
-    """Standard normal (C, H, W) float32, a function of the prompt's place and the seed only."""
+@dataclass(frozen=True)
+class Sampling:
+    shape: tuple[int, ...]  # (C, H, W) of a latent
+    inference_steps: int
+    guidance: float
+
+    @property
+    def batch(self) -> int:
+        return max(1, min(MAX_BATCH, LATENTS_AT_ONCE // (self.shape[1] * self.shape[2])))
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A picture that has yet to be drawn."""
+
+    column: int
+    prompt: int
+    seed: int
+    key: str
+
+
+def starting_noise(shape: tuple[int, ...], template: str, seed: int) -> Tensor:
+    """Standard normal (C, H, W) float32, a function of the prompt as params.yaml has it and the seed only."""
+    prompt = int.from_bytes(hashlib.sha256(template.encode()).digest()[:8], "big")
     return torch.from_numpy(generator(SEED, Stream.PICTURE, prompt, seed).standard_normal(shape, np.float32))
 
 
-@torch.no_grad()
-def draw(
-    work: AtWork, prompts: list[str], seeds: int, shape: tuple[int, ...], inference_steps: int, guidance: float,
-) -> list[Image.Image]:  # fmt: skip
-    """len(prompts) x seeds pictures, the seeds of a prompt together; `shape` (C, H, W) is that of a latent."""
-    conditioning = work.condition(work.tokens(prompts))
-    jobs = [(prompt, seed) for prompt in range(len(prompts)) for seed in range(seeds)]
-    pictures: list[Image.Image] = []
-    batch = max(1, min(len(jobs), LATENTS_AT_ONCE // (shape[1] * shape[2])))
-    for start in range(0, len(jobs), batch):
-        part = jobs[start : start + batch]
-        noise = torch.stack([starting_noise(shape, prompt, seed) for prompt, seed in part])
-        prompted = conditioning[[prompt for prompt, _ in part]]
-        pictures += work.base.draw(prompted, None, noise, inference_steps, guidance)
-    return pictures
+def draw_columns(base: Base, columns: Sequence[Column], sampling: Sampling, kept: Kept) -> None:
+    """Draw what is not kept, keep it, and write all pictures of the columns below SHEETS."""
+    files: list[tuple[str, str]] = []
+    missing: list[Missing] = []
+    for i, column in enumerate(columns):
+        learned = column.learned
+        for prompt, seed, file in column.cells():
+            key = key_of(learned, column.windows, column.name, column.prompts[prompt], column.templates[prompt], seed,
+                         tuple(sampling.shape), sampling.inference_steps, sampling.guidance)  # fmt: skip
+            files.append((key, file))
+            if not kept.has_picture(key):
+                missing.append(Missing(i, prompt, seed, key))
+    if before := len(files) - len(missing):
+        print(f"{before} of {len(files)} pictures were drawn before")
+    with Bar[str]("evaluate", total=len(missing), label="draw", unit="picture") as bar:
+        for conditioning, jobs in _batches(base, columns, missing, sampling.batch):
+            noise = torch.stack(
+                [starting_noise(sampling.shape, columns[j.column].templates[j.prompt], j.seed) for j in jobs]
+            )
+            filling = [*range(len(jobs)), *[len(jobs) - 1] * (sampling.batch - len(jobs))]
+            drawn = base.draw(
+                conditioning[filling], None, noise[filling], sampling.inference_steps, sampling.guidance
+            )[: len(jobs)]  # fmt: skip
+            for job, picture in zip(jobs, drawn, strict=True):
+                kept.save_picture(job.key, picture)
+            bar.update(len(jobs))
+    for key, file in files:
+        kept.copy_picture(key, SHEETS / file)
 
 
-def save_pictures(checkpoint: Checkpoint, pictures: list[Image.Image], seeds: int) -> list[str]:
-    """Write a checkpoint's pictures, the seeds of a prompt together; their names below sheets/."""
-    files = [f"{checkpoint.run}-{checkpoint.step}/{i // seeds:02d}-{i % seeds}.png" for i in range(len(pictures))]
-    for file, picture in zip(files, pictures, strict=True):
-        save_with(SHEETS / file, partial(picture.save, format="png"))
-    return files
+def _batches(
+    base: Base, columns: Sequence[Column], missing: Sequence[Missing], batch: int
+) -> Iterator[tuple[Conditioning, list[Missing]]]:
+    """The prompts of at most `batch` pictures, which go through the UNet together: words of any columns, but one
+    hypernetwork at most."""
+    waiting: dict[tuple[object, ...], list[tuple[Conditioning, Missing]]] = {}
+    for i, jobs in groupby(missing, lambda job: job.column):
+        column = columns[i]
+        work = AtWork(base, read_learned(column.file) if column.file else None, column.name, column.windows)
+        for prompt, of_prompt in groupby(jobs, lambda job: job.prompt):
+            # Alone, since a prompt's rounding too depends on how many are encoded at once.
+            conditioning = work.condition(work.tokens([column.prompts[prompt]]))
+            group = (i if conditioning.hypernetworks else None, conditioning.states.shape)
+            queue = waiting.setdefault(group, [])
+            queue += [(conditioning, job) for job in of_prompt]
+            while len(queue) >= batch:
+                yield _together(queue[:batch])
+                del queue[:batch]
+    for queue in waiting.values():
+        if queue:
+            yield _together(queue)
 
 
-def write_chosen_sheet(drawn: pd.DataFrame, run: str, step: int, training: list[Image.Image]) -> None:
-    """The choice at a glance, in rows: training pictures, what the start draws, what the chosen checkpoint draws."""
-    columns = drawn["prompt"].nunique()
-
-    def row(step: int) -> list[Image.Image]:
-        rows = drawn[(drawn["run"] == run) & (drawn["step"] == step) & (drawn["seed"] == 0)]
-        return [Image.open(SHEETS / file) for file in rows["file"]]
-
-    first = [training[i % len(training)] for i in range(columns)]
-    sheet = contact_sheet([*first, *row(0), *row(step)], columns)
-    save_with(SHEETS / "chosen.png", partial(sheet.save, format="png"))
-
-
-def contact_sheet(pictures: list[Image.Image], columns: int) -> Image.Image:
-    """All pictures in rows of `columns`; small ones twice as large, smoothly."""
-    side = max(pictures[0].size)
-    cell, gap = (2 * side if side < ENLARGED_BELOW_PX else side), 4
-    rows = -(-len(pictures) // columns)
-    sheet = Image.new("RGB", (columns * (cell + gap) - gap, rows * (cell + gap) - gap), "white")
-    for i, picture in enumerate(pictures):
-        place = (i % columns * (cell + gap), i // columns * (cell + gap))
-        sheet.paste(picture.resize((cell, cell), Image.Resampling.LANCZOS), place)
-    return sheet
+def _together(jobs: list[tuple[Conditioning, Missing]]) -> tuple[Conditioning, list[Missing]]:
+    return stacked([conditioning for conditioning, _ in jobs]), [job for _, job in jobs]

@@ -7,10 +7,10 @@ bits of a latent depend on besides the picture, so that a changed VAE never find
 import hashlib
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from pseudoword.base.placement import hardware
 from pseudoword.code import code_digest
 from pseudoword.fingerprint import fingerprint
 from pseudoword.formats.tensors import save_tensors
@@ -21,12 +21,7 @@ PACKAGES = ("torch", "diffusers", "numpy", "pillow")
 
 def key_of(device: str, *settings: str) -> str:
     """A name for one way to encode: the settings, the code, the packages and the hardware that rounds."""
-    hardware = (
-        torch.cuda.get_device_name(device)
-        if device.startswith("cuda")
-        else f"{device} {torch.backends.cpu.get_cpu_capability()} {torch.get_num_threads()}"
-    )
-    return fingerprint((hardware, *settings, code_digest("latents")), PACKAGES)
+    return fingerprint((hardware(device), *settings, code_digest("latents")), PACKAGES)
 
 
 class Scratch:

@@ -4,8 +4,8 @@ reads   outputs/pictures.csv, outputs/pictures/*        the pictures to learn fr
         outputs/captions.csv                            their captions
         outputs/doctor.json                             what the doctor had to say of them
         outputs/words/<run>/settings.json, outputs/training/<run>/loss.csv   the settings of each run, and how it went
-        outputs/evaluation/*                            scores, choice, drawn pictures
-        outputs/embedding/<word>.*                      the result
+        outputs/evaluation/sheets/, outputs/judged/*     drawn pictures and their measures
+        outputs/choice/*                                scores and choice
         templates/report/*                              the page
 writes  outputs/report/index.html                       nothing is fetched; equal inputs give equal bytes
 """

@@ -6,17 +6,21 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pseudoword.findings import Finding
-from pseudoword.formats.embedding import Embedding
+from pseudoword.formats.hypernetwork import save_hypernetwork
+from pseudoword.formats.writing import write_embedding
 from pseudoword.hypernetwork import Hypernetwork
+from pseudoword.learned import Learned
 from pseudoword.results.charts import score_charts, series_of, training_charts
 from pseudoword.results.images import EmbeddedImage, data_uri, embed
 from pseudoword.results.reading import Results
+from pseudoword.templates import NAME
 
 # Longest sides of embedded pictures: at the top of the page, in its tables, beside a finding.
 TOP_PX, TABLE_PX, FINDING_PX = 512, 256, 160
@@ -36,7 +40,7 @@ class Sheet:
 
 
 @dataclass(frozen=True)
-class Learned:
+class TrainingPicture:
     """One picture to learn from."""
 
     picture: EmbeddedImage
@@ -64,13 +68,14 @@ def render(results: Results, settings: dict[str, dict[str, Any]], templates: Pat
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "plain": plain}
+    environment.filters |= {"number": number, "percent": percent, "plain": plain}
     chosen = results.runs[results.choice.run]
     return environment.get_template("index.html.j2").render(
         word=results.choice.word,
         choice=results.choice,
         metrics=results.metrics,
-        progress=progress_to_ceiling(results),
+        judges=results.judges,
+        interval=interval_of_choice(results),
         record=chosen.record,
         settings={name: flat(values) for name, values in (chosen.record.settings | settings).items()},
         before_and_after=before_and_after(results),
@@ -87,62 +92,70 @@ def render(results: Results, settings: dict[str, dict[str, Any]], templates: Pat
     )
 
 
-def progress_to_ceiling(results: Results) -> float | None:
-    """How far likeness came from the start (0) to what the training pictures have among themselves (1)."""
-    start, end = results.metrics.init.image_similarity, results.metrics.chosen.image_similarity
-    goal = results.choice.training_similarity
-    if start is None or end is None or goal is None or goal <= start:
-        return None
-    return (end - start) / (goal - start)
+def interval_of_choice(results: Results) -> Row:
+    """The row of the chosen checkpoint in scores.csv."""
+    scores, choice = results.scores, results.choice
+    rows: list[Row] = scores[(scores.run == choice.run) & (scores.step == choice.step)].to_dict("records")
+    return rows[0]
 
 
 def before_and_after(results: Results) -> dict[str, list[EmbeddedImage]]:
     """The same few prompts and seeds before and after, one per prompt as far as they reach, beside what was learned."""
-    rows = _drawn(results, results.choice.run)
-    rows = rows[rows.step == results.choice.step].sort_values("seed", kind="stable")
-    shown = list(rows[["prompt", "seed"]].itertuples(index=False, name=None))[:TOP_PICTURES]
+    choice = results.choice
+    shown = _cells_of(_column(results, choice.run, choice.step).sort_values("seed", kind="stable"))[:TOP_PICTURES]
     return {
         "training": [_embed_learned(results, row, TOP_PX) for row in islice(_used(results), TOP_PICTURES)],
-        "start": [p for p in _cells(results, results.choice.run, 0, shown, TOP_PX) if p],
-        "chosen": [p for p in _cells(results, results.choice.run, results.choice.step, shown, TOP_PX) if p],
+        "start": [p for p in _cells(results, choice.run, 0, shown, TOP_PX) if p],
+        "chosen": [p for p in _cells(results, choice.run, choice.step, shown, TOP_PX) if p],
     }
 
 
 def sheets(results: Results) -> Iterator[Sheet]:
     """One per run that was drawn, the chosen run first; equal prompt and seed mean the same noise."""
     for run in series_of(results.runs, results.choice.run):
-        drawn = _drawn(results, run)
+        drawn = results.measured[(results.measured.run == run) & (results.measured.control != "nothing")]
         if drawn.empty:
             continue
-        steps = sorted(set(drawn.step))
-        shown = list(dict.fromkeys(drawn[["prompt", "seed"]].itertuples(index=False, name=None)))
+        steps, shown = sorted(set(drawn.step)), _cells_of(drawn)
         columns = [_cells(results, run, step, shown, TABLE_PX) for step in steps]
-        yield Sheet(run, steps, [(row, [column[i] for column in columns]) for i, row in enumerate(shown)])
+        rows = [
+            ((prompt.replace(NAME, results.choice.word), seed), [column[i] for column in columns])
+            for i, (prompt, seed) in enumerate(shown)
+        ]
+        yield Sheet(run, steps, rows)
 
 
-def _drawn(results: Results, run: str) -> pd.DataFrame:
-    return results.drawn[results.drawn.run == run]
+def _column(results: Results, run: str, step: int) -> pd.DataFrame:
+    """The pictures of a checkpoint; at step 0 those of the init text."""
+    rows = results.measured
+    return rows[(rows.run == run) & (rows.step == step) & (rows.control == ("" if step else "init"))]
+
+
+def _cells_of(rows: pd.DataFrame) -> list[tuple[str, int]]:
+    return list(dict.fromkeys(rows[["prompt", "seed"]].itertuples(index=False, name=None)))
 
 
 def _cells(
     results: Results, run: str, step: int, shown: list[tuple[str, int]], max_side: int
 ) -> list[EmbeddedImage | None]:
-    """The pictures of a checkpoint for each (prompt, seed), None where there is none."""
-    drawn = _drawn(results, run)
-    rows = drawn[drawn.step == step]
-    files = {(row["prompt"], row["seed"]): row["file"] for row in rows.to_dict("records")}
+    """The pictures of a column for each (prompt, seed), None where there is none."""
+    rows = _column(results, run, step)
+    files = {(row["prompt"], row["seed"]): Path(row["file"]) for row in rows.to_dict("records")}
+    drawn = f"Drawn at step {step}" if step else "Drawn with the init text"
     return [
-        embed(files[key], f"Drawn at step {step}: {key[0]}, seed {key[1]}", max_side) if key in files else None
+        embed(files[key], f"{drawn}: {key[0].replace(NAME, results.choice.word)}, seed {key[1]}", max_side)
+        if key in files
+        else None
         for key in shown
     ]
 
 
-def learned(results: Results) -> Iterator[Learned]:
+def learned(results: Results) -> Iterator[TrainingPicture]:
     captions = {row["id"]: row for row in results.captions.to_dict("records")}
     for row in _used(results):
         caption = captions[row["id"]]
         picture = _embed_learned(results, row, TABLE_PX)
-        yield Learned(picture, row["source"], caption["caption"], caption["origin"], caption["draft"])
+        yield TrainingPicture(picture, row["source"], caption["caption"], caption["origin"], caption["draft"])
 
 
 def finding_card(results: Results, finding: Finding) -> FindingCard:
@@ -197,19 +210,36 @@ def _best(results: Results, run: str) -> Row | None:
     return next(iter(scores.to_dict("records")), None)
 
 
-def file_facts(results: Results) -> dict[str, Any]:
-    """The files, each to download from the page, and the word's shape and norms in each text encoder, or a
-    hypernetwork's layers."""
-    drawn = _drawn(results, results.choice.run)
+def file_facts(results: Results) -> dict[str, Any] | None:
+    """The word to download from the page, its shape and norms in each text encoder, or a hypernetwork's layers; None
+    where nothing is worth it."""
+    choice = results.choice
+    if not choice.better_than_init:
+        return None
+    drawn = _column(results, choice.run, choice.step)
+    content = _as_file(results.learned)
     return {
-        "name": results.learned_files[0].name,
-        "formats": [_format_facts(path) for path in results.learned_files],
-        "prompt": f"a {results.choice.word}" if drawn.empty else drawn.prompt.iloc[0],
+        "name": f"{choice.word}.safetensors",
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "source": data_uri("application/octet-stream", content),
+        "prompt": drawn.prompt.iloc[0].replace(NAME, choice.word) if len(drawn) else f"a {choice.word}",
         **_facts(results.learned),
     }
 
 
-def _facts(learned: Embedding | Hypernetwork) -> dict[str, Any]:
+def _as_file(learned: Learned) -> bytes:
+    """The bytes that `export` writes as safetensors with the word as key."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, f"{learned.name}.safetensors")
+        if isinstance(learned, Hypernetwork):
+            save_hypernetwork(path, learned)
+        else:
+            write_embedding(path, learned)
+        return path.read_bytes()
+
+
+def _facts(learned: Learned) -> dict[str, Any]:
     if isinstance(learned, Hypernetwork):
         structure = learned.structure
         return {
@@ -228,19 +258,12 @@ def _facts(learned: Embedding | Hypernetwork) -> dict[str, Any]:
     }
 
 
-def _format_facts(path: Path) -> dict[str, Any]:
-    content = path.read_bytes()
-    return {
-        "name": path.name,
-        "path": path.as_posix(),
-        "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "source": data_uri("application/octet-stream", content),
-    }
-
-
 def number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None or pd.isna(value) else f"{value:.{digits}f}"
+
+
+def percent(value: float | None) -> str:
+    return "–" if value is None or pd.isna(value) else f"{value:.0%}"
 
 
 def plain(value: Any) -> str:

@@ -48,7 +48,7 @@ def test_a_real_project_is_told_as_dvc_has_it(project: Project) -> None:
 
 def test_the_last_choice_is_told_with_its_reason(tmp_path: Path) -> None:
     path = tmp_path / "choice.json"
-    assert list(last_choice(path)) == ["no choice   nothing was evaluated yet"]
+    assert list(last_choice(path)) == ["no choice   nothing was chosen yet"]
     path.write_text(json.dumps({"word": "snorf", "run": "base", "step": 150, "file": "x", "reason": "It is best."}))
     assert list(last_choice(path)) == ["chosen      'snorf' of base after 150 steps: It is best."]
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-
 from stages.evaluate.choice import Candidate, choose, likeness_of, obedience_of
 
 CEILING = 0.8

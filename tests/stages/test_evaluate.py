@@ -11,6 +11,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from stages.evaluate.measures import MEASURES
+from stages.evaluate.measures.measure import Evidence, Measure, mean
 
 from pseudoword.base.identity import ModelIdentity
 from pseudoword.formats.embedding import Embedding, save_embedding
@@ -22,8 +24,6 @@ from pseudoword.latents import Encoded, write_latents
 from pseudoword.structure import Structure
 from stages.evaluate.__main__ import main
 from stages.evaluate.checkpoints import shortlisted_steps
-from stages.evaluate.measures import MEASURES
-from stages.evaluate.measures.measure import Evidence, Measure, mean
 from tests.project import shipped_params, write_checked
 from tests.tiny import tiny_inpainting, tiny_judge, tiny_sdxl, tiny_stable_diffusion
 

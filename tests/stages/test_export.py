@@ -25,6 +25,7 @@ from pseudoword.formats.reading import read_embedding
 from pseudoword.formats.writing import write_embedding
 from pseudoword.hypernetwork import Hypernetwork, initial_modules
 from pseudoword.prompts import Vocabulary
+from pseudoword.results.tables import MEASURES
 from pseudoword.structure import Structure
 from pseudoword.word import to_embedding
 from stages.export.__main__ import main
@@ -33,8 +34,8 @@ from tests.tiny import tiny_sdxl, tiny_stable_diffusion
 
 PROJECT = Path(__file__).parents[2]
 WORD, WIDTH = "snorf", 16
-CHOICE, FILE = Path("outputs/evaluation/choice.json"), Path(f"outputs/embedding/{WORD}.safetensors")
-SHEETS = Path("outputs/evaluation/sheets")
+CHOICE, FILE = Path("outputs/choice/choice.json"), Path(f"outputs/embedding/{WORD}.safetensors")
+SHEETS, MEASURED = Path("outputs/evaluation/sheets"), Path("outputs/judged/pictures.csv")
 FORMATS = ["safetensors", "pt", "bin", "png"]
 COLOURS = {"base-40/00-0.png": (200, 0, 0), "base-40/00-1.png": (0, 200, 0), "base-60/00-0.png": (0, 0, 200)}
 PROMPT = f"a {WORD} by the sea"
@@ -74,7 +75,8 @@ def write_inputs(num_vectors: int, widths: tuple[int, ...] = (WIDTH,), **changes
     }
     Path("outputs/words/base/settings.json").write_text(json.dumps(record))
     choice = {"word": WORD, "run": "base", "step": 40, "file": str(checkpoint), "reason": ["Good.", "Early."]}
-    CHOICE.write_text(json.dumps({**choice, "image_similarity": 0.7, "share": {"40": 0.5}, **changes}))
+    CHOICE.parent.mkdir(parents=True, exist_ok=True)
+    CHOICE.write_text(json.dumps({**choice, "likeness": 0.7, "share": {"40": 0.5}, **changes}))
     return vectors
 
 
@@ -84,8 +86,10 @@ def write_sheets() -> None:
         (SHEETS / file).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (64, 64), colour).save(SHEETS / file)
     steps = [int(file.split("-")[1].split("/")[0]) for file in COLOURS]
-    table = {"run": "base", "step": steps, "prompt": "a [name]", "seed": [0, 1, 0], "file": list(COLOURS)}
-    pd.DataFrame({**table, "image_similarity": [0.5, 0.6, 0.9]}).to_csv(SHEETS / "pictures.csv", index=False)
+    table = {"run": "base", "step": steps, "control": "", "prompt": "a [name]", "seed": [0, 1, 0], "file": list(COLOURS)}
+    measured = dict.fromkeys(MEASURES, 0.5) | {"similarity": [0.5, 0.6, 0.9], "nearest": ""}
+    MEASURED.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame({**table, **measured}).to_csv(MEASURED, index=False)
 
 
 @pytest.mark.parametrize("num_vectors", [1, 5])
@@ -104,10 +108,10 @@ def test_the_file_is_the_chosen_checkpoint_with_its_provenance(project: Path, nu
             "pseudoword.vectors": str(num_vectors),
             "pseudoword.width": str(WIDTH),
             "pseudoword.base_model": "models/toyworld",
-            "pseudoword.image_similarity": "0.7",
+            "pseudoword.likeness": "0.7",
         }.items()
     )
-    assert "pseudoword.text_similarity" not in embedding.metadata
+    assert "pseudoword.obedience" not in embedding.metadata
 
 
 def test_a_hypernetwork_is_written_for_a1111_and_comfyui(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -122,7 +126,7 @@ def test_a_hypernetwork_is_written_for_a1111_and_comfyui(project: Path, capsys: 
         read = load_hypernetwork(path)
         assert read.name == WORD and read.structure == structure
         assert all(torch.equal(read.modules[8][1][key], value) for key, value in modules[8][1].items())
-        assert read.metadata["pseudoword.image_similarity"] == "0.7" and read.metadata["pseudoword.widths"] == "16, 8"
+        assert read.metadata["pseudoword.likeness"] == "0.7" and read.metadata["pseudoword.widths"] == "16, 8"
     assert f"<hypernet:{WORD}:1>" in capsys.readouterr().out
     set_formats("bin", "png")
     with pytest.raises(UserError, match=r"export\.formats: found bin, png, and a hypernetwork is written as"):
@@ -213,7 +217,7 @@ def _chunks(image: Any) -> PngInfo:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda table: table.drop(columns="image_similarity"), "it has no column 'image_similarity'"),
+        (lambda table: table.drop(columns="similarity"), "it has no column 'similarity'"),
         (lambda table: table[table["step"] == 60], "has no picture of step 40 of run base"),
         (lambda table: table.assign(file="../../../secret.png"), r"secret.png. is not in"),
         (lambda table: table.assign(file="base-40/09-0.png"), "09-0.png cannot carry the word"),
@@ -223,8 +227,7 @@ def test_sheets_that_do_not_fit_are_refused_before_anything_is_written(
     project: Path, change: Any, message: str
 ) -> None:
     write_inputs(1)
-    table = SHEETS / "pictures.csv"
-    change(pd.read_csv(table)).to_csv(table, index=False)
+    change(pd.read_csv(MEASURED, keep_default_na=False)).to_csv(MEASURED, index=False)
     with pytest.raises(UserError, match=message):
         main()
     assert not FILE.exists()
@@ -348,6 +351,13 @@ def test_the_rules_of_a1111_take_it_for_an_embedding(project: Path, num_vectors:
 def test_a_choice_that_does_not_fit_is_refused(project: Path, changes: dict[str, Any], message: str) -> None:
     write_inputs(1, **changes)
     with pytest.raises(UserError, match=re.escape(message)):
+        main()
+    assert not FILE.exists()
+
+
+def test_where_nothing_is_better_than_the_init_nothing_is_exported_and_the_way_out_is_told(project: Path) -> None:
+    write_inputs(1, better_than_init=False, reason="Nothing is better than the init.", advice=["Look at the captions."])
+    with pytest.raises(UserError, match=r"Nothing is better than the init\. Look at the captions\. There is no word"):
         main()
     assert not FILE.exists()
 

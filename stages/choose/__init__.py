@@ -1,0 +1,1 @@
+"""choose: arithmetic on what was measured."""

@@ -1,0 +1,147 @@
+"""choose: vetoes, the rule, intervals and ties; the reason in words, and the next edit. A second's arithmetic.
+
+reads   outputs/judged/, outputs/evaluation/    what was measured, the losses, the pictures for the sheet
+        outputs/words/<run>/settings.json       for what the advice proposes
+        outputs/pictures/, outputs/pictures.csv
+writes  outputs/choice/choice.json, scores.csv, metrics.json, chosen.png    (see docs/files.md)
+
+Where nothing is better than the init it ends well and says so; `export` alone refuses then.
+"""
+
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pseudoword.files import save_with, write_table, write_text
+from pseudoword.pictures.prepared import open_pictures, read_pictures_table
+from pseudoword.records import BadRecord, JudgesRecord, RunRecord, read_record
+from pseudoword.results.images import open_drawn
+from pseudoword.results.places import CHOICE, CHOSEN_SHEET, JUDGES, LOSSES, MEASURED, METRICS, SCORES, WORDS
+from pseudoword.results.tables import MEASURES, read_losses, read_measured
+from pseudoword.settings.choose import Choose
+from pseudoword.settings.stage import StageSettings
+from pseudoword.settings.word import Word
+from stages._runtime import run_stage
+from stages.choose.selection import RULE, Candidate, Figure, Rule, Selection, select
+from stages.choose.sheet import contact_sheet
+from stages.choose.words import Told, told
+
+
+class Settings(StageSettings):
+    word: Word
+    choose: Choose
+
+
+def main() -> None:
+    settings = Settings.read("choose")
+    measured, losses = read_measured(), read_losses(LOSSES)
+    judges = read_record(JUDGES, JudgesRecord)
+    selection = select(candidates_of(measured), rule_of(settings.choose), int(measured["seed"].nunique()))
+    chosen = selection.chosen
+    records = {run: read_record(WORDS / run / "settings.json", RunRecord) for run in dict.fromkeys(losses["run"])}
+    last = {run: int(losses[losses["run"] == run]["step"].max()) for run in records}
+    words = told(selection, judges, records, last, nearest(measured, chosen))
+    table = scores_table(losses, selection)
+    metrics: dict[str, dict[str, Any]] = {
+        "chosen": {"run": chosen.run, "step": chosen.step, **row_of(table, chosen.run, chosen.step)},
+               "init": row_of_init(table, measured, chosen.run)}  # fmt: skip
+    save_with(CHOSEN_SHEET, partial(chosen_sheet(measured, chosen).save, format="png"))
+    write_table(SCORES, table)
+    write_text(METRICS, json.dumps(metrics, indent=2) + "\n")
+    write_text(CHOICE, json.dumps(record_of(settings.word.name, selection, words, metrics["chosen"]), indent=2) + "\n")
+    print("\n".join([words.reason, *words.notes, *words.advice]))
+
+
+def rule_of(choose: Choose) -> Rule:
+    weights = {"likeness": choose.likeness, "identity": choose.identity, "obedience": choose.obedience}
+    return Rule(weights, choose.max_broken, choose.max_overbaked, choose.max_copying)
+
+
+def candidates_of(measured: pd.DataFrame) -> list[Candidate]:
+    """The drawn checkpoints, pictures in the order of the table. Raises BadRecord where their pictures differ."""
+    found, first = [], None
+    for (run, step), rows in measured[measured["control"] == ""].groupby(["run", "step"], sort=False):
+        cells = list(rows[["prompt", "seed"]].itertuples(index=False, name=None))
+        first = first or cells
+        if cells != first:
+            raise BadRecord(MEASURED, f"step {step} of run {run} has other prompts or seeds than the first one")
+        found.append(Candidate(str(run), int(str(step)), {name: rows[name].to_numpy(float) for name in MEASURES}))
+    if not found:
+        raise BadRecord(MEASURED, "it has no drawn checkpoint")
+    return found
+
+
+def nearest(measured: pd.DataFrame, chosen: Candidate) -> list[str]:
+    """The files of the training pictures that the chosen checkpoint's pictures are nearest to."""
+    source = read_pictures_table().set_index("id")["source"]
+    rows = measured[(measured["run"] == chosen.run) & (measured["step"] == chosen.step) & (measured["control"] == "")]
+    return [str(source.get(name, name)) for name in rows["nearest"]]
+
+
+def scores_table(losses: pd.DataFrame, selection: Selection) -> pd.DataFrame:
+    """scores.csv; what is measured is empty where nothing was drawn."""
+    tied = {candidate.key for candidate in selection.tied}
+    rows = []
+    for run, step, loss in losses[["run", "step", "loss"]].itertuples(index=False, name=None):
+        figures = selection.figures.get((run, int(step)), {})
+        row = {"run": run, "step": int(step), "loss": loss}
+        for name in (*MEASURES, "score"):
+            row |= _columns(name, figures.get(name))
+        chosen = (run, step) == selection.chosen.key
+        rows.append(
+            row | {"veto": selection.vetoes.get((run, step), ""), "tied": (run, step) in tied, "chosen": chosen}
+        )
+    return pd.DataFrame(rows)
+
+
+def _columns(name: str, figure: Figure | None) -> dict[str, float]:
+    values = [float("nan")] * 3 if figure is None else [figure.value, figure.low, figure.high]
+    return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
+
+
+def row_of(table: pd.DataFrame, run: str, step: int) -> dict[str, float]:
+    """The figures of a checkpoint, for `dvc metrics show` and `dvc exp show`."""
+    row = table[(table["run"] == run) & (table["step"] == step)].iloc[0]
+    return {key: float(row[key]) for key in ("loss", *MEASURES, "score") if pd.notna(row[key])}
+
+
+def row_of_init(table: pd.DataFrame, measured: pd.DataFrame, run: str) -> dict[str, float]:
+    """What the run's init text draws, and the loss of the run's start."""
+    rows = measured[(measured["run"] == run) & (measured["control"] == "init")]
+    means = {name: float(rows[name].mean()) for name in MEASURES if rows[name].notna().any()}
+    loss = table[(table["run"] == run) & (table["step"] == 0)]["loss"]
+    return {**({"loss": float(loss.iloc[0])} if len(loss) else {}), **means}
+
+
+def record_of(word: str, selection: Selection, words: Told, figures: dict[str, Any]) -> dict[str, Any]:
+    chosen = selection.chosen
+    shown = ("loss", "similarity", *RULE, "score")
+    return {
+        "word": word,
+        "run": chosen.run,
+        "step": chosen.step,
+        "file": (WORDS / chosen.run / "steps" / f"{word}-{chosen.step}.safetensors").as_posix(),
+        "better_than_init": selection.better_than_init,
+        "reason": words.reason,
+        "notes": words.notes,
+        "advice": words.advice,
+        "sure": selection.sure,
+        "tied": [{"run": c.run, "step": c.step} for c in selection.tied],
+        **{name: figures[name] for name in shown if name in figures},
+    }
+
+
+def chosen_sheet(measured: pd.DataFrame, chosen: Candidate) -> Any:
+    of_run = measured[(measured["run"] == chosen.run) & (measured["seed"] == 0)]
+    init = of_run[of_run["control"] == "init"]["file"]
+    drawn = of_run[(of_run["control"] == "") & (of_run["step"] == chosen.step)]["file"]
+    ids = list(read_pictures_table()["id"])
+    shown = open_pictures([ids[i % len(ids)] for i in range(len(drawn))])
+    return contact_sheet([*shown, *(open_drawn(Path(file)) for file in [*init, *drawn])], len(drawn))
+
+
+if __name__ == "__main__":
+    run_stage(main)

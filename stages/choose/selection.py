@@ -1,0 +1,168 @@
+"""Which checkpoint is the best. Pure arithmetic on tables of measures.
+
+Letters in shapes: P pictures of a checkpoint, the same prompts and noise for all; S resamplings.
+
+score      likeness^a x identity^b x obedience^c, with weights that are brought to the sum 1, each a mean over the
+           pictures, from 0 to 1; more than 1 earns nothing. What could not be measured for anyone takes no part
+veto       a checkpoint that breaks, burns, copies or cannot be told from the init is out, whatever its score
+interval   95 %, by a paired bootstrap over prompt x seed (Efron 1979): all checkpoints are resampled alike
+tie        the interval of the difference from the best score holds 0, and the difference is small besides
+choice     of what ties with the best score, the earliest: what cannot be told apart is chosen as the least trained
+
+Loss never chooses: on few pictures it ranks checkpoints wrongly as often as not.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+RULE = ("likeness", "identity", "obedience")
+SAMPLES = 1000  # of the bootstrap
+LOW, HIGH = 0.025, 0.975
+MIN_SHARE = 1e-3  # keeps the scores of checkpoints without likeness, identity or obedience apart
+MAX_TIED_DIFFERENCE = 0.02  # of score: with few pictures much larger differences pass for chance
+MAX_SEEDS = 32  # that are proposed
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One drawn checkpoint. `measured`: by measure the value of each picture, (P,); NaN where it has none."""
+
+    run: str
+    step: int
+    measured: Mapping[str, Floats]
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.run, self.step
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A mean over pictures with its 95 % interval; all NaN where it could not be measured."""
+
+    value: float
+    low: float
+    high: float
+
+
+NOTHING = Figure(math.nan, math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class Rule:
+    weights: Mapping[str, float]  # of RULE, in any unit
+    max_broken: float
+    max_overbaked: float
+    max_copying: float
+
+
+@dataclass(frozen=True)
+class Selection:
+    chosen: Candidate
+    best: Candidate  # of the highest score; not the chosen one where an earlier one ties with it
+    better_than_init: bool
+    tied: list[Candidate]  # with the best score, itself included, of all runs
+    figures: dict[tuple[str, int], dict[str, Figure]]  # of each measure, and `score`
+    vetoes: dict[tuple[str, int], str]
+    sure: float  # share of the resamplings in which the choice is within MAX_TIED_DIFFERENCE of their best
+    seeds: int | None  # that would tell the choice from its rival; None: no affordable number would, or none ties
+    unmeasured: list[str] = field(default_factory=list)  # measures of the rule without a value for any candidate
+
+
+def select(candidates: Sequence[Candidate], rule: Rule, seeds: int, seed: int = 0) -> Selection:
+    """`seeds` is how many pictures there are of each prompt, `seed` that of the bootstrap. Needs a candidate."""
+    pictures = len(next(iter(candidates[0].measured.values())))
+    samples = np.random.default_rng(seed).integers(pictures, size=(SAMPLES, pictures))
+    unmeasured = [name for name in RULE if not any(np.isfinite(c.measured[name]).any() for c in candidates)]
+    weights = {name: rule.weights[name] for name in RULE if name not in unmeasured}
+    plain = np.array([_score(c, weights, None)[0] for c in candidates])
+    resampled = np.array([_score(c, weights, samples) for c in candidates])  # (candidates, S)
+    figures = {
+        c.key: {name: figure(values, samples) for name, values in c.measured.items()}
+        | {"score": _with_interval(plain[i], resampled[i])}
+        for i, c in enumerate(candidates)
+    }
+    vetoes = {c.key: veto for c in candidates if (veto := _veto(figures[c.key], rule))}
+    eligible = [i for i, c in enumerate(candidates) if c.key not in vetoes]
+    among = eligible or list(range(len(candidates)))
+    best = max(among, key=lambda i: plain[i])
+    tied = [i for i in among if _ties(plain[best] - plain[i], resampled[best] - resampled[i])]
+    chosen = min(tied, key=lambda i: (candidates[i].step, -plain[i]))
+    rival = best if chosen != best else max((i for i in tied if i != best), key=lambda i: plain[i], default=None)
+    return Selection(
+        chosen=candidates[chosen],
+        best=candidates[best],
+        better_than_init=bool(eligible),
+        tied=[candidates[i] for i in tied],
+        figures=figures,
+        vetoes=vetoes,
+        sure=float((resampled[chosen] >= resampled[among].max(0) - MAX_TIED_DIFFERENCE).mean()),
+        seeds=None if rival is None else _seeds_to_tell(plain[chosen] - plain[rival],
+                                                         resampled[chosen] - resampled[rival], seeds),
+        unmeasured=unmeasured,
+    )  # fmt: skip
+
+
+def figure(values: Floats, samples: NDArray[np.int64]) -> Figure:
+    """The mean of the pictures that have a value, with its interval over the resamplings (S, P)."""
+    if not np.isfinite(values).any():
+        return NOTHING
+    return _with_interval(_mean(values, None)[0], _mean(values, samples))
+
+
+def _with_interval(value: float, resampled: Floats) -> Figure:
+    low, high = np.quantile(resampled, (LOW, HIGH))
+    return Figure(float(value), float(low), float(high))
+
+
+def _mean(values: Floats, samples: NDArray[np.int64] | None) -> Floats:
+    """(S,), or (1,) of the pictures as they are; of those that have a value, 0 where none has."""
+    rows = values[None] if samples is None else values[samples]
+    present = np.isfinite(rows)
+    return np.asarray(np.where(present, rows, 0).sum(1) / np.maximum(present.sum(1), 1))
+
+
+def _score(candidate: Candidate, weights: Mapping[str, float], samples: NDArray[np.int64] | None) -> Floats:
+    """(S,), or (1,). A measure that this candidate alone lacks counts as nothing."""
+    total = sum(weights.values())
+    number = 1 if samples is None else len(samples)
+    if total == 0:
+        return np.full(number, MIN_SHARE)
+    logarithm = np.zeros(number)
+    for name, weight in weights.items():
+        share = np.clip(_mean(candidate.measured[name], samples), MIN_SHARE, 1)
+        logarithm += weight / total * np.log(share)
+    return np.asarray(np.exp(logarithm))
+
+
+def _veto(figures: Mapping[str, Figure], rule: Rule) -> str:
+    """Why a checkpoint is out; empty where nothing speaks against it. What was not measured never speaks for it."""
+    if figures["broken"].value > rule.max_broken:
+        return f"{figures['broken'].value:.0%} of the pictures are of one colour"
+    if not math.isfinite(figures["likeness"].value):
+        return "its likeness could not be measured"
+    if figures["likeness"].low <= 0:
+        return "no more like the pictures than what the init text draws"
+    if figures["overbaked"].value > rule.max_overbaked:
+        return f"overbaked by {figures['overbaked'].value:.1f} standard deviations"
+    if figures["copying"].value > rule.max_copying:
+        return f"repeats training pictures, by {figures['copying'].value:.1f} standard deviations"
+    return ""
+
+
+def _ties(difference: float, resampled: Floats) -> bool:
+    return bool(np.quantile(resampled, LOW) <= 0 and difference <= MAX_TIED_DIFFERENCE)
+
+
+def _seeds_to_tell(difference: float, resampled: Floats, seeds: int) -> int | None:
+    """How many seeds would leave 0 out of the interval, if the difference is what it seems: its error falls with the
+    root of the number of pictures."""
+    if difference == 0:
+        return None
+    needed = math.ceil(seeds * (1.96 * float(resampled.std()) / abs(difference)) ** 2)
+    return needed if seeds < needed <= MAX_SEEDS else None

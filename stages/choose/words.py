@@ -1,0 +1,132 @@
+"""The choice in words: its reason, how sure it is, and the next edit of params.yaml, the captions or the pictures."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pseudoword.records import JudgesRecord, RunRecord
+from stages.choose.selection import RULE, Candidate, Figure, Selection
+
+MIN_OBEDIENCE = 0.6  # below which the advice speaks of it
+MIN_VARIETY = 0.6  # of the init's
+MAX_NEAREST = 0.5  # share of the drawn pictures to which one and the same training picture is the nearest
+MIN_PICTURES = 4  # to learn from, below which one of them is the nearest by chance
+LOWER = 2.5  # a learning rate that burns is divided by it, one that learns nothing multiplied
+
+
+@dataclass(frozen=True)
+class Told:
+    reason: str
+    notes: list[str]  # how sure it is, and what could not be measured
+    advice: list[str]
+
+
+def told(
+    selection: Selection, judges: JudgesRecord, records: Mapping[str, RunRecord], last: Mapping[str, int],
+    nearest: Sequence[str],
+) -> Told:  # fmt: skip
+    """records  of each run
+    last     the last step of each run
+    nearest  for each picture of the chosen checkpoint, the file of the training picture that is nearest to it
+    """
+    record = records[selection.chosen.run]
+    return Told(
+        reason=" ".join(_reason(selection, len(records) > 1)),
+        notes=list(_notes(selection, judges, len(records) > 1)),
+        advice=list(_advice(selection, record, last[selection.chosen.run], nearest)),
+    )
+
+
+def _reason(selection: Selection, several: bool) -> Iterator[str]:
+    chosen, figures = selection.chosen, selection.figures[selection.chosen.key]
+    if not selection.better_than_init:
+        yield "Nothing is better than the init."
+        yield f"The best score has {_name(chosen, several)}: {selection.vetoes[chosen.key]}."
+        return
+    like, identity, obedient = (_percent(figures[name]) for name in RULE)
+    yield (
+        f"{_name(chosen, several).capitalize()}: likeness {like} of the way from what the init text draws to the "
+        f"pictures among themselves; {identity} of its pictures are told from what the init text draws; obedience "
+        f"{obedient} of what the real pictures reach with their captions."
+    )
+    if chosen.key != selection.best.key:
+        yield (
+            f"It is the earliest of {len(selection.tied)} that cannot be told from the best score "
+            f"({_name(selection.best, several)})."
+        )
+    if selection.vetoes:
+        yield f"Ruled out: {len(selection.vetoes)} of {len(selection.figures)}."
+
+
+def _notes(selection: Selection, judges: JudgesRecord, several: bool) -> Iterator[str]:
+    if selection.better_than_init:
+        yield f"In {selection.sure:.0%} of the resampled evidence it is within 0.02 of the best score."
+    others = [c for c in selection.tied if c.key != selection.chosen.key]
+    if others and selection.better_than_init:
+        names = ", ".join(_name(c, several) for c in others[:5]) + (", ..." if len(others) > 5 else "")
+        way = f"; evaluate.seeds: {selection.seeds} would" if selection.seeds else ""
+        yield f"This evidence cannot tell {_name(selection.chosen, several)} from {names}{way}."
+    if judges.weak:
+        found = judges.retrieval
+        told = "could not be tried on one picture" if found is None else f"knew {found.value:.0%} of the pictures again"
+        yield f"Likeness is weak evidence: the judge {told}."
+    for name in selection.unmeasured:
+        yield f"{name.capitalize()} could not be measured and takes no part in the score."
+    for name in ("variety", "copying", "overbaked"):
+        if name not in selection.unmeasured and _missing(selection.figures[selection.chosen.key][name]):
+            yield f"{name.capitalize()} could not be measured."
+
+
+def _advice(selection: Selection, record: RunRecord, last: int, nearest: Sequence[str]) -> Iterator[str]:
+    figures = selection.figures[selection.chosen.key]
+    train, word = record.settings.get("train", {}), record.settings.get("word", {})
+    vetoes = Counter(veto.split(" ")[0] for veto in selection.vetoes.values())
+    burnt = vetoes["overbaked"] + sum(veto.endswith("one colour") for veto in selection.vetoes.values())
+    if not selection.better_than_init and not burnt:
+        yield (
+            "Look at outputs/captions.csv: does a caption name what the word should learn? Then word.init_text: is it "
+            f"the plain name of the thing? Then a higher rate{_rate(train, LOWER)}."
+        )
+    if burnt and (not selection.better_than_init or 2 * burnt > len(selection.figures)):
+        yield f"The word burns: start over with a lower rate{_rate(train, 1 / LOWER)}, or train.norm: rescale."
+    elif selection.better_than_init and selection.chosen.step == last == selection.best.step:
+        yield f"The last checkpoint is the best one: train longer, for example train.steps: {2 * last}."
+    if not selection.better_than_init:
+        return
+    if figures["obedience"].value < MIN_OBEDIENCE:
+        vectors = word.get("vectors")
+        fewer = f" (word.vectors: {vectors // 2})" if isinstance(vectors, int) and vectors > 1 else ""
+        yield (
+            f"The word drowns its prompts: let the captions say more of what is around it, take fewer vectors{fewer}, "
+            f"or a lower rate{_rate(train, 1 / LOWER)}."
+        )
+    if figures["variety"].value < MIN_VARIETY:
+        yield "It draws much the same picture from every noise: more different pictures to learn from, or fewer steps."
+    if len(nearest) >= MIN_PICTURES and record.pictures >= MIN_PICTURES:
+        file, number = Counter(nearest).most_common(1)[0]
+        if number > MAX_NEAREST * len(nearest):
+            yield (
+                f"Look at {file}: of what is drawn {number / len(nearest):.0%} is laid out as it is. Describe in its "
+                "caption what should not come along, crop it otherwise, or leave it out."
+            )
+
+
+def _name(candidate: Candidate, several: bool) -> str:
+    return f"step {candidate.step}{f' of {candidate.run}' if several else ''}"
+
+
+def _percent(figure: Figure) -> str:
+    return "unknown" if _missing(figure) else f"{figure.value:.0%} ({figure.low:.0%} to {figure.high:.0%})"
+
+
+def _missing(figure: Figure) -> bool:
+    return figure.value != figure.value
+
+
+def _rate(train: Mapping[str, Any], factor: float) -> str:
+    """` (train.learn_rate: 0.002)` where the rate is a number."""
+    try:
+        return f" (train.learn_rate: {float(train['learn_rate']) * factor:.2g})"
+    except (KeyError, TypeError, ValueError):
+        return ""

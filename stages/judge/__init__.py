@@ -1,0 +1,1 @@
+"""judge: files of pictures measured, with no base model in memory."""
