@@ -23,9 +23,9 @@ TABLE = (ROOT / "docs/what-runs-again.md").read_text()
 ROWS = dict(re.findall(r"^\| (?!edit|---)(.*?) \| (.*?) \|$", TABLE, re.MULTILINE))
 FOLDERS = ("data", "models", "pseudoword", "stages", "templates", ".dvc")
 FILES = ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore")
-# Little enough to run two dozen times.
+# Little enough to run two dozen times, and enough for a word that is better than its init text.
 QUICK: dict[str, dict[str, Any]] = {
-    "train": {"steps": 4, "save_every": 2},
+    "train": {"steps": 20, "save_every": 10},
     "caption": {"beams": 1, "max_tokens": 6},
     "evaluate": {"seeds": 1, "timesteps": 1, "shortlist": 2, "inference_steps": 2},
 }
@@ -75,7 +75,7 @@ def small_and_reversed() -> None:
 
 
 EDITS: dict[str, Callable[[], None]] = {
-    "`train.steps`": setting(train={"steps": 6}),
+    "`train.steps`": setting(train={"steps": 30}),
     "`train.learn_rate`": setting(train={"learn_rate": 0.01}),
     "`train.preview` and `train.tensorboard`": setting(
         train={"preview": {"every": 2, "inference_steps": 1}, "tensorboard": True}
@@ -96,6 +96,9 @@ EDITS: dict[str, Callable[[], None]] = {
     "`doctor.same_background`": setting(doctor={"same_background": 0.9}),
     "`latents.tile`": setting(latents={"tile": 1024}),
     "`evaluate.guidance`": setting(evaluate={"guidance": 5.0}),
+    "`evaluate.seeds`": setting(evaluate={"seeds": 2}),
+    "`judge.images`": setting(judge={"images": "models/toyworld/judge"}),
+    "`choose.obedience`": setting(choose={"obedience": 1.0}),
     "`export.formats`": setting(export={"formats": ["bin"]}),
     "a line in the training template that is used": added("templates/training/subject.txt", "my [name] [filewords]\n"),
     "another file in `templates/training`": added("templates/training/own.txt", "my [name]\n"),

@@ -15,8 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from pseudoword.errors import UserError
-
-PICTURES, TABLE = Path("outputs/pictures"), Path("outputs/pictures.csv")
+from pseudoword.results.places import PICTURES, PICTURES_TABLE
 
 
 class PicturesUnreadable(UserError):
@@ -36,12 +35,12 @@ def to_image(tensor: Tensor) -> Image.Image:
     return Image.fromarray(pixels.permute(1, 2, 0).contiguous().cpu().numpy())
 
 
-def read_pictures_table(path: Path = TABLE) -> pd.DataFrame:
+def read_pictures_table(path: Path = PICTURES_TABLE) -> pd.DataFrame:
     """The rows of used pictures, sorted by id, all columns text. Raises PicturesUnreadable."""
     return _rows("used", path).sort_values("id", ignore_index=True)
 
 
-def read_skipped(path: Path = TABLE) -> list[tuple[str, str]]:
+def read_skipped(path: Path = PICTURES_TABLE) -> list[tuple[str, str]]:
     """(source, reason) of each row that is no picture. Raises PicturesUnreadable."""
     table = _rows("skipped", path)
     return [(str(source), str(reason)) for source, reason in zip(table["source"], table["reason"], strict=True)]
@@ -56,7 +55,7 @@ def _rows(state: str, path: Path) -> pd.DataFrame:
         raise PicturesUnreadable(path, str(error)) from None
 
 
-def used_ids(path: Path = TABLE) -> list[str]:
+def used_ids(path: Path = PICTURES_TABLE) -> list[str]:
     """Ids of the used pictures in the order that every stage keeps. Raises PicturesUnreadable."""
     return [str(name) for name in read_pictures_table(path)["id"]]
 

@@ -1,7 +1,8 @@
-"""Where the stages from `train` on leave what they make, below the folder that they run in."""
+"""Where stages leave what they make, below the folder that they run in."""
 
 from pathlib import Path
 
+PICTURES, PICTURES_TABLE = Path("outputs/pictures"), Path("outputs/pictures.csv")
 WORDS = Path("outputs/words")
 TRAINING = Path("outputs/training")
 EVALUATION = Path("outputs/evaluation")

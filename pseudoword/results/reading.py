@@ -8,10 +8,9 @@ import pandas as pd
 from pseudoword.captions.table import CAPTIONS
 from pseudoword.doctor.report import REPORT, Report
 from pseudoword.learned import Learned
-from pseudoword.pictures.prepared import PICTURES, TABLE
 from pseudoword.records import BadRecord, Choice, JudgesRecord, Record, RunRecord, read_record
 from pseudoword.results.chosen import read_chosen
-from pseudoword.results.places import CHOICE, JUDGES, METRICS, SCORES, TRAINING, WORDS
+from pseudoword.results.places import CHOICE, JUDGES, METRICS, PICTURES, PICTURES_TABLE, SCORES, TRAINING, WORDS
 from pseudoword.results.tables import read_measured, read_scores, read_table
 from pseudoword.settings.naming import natural_order
 
@@ -58,14 +57,16 @@ class Results:
 
 def read_results(root: Path = Path()) -> Results:
     """Read what the pipeline made in the folder `root`. Raises a UserError that names the file that does not fit."""
-    choice = read_record(root / CHOICE, Choice)
+    choice, runs = read_record(root / CHOICE, Choice), _read_runs(root)
+    if choice.run not in runs:
+        raise BadRecord(root / CHOICE, f"run {choice.run} has no folder in {WORDS}")
     results = Results(
         choice=choice,
         metrics=read_record(root / METRICS, Metrics),
         doctor=read_record(root / REPORT, Report),
-        runs=_read_runs(root),
+        runs=runs,
         scores=read_scores(root / SCORES),
-        pictures=read_table(root / TABLE, text=("id", "source", "state", "reason")),
+        pictures=read_table(root / PICTURES_TABLE, text=("id", "source", "state", "reason")),
         captions=read_table(root / CAPTIONS, text=("id", "caption", "origin", "draft")),
         picture_files={path.stem: path for path in sorted((root / PICTURES).glob("*.png"))},
         measured=read_measured(root),
@@ -93,8 +94,6 @@ def _check_choice(results: Results, root: Path) -> None:
     choice, scores, path = results.choice, results.scores, root / CHOICE
     if unknown := set(scores.run) - set(results.runs):
         raise BadRecord(root / SCORES, f"run {min(unknown)} has no folder in {WORDS}")
-    if choice.run not in results.runs:
-        raise BadRecord(path, f"run {choice.run} has no folder in {WORDS}")
     if scores[(scores.run == choice.run) & (scores.step == choice.step)].empty:
         raise BadRecord(path, f"step {choice.step} of run {choice.run} is not in {SCORES.name}")
 
@@ -102,7 +101,7 @@ def _check_choice(results: Results, root: Path) -> None:
 def _check_pictures(results: Results, root: Path) -> None:
     used = set(results.pictures.id[results.pictures.state == "used"])
     if not used:
-        raise BadRecord(root / TABLE, "no picture was used")
+        raise BadRecord(root / PICTURES_TABLE, "no picture was used")
     if missing := used - set(results.picture_files):
         raise BadRecord(root / PICTURES, f"{min(missing)}.png is missing")
     if missing := used - set(results.captions.id):

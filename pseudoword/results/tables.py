@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from pseudoword.records import BadRecord
-from pseudoword.results.places import DRAWN, MEASURED, SHEETS
+from pseudoword.results.places import DRAWN, MEASURED, PICTURES_TABLE, SHEETS
 
 
 def read_table(path: Path, text: Iterable[str] = (), numbers: Iterable[str] = ()) -> pd.DataFrame:
@@ -25,6 +25,12 @@ def read_table(path: Path, text: Iterable[str] = (), numbers: Iterable[str] = ()
 
 
 MEASURES = ("similarity", "likeness", "identity", "obedience", "variety", "copying", "overbaked", "broken")
+
+
+def read_used(root: Path = Path()) -> pd.DataFrame:
+    """`id` and `source` of the pictures that were learned from, sorted by id."""
+    table = read_table(root / PICTURES_TABLE, text=("id", "source", "state"))
+    return table[table.state == "used"].sort_values("id", ignore_index=True)
 
 
 def read_losses(path: Path) -> pd.DataFrame:

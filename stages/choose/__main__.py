@@ -16,11 +16,10 @@ from typing import Any
 import pandas as pd
 
 from pseudoword.files import save_with, write_table, write_text
-from pseudoword.pictures.prepared import open_pictures, read_pictures_table
 from pseudoword.records import BadRecord, JudgesRecord, RunRecord, read_record
 from pseudoword.results.images import open_drawn
-from pseudoword.results.places import CHOICE, CHOSEN_SHEET, JUDGES, LOSSES, MEASURED, METRICS, SCORES, WORDS
-from pseudoword.results.tables import MEASURES, read_losses, read_measured
+from pseudoword.results.places import CHOICE, CHOSEN_SHEET, JUDGES, LOSSES, MEASURED, METRICS, PICTURES, SCORES, WORDS
+from pseudoword.results.tables import MEASURES, read_losses, read_measured, read_used
 from pseudoword.settings.choose import Choose
 from pseudoword.settings.stage import StageSettings
 from pseudoword.settings.word import Word
@@ -76,7 +75,7 @@ def candidates_of(measured: pd.DataFrame) -> list[Candidate]:
 
 def nearest(measured: pd.DataFrame, chosen: Candidate) -> list[str]:
     """The files of the training pictures that the chosen checkpoint's pictures are nearest to."""
-    source = read_pictures_table().set_index("id")["source"]
+    source = read_used().set_index("id")["source"]
     rows = measured[(measured["run"] == chosen.run) & (measured["step"] == chosen.step) & (measured["control"] == "")]
     return [str(source.get(name, name)) for name in rows["nearest"]]
 
@@ -138,9 +137,9 @@ def chosen_sheet(measured: pd.DataFrame, chosen: Candidate) -> Any:
     of_run = measured[(measured["run"] == chosen.run) & (measured["seed"] == 0)]
     init = of_run[of_run["control"] == "init"]["file"]
     drawn = of_run[(of_run["control"] == "") & (of_run["step"] == chosen.step)]["file"]
-    ids = list(read_pictures_table()["id"])
-    shown = open_pictures([ids[i % len(ids)] for i in range(len(drawn))])
-    return contact_sheet([*shown, *(open_drawn(Path(file)) for file in [*init, *drawn])], len(drawn))
+    ids = list(read_used()["id"])
+    training = [PICTURES / f"{ids[i % len(ids)]}.png" for i in range(len(drawn))]
+    return contact_sheet([open_drawn(Path(file)) for file in [*training, *init, *drawn]], len(drawn))
 
 
 if __name__ == "__main__":

@@ -21,9 +21,11 @@ from pseudoword.files import save_with, write_table
 from pseudoword.findings import names
 from pseudoword.links import leads_out
 from pseudoword.pictures.folder import NothingUsable
-from pseudoword.pictures.prepared import PICTURES, TABLE, mask_name
+from pseudoword.pictures.prepared import mask_name
 from pseudoword.pictures.reading import Opened, Outcome, PictureRow, read_folder
 from pseudoword.pictures.views import Framing, framing_for
+from pseudoword.results.places import PICTURES
+from pseudoword.results.places import PICTURES_TABLE as TABLE
 from pseudoword.settings.base import Base, Data
 from pseudoword.settings.preprocess import Preprocess
 from pseudoword.settings.stage import StageSettings

@@ -109,7 +109,7 @@ def test_many_of_a_kind_are_counted(project: Path) -> None:
         ({"base": {"model": "sd15.safetensors"}}, "base.model: found 'sd15.safetensors', which is not there"),
         ({"base": {"model": "/models/sd"}}, "base.model: found '/models/sd', which is not there"),
         ({"base": {"vae": "~/vae.pt"}}, "base.vae: found '~/vae.pt', wanted the path in full: "),
-        ({"evaluate": {"judge": "./clip"}}, "evaluate.judge: found './clip', which is not there"),
+        ({"judge": {"texts": "./clip"}}, "judge.texts: found './clip', which is not there"),
         ({"word": {"init_file": "none.pt"}}, "word.init_file: found 'none.pt', wanted the name of a file in data/emb"),
         ({"train": {"template": "none.txt"}}, "train.template: found 'none.txt', wanted a file with one prompt a line"),
         ({"evaluate": {"prompts": "none.txt"}}, "evaluate.prompts: found 'none.txt', wanted a file with one prompt"),

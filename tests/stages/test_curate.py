@@ -423,9 +423,9 @@ def test_captions_that_differ_from_their_picture_are_found(project: Path, capsys
 def test_without_a_judge_the_pictures_are_not_compared(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pseudoword.judge.judge_name", lambda *_: str(project / "nowhere"))
+    monkeypatch.setattr("pseudoword.judge.text_judge_name", lambda *_: str(project / "nowhere"))
     assert len(captions(similarity=True)) == 3
-    assert "note: captions are not compared with their pictures: evaluate.judge: " in capsys.readouterr().out
+    assert "note: captions are not compared with their pictures: judge.texts: " in capsys.readouterr().out
 
 
 def test_review_is_required_where_it_is_asked_for(project: Path) -> None:

@@ -86,7 +86,14 @@ def write_sheets() -> None:
         (SHEETS / file).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (64, 64), colour).save(SHEETS / file)
     steps = [int(file.split("-")[1].split("/")[0]) for file in COLOURS]
-    table = {"run": "base", "step": steps, "control": "", "prompt": "a [name]", "seed": [0, 1, 0], "file": list(COLOURS)}
+    table = {
+        "run": "base",
+        "step": steps,
+        "control": "",
+        "prompt": "a [name]",
+        "seed": [0, 1, 0],
+        "file": list(COLOURS),
+    }
     measured = dict.fromkeys(MEASURES, 0.5) | {"similarity": [0.5, 0.6, 0.9], "nearest": ""}
     MEASURED.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame({**table, **measured}).to_csv(MEASURED, index=False)

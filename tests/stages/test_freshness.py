@@ -12,9 +12,11 @@ from PIL import Image
 
 from pseudoword.formats.reading import read_embedding
 from pseudoword.latents import OtherVae
+from stages.choose.__main__ import main as choose
 from stages.evaluate.__main__ import main as evaluate
 from stages.evaluate.checkpoints import OtherBase
 from stages.export.__main__ import main as export
+from stages.judge.__main__ import main as judge
 from stages.latents.__main__ import main as latents
 from stages.train.__main__ import main as train
 from tests.hub import Hub, hub_client, serving
@@ -60,7 +62,8 @@ def write_params(revision: str | None = None) -> None:
     content = shipped_params()
     content["base"] |= {"model": MODEL, "revision": revision, "device": "cpu"}
     content["train"] |= {"steps": 4, "save_every": 2}
-    content["evaluate"] |= {"judge": "someone/judge", "inference_steps": 1, "timesteps": 1, "shortlist": 2, "seeds": 1}
+    content["judge"] |= {"images": "someone/judge", "texts": "someone/judge"}
+    content["evaluate"] |= {"inference_steps": 1, "timesteps": 1, "shortlist": 2, "seeds": 1}
     content["export"] |= {"formats": ["safetensors"]}
     write_checked(content)
 
@@ -73,11 +76,15 @@ def run(hub: Hub, *stages: Callable[[], None]) -> None:
 
 
 def test_the_commits_that_were_used_are_recorded(hub: Hub, project: Path):
-    run(hub, latents, train, evaluate, export)
-    commit, judge = (hub.refs[repo, "main"] for repo in (MODEL, "someone/judge"))
+    run(hub, latents, train, evaluate, judge, choose)
+    path = Path("outputs/choice/choice.json")  # random models are no better than the init
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"better_than_init": True}))
+    run(hub, export)
+    commit, judged_by = (hub.refs[repo, "main"] for repo in (MODEL, "someone/judge"))
     assert json.loads(Path("outputs/latents/index.json").read_text())["commit"] == commit
     assert json.loads(Path("outputs/words/base/settings.json").read_text())["model"]["commit"] == commit
-    assert json.loads(Path("outputs/evaluation/choice.json").read_text())["judge"] == f"someone/judge@{judge}"
+    judges = json.loads(Path("outputs/judged/judges.json").read_text())
+    assert judges["images"] == judges["texts"] == f"someone/judge@{judged_by}"
     for path in (Path("outputs/words/base/steps/snorf-4.safetensors"), Path("outputs/embedding/snorf.safetensors")):
         assert read_embedding(path).metadata["pseudoword.base_commit"] == commit
 

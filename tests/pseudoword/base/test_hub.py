@@ -17,7 +17,7 @@ from pseudoword.base.hub import commit_of
 from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.loading import load_base, load_vae
 from pseudoword.base.location import ModelNotFound, NoConfigs, NoVae, digest
-from pseudoword.judge import Judge, NoJudge
+from pseudoword.judge import NoJudge, TextJudge
 from tests.hub import TOKEN, Hub, hub_client, serving
 from tests.original_layout import original
 from tests.tiny import tiny_judge, tiny_sdxl, tiny_stable_diffusion
@@ -229,9 +229,9 @@ def test_the_configs_of_a_file_by_hub_id(hub: Hub, folders: Path, tmp_path: Path
 
 def test_a_judge_by_hub_id(hub: Hub, folders: Path):
     commit = hub.push("someone/judge", folders / "judge")
-    judge = Judge.load("someone/judge", "cpu")
-    own = Judge.load(str(folders / "judge"), "cpu")
+    judge = TextJudge.load("someone/judge", "cpu")
+    own = TextJudge.load(str(folders / "judge"), "cpu")
     assert torch.equal(judge.texts(["a star"]), own.texts(["a star"]))
-    assert (judge.commit, own.commit) == (commit, None)
-    with pytest.raises(NoJudge, match=r"evaluate\.judge: 'someone/nobody'.*the hub knows no such model"):
-        Judge.load("someone/nobody", "cpu")
+    assert (judge.name, own.name) == (f"someone/judge@{commit}", str(folders / "judge"))
+    with pytest.raises(NoJudge, match=r"judge\.texts: 'someone/nobody'.*the hub knows no such model"):
+        TextJudge.load("someone/nobody", "cpu")

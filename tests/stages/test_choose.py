@@ -1,0 +1,336 @@
+"""The choice: worked examples, what it should do whatever the figures, its words, and the stage on written tables."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from pseudoword.errors import UserError
+from pseudoword.records import Choice, JudgesRecord, RunRecord, Share, read_record
+from pseudoword.results.tables import MEASURES
+from stages.choose.__main__ import main
+from stages.choose.selection import Candidate, Rule, select
+from stages.choose.words import Told, told
+from tests.project import shipped_params, write_checked
+
+RULE = Rule({"likeness": 2.0, "identity": 0.0, "obedience": 2.0}, 0.25, 3.0, 3.0)
+Values = float | list[float]
+
+
+def drawn(step: int, likeness: Values, obedience: Values = 1.0, run: str = "base", **more: Values) -> Candidate:
+    """A checkpoint by the values of its pictures; four where all have the same."""
+    values = dict.fromkeys(MEASURES, 0.0) | {"identity": 1.0, "variety": 1.0}
+    every: dict[str, Values] = values | {"likeness": likeness, "obedience": obedience} | more
+    number = max([len(value) for value in every.values() if isinstance(value, list)], default=4)
+    return Candidate(run, step, {name: np.broadcast_to(value, number).astype(float) for name, value in every.items()})
+
+
+@dataclass(frozen=True)
+class Example:
+    candidates: list[Candidate]
+    step: int
+    scores: list[float]
+    tied: list[int]
+    vetoes: dict[int, str] = field(default_factory=dict)  # how each begins
+    weights: tuple[float, float, float] = (2.0, 0.0, 2.0)  # likeness, identity, obedience
+
+
+NO_MORE = "no more like the pictures than what the init text draws"
+EXAMPLES = {
+    # sqrt(0.5 x 1) and sqrt(0.75 x 0.9)
+    "likeness and obedience count alike": Example(
+        [drawn(20, 0.5), drawn(40, 0.75, 0.9), drawn(60, 0.25)], 40, [0.70711, 0.82158, 0.5], [40]
+    ),
+    # 0.5 ^ 0.25 and 0.75 ^ 0.25 x 0.5 ^ 0.75
+    "weights are relative to their sum": Example(
+        [drawn(20, 0.5), drawn(40, 0.75, 0.5)], 20, [0.84090, 0.55334], [20], weights=(1, 0, 3)
+    ),
+    # (0.5 ^ 2 x 1 x 1) ^ 0.2 and (0.75 ^ 2 x 0.25 x 1) ^ 0.2
+    "identity has a weight of its own": Example(
+        [drawn(20, 0.5), drawn(40, 0.75, identity=[1, 0, 0, 0])], 20, [0.75786, 0.67552], [20], weights=(2, 1, 2)
+    ),
+    "more than 1 earns nothing": Example([drawn(20, 1.3, 1.4), drawn(40, 0.25)], 20, [1.0, 0.5], [20]),
+    "what cannot be told from the init is out": Example(
+        [drawn(20, [0.4, -0.4, 0.4, -0.3]), drawn(40, 0.5)], 40, [0.15811, 0.70711], [40], {20: NO_MORE}
+    ),
+    "without any obedience the share is a thousandth": Example(
+        [drawn(20, 0.5, 0.0), drawn(40, 0.1)], 40, [0.022361, 0.31623], [40]
+    ),
+    "a quarter of the pictures may be of one colour": Example(
+        [drawn(20, 0.5, broken=[1, 0, 0, 0]), drawn(40, 0.25)], 20, [0.70711, 0.5], [20]
+    ),
+    "half of them may not": Example(
+        [drawn(20, 0.5, broken=[1, 1, 0, 0]), drawn(40, 0.25)], 40, [0.70711, 0.5], [40], {20: "50% of the pictures"}
+    ),
+    "three deviations of burning are borne, more are not": Example(
+        [drawn(20, 0.5, overbaked=3.1), drawn(40, 0.25, overbaked=2.9)],
+        40,
+        [0.70711, 0.5],
+        [40],
+        {20: "overbaked by 3.1"},
+    ),
+    "copies of training pictures are out": Example(
+        [drawn(20, 0.5, copying=3.1), drawn(40, 0.25, copying=2.9)], 40, [0.70711, 0.5], [40], {20: "repeats training"}
+    ),
+    "an unknown likeness is out": Example(
+        [drawn(20, float("nan")), drawn(40, 0.25)], 40, [0.031623, 0.5], [40], {20: "its likeness could not"}
+    ),
+    # The interval of the difference holds 0, and the scores differ by 0.018.
+    "a small difference that may be chance is a tie, and the earlier one is chosen": Example(
+        [drawn(20, [0.45, 0.55, 0.45, 0.55]), drawn(40, [0.6, 0.45, 0.6, 0.452])], 20, [0.70711, 0.72491], [20, 40]
+    ),
+    # As before, but by 0.024.
+    "a difference of 0.024 is none that may be passed over": Example(
+        [drawn(20, [0.45, 0.55, 0.45, 0.55]), drawn(40, [0.6125, 0.455, 0.6125, 0.457])], 40, [0.70711, 0.73092], [40]
+    ),
+    # Each picture is better by 0.0125, so no resampling turns it round.
+    "a small difference that is the same for every picture is no tie": Example(
+        [drawn(20, [0.45, 0.55, 0.45, 0.55]), drawn(40, [0.4625, 0.5625, 0.4625, 0.5625])], 40, [0.70711, 0.71589], [40]
+    ),
+    "when all are out, the best of them is named": Example(
+        [drawn(20, -0.1), drawn(40, -0.2, overbaked=9.0)], 20, [0.031623] * 2, [20, 40], {20: NO_MORE, 40: NO_MORE}
+    ),
+}
+
+
+@pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
+def test_worked_examples(example: Example):
+    weights = dict(zip(("likeness", "identity", "obedience"), example.weights, strict=True))
+    selection = select(example.candidates, Rule(weights, 0.25, 3.0, 3.0), seeds=1)
+    found = [selection.figures[c.key]["score"].value for c in example.candidates]
+    assert found == pytest.approx(example.scores, abs=5e-5)
+    assert selection.chosen.step == example.step and [c.step for c in selection.tied] == example.tied
+    assert {step for _, step in selection.vetoes} == set(example.vetoes)
+    assert all(selection.vetoes["base", step].startswith(start) for step, start in example.vetoes.items())
+    assert selection.better_than_init == (len(example.vetoes) < len(example.candidates))
+
+
+def test_every_figure_has_the_interval_of_a_bootstrap_over_pictures():
+    values = np.random.default_rng(1).normal(0.5, 0.1, 400).tolist()
+    found = select([drawn(20, values)], RULE, seeds=1).figures["base", 20]["likeness"]
+    error = np.std(values) / 20  # of the mean of 400
+    assert found.value == pytest.approx(np.mean(values))
+    assert (found.low, found.high) == (
+        pytest.approx(found.value - 1.96 * error, abs=0.2 * error),
+        pytest.approx(found.value + 1.96 * error, abs=0.2 * error),
+    )
+
+
+def test_ties_name_the_checkpoints_of_all_runs_and_the_earliest_is_chosen():
+    first, second = [0.45, 0.55, 0.45, 0.55], [0.6, 0.45, 0.6, 0.452]
+    selection = select([drawn(60, second, run="a"), drawn(40, first, run="b"), drawn(20, 0.1, run="b")], RULE, seeds=1)
+    assert {c.key for c in selection.tied} == {("a", 60), ("b", 40)} and selection.chosen.key == ("b", 40)
+
+
+def test_prompts_that_say_nothing_besides_the_word_do_not_count_for_obedience():
+    silent = [float("nan"), 0.5, 0.5, float("nan")]
+    selection = select([drawn(20, 0.5, silent), drawn(40, 0.5, [0.9, 0.5, 0.5, 0.9])], RULE, seeds=1)
+    found = {step: figures["obedience"].value for (_, step), figures in selection.figures.items()}
+    assert found == pytest.approx({20: 0.5, 40: 0.7}) and not selection.unmeasured
+
+
+def test_what_nobody_has_takes_no_part_and_what_one_lacks_counts_against_it():
+    missing = float("nan")
+    selection = select([drawn(20, 0.25, missing), drawn(40, 0.36, missing)], RULE, seeds=1)
+    assert selection.unmeasured == ["obedience"]
+    assert [f["score"].value for f in selection.figures.values()] == pytest.approx([0.25, 0.36])
+    assert select([drawn(20, 0.9, missing), drawn(40, 0.3, 0.9)], RULE, seeds=1).chosen.step == 40
+
+
+@given(st.lists(st.floats(0.05, 0.95), min_size=2, max_size=8), st.floats(0.1, 10))
+def test_the_order_of_candidates_and_the_unit_of_the_weights_change_nothing(likenesses: list[float], unit: float):
+    random = np.random.default_rng(0)
+    candidates = [drawn(20 + i, list(value + random.normal(0, 0.01, 6))) for i, value in enumerate(likenesses)]
+    scaled = Rule({name: unit * weight for name, weight in RULE.weights.items()}, 0.25, 3.0, 3.0)
+    first, second = select(candidates, RULE, seeds=1), select(candidates[::-1], scaled, seeds=1)
+    assert first.chosen.key == second.chosen.key and {c.key for c in first.tied} == {c.key for c in second.tied}
+
+
+def test_enough_seeds_do_tell_what_a_few_could_not():
+    """As many as are proposed leave 0 out of the interval, if the pictures go on as they began."""
+    random = np.random.default_rng(3)
+    scatter = random.normal(0, 0.08, 4000)
+    scatter -= scatter.mean()
+
+    def both(number: int) -> list[Candidate]:
+        part = scatter[:number] - scatter[:number].mean()
+        return [drawn(20, [0.5] * number), drawn(40, list(0.515 + part))]
+
+    few = select(both(32), RULE, seeds=2)
+    assert len(few.tied) == 2 and few.chosen.step == 20 and few.seeds and few.seeds > 2
+    enough = select(both(16 * (few.seeds + 2)), RULE, seeds=few.seeds + 2)
+    assert [c.step for c in enough.tied] == [40]
+
+
+# -------------------------------------------------------------------------------------------------- the words
+
+JUDGES = JudgesRecord(images="i", texts="t", kind="thing", retrieval=Share(value=1, low=0.8, high=1, number=15))
+
+
+def record(**train: object) -> RunRecord:
+    return RunRecord.model_validate(
+        {"settings": {"train": {"learn_rate": 0.005} | train, "word": {"vectors": 5}}, "pictures": 8,
+         "samples_per_update": 8, "windows": 1, "templates": ["a [name]"], "versions": {}, "device": "cpu",
+         "precision": "fp32", "model": {"name": "m", "family": "sd1", "resolution": 64}}
+    )  # fmt: skip
+
+
+def words(candidates: Sequence[Candidate], judges: JudgesRecord = JUDGES, nearest: Sequence[str] = ()) -> Told:
+    runs = {c.run: record() for c in candidates}
+    last = {run: max(c.step for c in candidates if c.run == run) for run in runs}
+    return told(select(candidates, RULE, seeds=2), judges, runs, last, nearest)
+
+
+def test_the_reason_names_what_speaks_for_it_with_intervals():
+    said = words([drawn(20, [0.45, 0.55, 0.45, 0.55]), drawn(40, [0.6, 0.45, 0.6, 0.452]), drawn(60, -0.1)])
+    assert said.reason == (
+        "Step 20: likeness 50% (45% to 55%) of the way from what the init text draws to the pictures among themselves; "
+        "100% (100% to 100%) of its pictures are told from what the init text draws; obedience 100% (100% to 100%) of "
+        "what the real pictures reach with their captions. It is the earliest of 2 that cannot be told from the best "
+        "score (step 40). Ruled out: 1 of 3."
+    )
+    assert said.notes[1].startswith("This evidence cannot tell step 20 from step 40")
+
+
+@pytest.mark.parametrize(
+    ("candidates", "advice"),
+    [
+        ([drawn(20, 0.3), drawn(40, 0.6)], ["train.steps: 80"]),
+        ([drawn(20, 0.6), drawn(40, 0.3)], []),
+        ([drawn(20, -0.1), drawn(40, -0.1)], ["outputs/captions.csv", "train.learn_rate: 0.013"]),
+        ([drawn(20, 0.4, overbaked=9), drawn(40, 0.4, overbaked=9)], ["lower rate", "train.learn_rate: 0.002"]),
+        ([drawn(20, 0.4), drawn(40, 0.4, overbaked=9), drawn(60, 0.4, broken=1)], ["lower rate"]),
+        ([drawn(20, 0.9, 0.3), drawn(40, 0.4, 0.3)], ["drowns", "word.vectors: 2"]),
+        ([drawn(20, 0.9, variety=0.4), drawn(40, 0.4)], ["same picture"]),
+    ],
+)
+def test_the_advice_is_the_next_edit(candidates: list[Candidate], advice: list[str]):
+    said = words(candidates).advice
+    assert len(said) == bool(advice)
+    assert all(part in said[0] for part in advice)
+
+
+def test_a_training_picture_whose_layout_shows_up_everywhere_is_named():
+    good = [drawn(20, 0.6), drawn(40, 0.3)]
+    assert "Look at b.jpg" in words(good, nearest=["b.jpg"] * 3 + ["a.jpg"]).advice[0]
+    assert not words(good, nearest=["a.jpg", "b.jpg", "c.jpg", "d.jpg"]).advice
+
+
+def test_a_judge_that_does_not_know_the_concept_makes_weak_evidence():
+    good = [drawn(20, 0.6), drawn(40, 0.3)]
+    doubtful = JUDGES.model_copy(update={"retrieval": Share(value=0.8, low=0.5, high=0.9, number=10)})
+    assert any("weak evidence: the judge knew 80%" in note for note in words(good, doubtful).notes)
+    assert any("weak evidence" in note for note in words(good, JUDGES.model_copy(update={"retrieval": None})).notes)
+    assert not any("weak" in note for note in words(good).notes)
+
+
+# -------------------------------------------------------------------------------------------------- the stage
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the stages before leave: two runs of three checkpoints, of which two are drawn."""
+    monkeypatch.chdir(tmp_path)
+    rows, losses = [], []
+    for run, likeness in (("run00", 0.5), ("run01", 0.8)):
+        path = Path(f"outputs/words/{run}/settings.json")
+        path.parent.mkdir(parents=True)
+        path.write_text(record().model_dump_json())
+        losses += [(run, step, 0.1 - step / 1000, step > 10) for step in (0, 10, 20, 30)]
+        for step, control in ((0, "init"), (0, "nothing"), (20, ""), (30, "")):
+            for prompt in ("a [name]", "a [name] by the sea"):
+                file = f"{run}-{step}{control}/{len(rows)}.png"
+                picture = Path("outputs/evaluation/sheets", file)
+                picture.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (16, 16), (len(rows), step, 0)).save(picture)
+                like = likeness - step / 100 if not control else 0.0
+                values = dict.fromkeys(MEASURES, 0.0) | {"likeness": like, "identity": 1.0, "obedience": 0.9}
+                rows.append({"run": run, "step": step, "control": control, "prompt": prompt, "seed": 0, "file": file,
+                             **values, "variety": 1.0, "nearest": "0" * 12})  # fmt: skip
+    pd.DataFrame(losses, columns=["run", "step", "loss", "drawn"]).to_csv("outputs/evaluation/losses.csv", index=False)
+    Path("outputs/judged").mkdir()
+    pd.DataFrame(rows).to_csv("outputs/judged/pictures.csv", index=False)
+    Path("outputs/judged/judges.json").write_text(JUDGES.model_dump_json())
+    Path("outputs/pictures").mkdir()
+    Image.new("RGB", (16, 16), "red").save(f"outputs/pictures/{'0' * 12}.png")
+    pd.DataFrame([("0" * 12, "a.jpg", "used")], columns=["id", "source", "state"]).to_csv(
+        "outputs/pictures.csv", index=False
+    )
+    write_checked(shipped_params())
+    return tmp_path
+
+
+def test_the_stage_chooses_and_says_why(project: Path):
+    main()
+    choice = read_record(Path("outputs/choice/choice.json"), Choice)
+    assert (choice.run, choice.step, choice.better_than_init) == ("run01", 20, True)
+    assert choice.file == Path("outputs/words/run01/steps/snorf-20.safetensors")
+    scores = pd.read_csv("outputs/choice/scores.csv")
+    assert len(scores) == 8 and scores["score"].notna().sum() == 4
+    assert scores[scores["chosen"]][["run", "step"]].to_numpy().tolist() == [["run01", 20]]
+    metrics = json.loads(Path("outputs/choice/metrics.json").read_text())
+    assert metrics["chosen"]["likeness"] == pytest.approx(0.6) and metrics["init"]["likeness"] == 0
+    assert metrics["init"]["loss"] == pytest.approx(0.1)
+    with Image.open("outputs/choice/chosen.png") as sheet:
+        assert sheet.size == (2 * 32 + 4, 3 * 32 + 8)
+
+
+def test_another_weight_is_another_choice(project: Path):
+    table = pd.read_csv("outputs/judged/pictures.csv", keep_default_na=False)
+    table.loc[table["run"] == "run01", "obedience"] = 0.2
+    table.to_csv("outputs/judged/pictures.csv", index=False)
+    for weight, run in ((2.0, "run00"), (0.0, "run01")):
+        content = shipped_params()
+        content["choose"]["obedience"] = weight
+        write_checked(content)
+        main()
+        assert read_record(Path("outputs/choice/choice.json"), Choice).run == run
+
+
+def test_where_nothing_is_better_than_the_init_it_ends_well_and_says_so(
+    project: Path, capsys: pytest.CaptureFixture[str]
+):
+    table = pd.read_csv("outputs/judged/pictures.csv", keep_default_na=False)
+    pd.DataFrame(table.assign(likeness=-0.1)).to_csv("outputs/judged/pictures.csv", index=False)
+    main()
+    choice = read_record(Path("outputs/choice/choice.json"), Choice)
+    assert not choice.better_than_init and choice.reason.startswith("Nothing is better than the init.")
+    assert "word.init_text" in choice.advice[0] and choice.advice[0] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("judged/pictures.csv", "run,step\n", r"judged/pictures\.csv: it has no column"),
+        ("judged/judges.json", "{}", r"judges\.json: images"),
+        ("evaluation/losses.csv", "", r"losses\.csv"),
+        ("words/run01/settings.json", "", r"run01/settings\.json"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_named_and_nothing_is_written(project: Path, file: str, content: str, message: str):
+    Path("outputs", file).write_text(content)
+    with pytest.raises(UserError, match=message):
+        main()
+    assert not Path("outputs/choice").exists()
+
+
+def test_a_table_that_lacks_a_picture_of_a_checkpoint_is_refused(project: Path):
+    path = Path("outputs/judged/pictures.csv")
+    table = pd.read_csv(path, keep_default_na=False)
+    table[table.index != table.index[-1]].to_csv(path, index=False)
+    with pytest.raises(UserError, match=r"step 30 of run run01 has other prompts or seeds"):
+        main()
+
+
+def test_weights_of_nothing_are_refused(project: Path):
+    content = shipped_params()
+    content["choose"] |= {"likeness": 0.0, "identity": 0.0, "obedience": 0.0}
+    with pytest.raises(UserError, match=r"choose: .*weight above 0"):
+        write_checked(content)
