@@ -81,7 +81,7 @@ class JudgesRecord(Record):
 
 
 class Checkpoint(Record):
-    run: str = Field(pattern=r"^\w[^/\\]*$")  # it names a folder
+    run: str = Field(pattern=r"^\w[\w.-]*$")  # it names a folder
     step: int
 
 

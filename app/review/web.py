@@ -15,7 +15,8 @@ from pydantic import AfterValidator, BaseModel, Field
 from app.review.desk import Desk, Outdated
 from pseudoword.captions.texts import one_line
 from pseudoword.errors import UserError
-from pseudoword.pictures.prepared import PICTURES, used_ids
+from pseudoword.pictures.prepared import used_ids
+from pseudoword.results.places import PICTURES
 
 HERE = Path(__file__).parent
 PAGES = {

@@ -12,8 +12,9 @@ from PIL import Image
 from pseudoword.code import code_digest
 from pseudoword.files import write_text
 from pseudoword.fingerprint import fingerprint
-from pseudoword.pictures.prepared import PICTURES, PicturesUnreadable, open_pictures
+from pseudoword.pictures.prepared import PicturesUnreadable, open_pictures
 from pseudoword.progress import Bar
+from pseudoword.results.places import PICTURES
 from pseudoword.scratch import scratch
 
 PACKAGES = ("torch", "transformers", "onnxruntime", "pillow", "numpy")

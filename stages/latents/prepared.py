@@ -11,7 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from pseudoword.errors import UserError
-from pseudoword.pictures.prepared import PICTURES, PicturesUnreadable, read_pictures_table
+from pseudoword.pictures.prepared import PicturesUnreadable, read_pictures_table
+from pseudoword.results.places import PICTURES
 
 
 class PreparedPicture(NamedTuple):
