@@ -42,7 +42,7 @@ AXES: dict[str, dict[str, list[Any]]] = {
     **{axis: {axis: values} for axis, values in SINGLE.items()},
     "direction": {"train.norm": ["direction"], "train.learn_rate": [0.02, 0.06]},
 }
-MEASURES = ("score", "image_similarity", "text_similarity", "loss")
+MEASURES = ("score", "likeness", "identity", "obedience", "loss")
 
 
 def prepare(folder: Path, concept: str, steps: int) -> dict[str, Any]:
@@ -81,8 +81,8 @@ def run(folder: Path, settings: dict[str, Any], *stages: str) -> None:
 
 def tried(folder: Path, settings: dict[str, Any], axis: str, sweep: dict[str, list[Any]]) -> pd.DataFrame:
     """The last checkpoint of each value of an axis: a row for each."""
-    run(folder, settings | {"sweep": sweep}, "train", "evaluate")
-    scores: pd.DataFrame = pd.read_csv(folder / "outputs/evaluation/scores.csv")
+    run(folder, settings | {"sweep": sweep}, "train", "evaluate", "judge", "choose")
+    scores: pd.DataFrame = pd.read_csv(folder / "outputs/choice/scores.csv")
     last: pd.DataFrame = scores[scores["step"] == scores["step"].max()].sort_values("run")
     values = [" ".join(map(str, values)) for values in itertools.product(*sweep.values())]
     return last.assign(axis=axis, value=values)[["axis", "value", *MEASURES]]
