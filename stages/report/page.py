@@ -1,7 +1,6 @@
 """The results as HTML: plain values for the templates. All text goes through jinja2's autoescape."""
 
 import hashlib
-import json
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -20,6 +19,7 @@ from pseudoword.learned import Learned
 from pseudoword.results.charts import score_charts, series_of, training_charts
 from pseudoword.results.images import EmbeddedImage, data_uri, embed
 from pseudoword.results.reading import Results
+from pseudoword.results.settings import flat, plain
 from pseudoword.templates import NAME
 
 # Longest sides of embedded pictures: at the top of the page, in its tables, beside a finding.
@@ -189,15 +189,6 @@ def comparison(results: Results) -> dict[str, Any]:
     return {"keys": keys, "rows": rows}
 
 
-def flat(settings: dict[str, Any]) -> dict[str, Any]:
-    """Each value under its keys joined by dots, as `dvc exp run -S` takes them."""
-    spread: dict[str, Any] = {}
-    for key, value in settings.items():
-        inner = flat(value) if isinstance(value, dict) else {}
-        spread |= {f"{key}.{rest}": leaf for rest, leaf in inner.items()} or {key: value}
-    return spread
-
-
 def _best(results: Results, run: str) -> Row | None:
     """The run's own best checkpoint: the chosen one where the choice fell on this run, else the highest score."""
     scores = results.scores[results.scores.run == run]
@@ -264,8 +255,3 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def percent(value: float | None) -> str:
     return "–" if value is None or pd.isna(value) else f"{value:.0%}"
-
-
-def plain(value: Any) -> str:
-    """A setting's value as one would write it in params.yaml."""
-    return value if isinstance(value, str) and value else json.dumps(value, default=str)

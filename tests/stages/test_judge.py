@@ -18,7 +18,7 @@ from transformers import AutoImageProcessor, AutoModel, CLIPModel, CLIPProcessor
 from pseudoword.errors import UserError
 from pseudoword.judge import ImageJudge, TextJudge
 from pseudoword.prompts import without_name
-from pseudoword.records import JudgesRecord, read_record
+from pseudoword.records import JudgesRecord, Share, read_record
 from stages.judge.__main__ import kind_of, main
 from stages.judge.measures import MEASURES
 from stages.judge.measures.broken import broken
@@ -29,7 +29,7 @@ from stages.judge.measures.measure import Evidence, Sight, Training
 from stages.judge.measures.obedience import ceiling, obedience
 from stages.judge.measures.overbaked import overbaked
 from stages.judge.measures.variety import variety, vendi
-from stages.judge.retrieval import retrieval_at_1, share_of
+from stages.judge.retrieval import retrieval_at_1
 from tests.project import shipped_params, write_checked
 from tests.tiny import TOYWORLD, tiny_judge
 from toyworld.world import DEFAULT_STYLE, draw, new_thing, thing_of
@@ -187,7 +187,7 @@ def test_retrieval_is_counted_among_look_alikes_with_its_interval():
     found = retrieval_at_1(learned, unit([0, 1, 0.1]))
     assert found and (found.value, found.number) == (pytest.approx(2 / 3), 3)
     # Wilson's interval of 9 of 10, as tables have it.
-    nine = share_of(9, 10)
+    nine = Share.of(9, 10)
     assert (nine.low, nine.high) == (pytest.approx(0.5958, abs=1e-4), pytest.approx(0.9821, abs=1e-4))
     assert retrieval_at_1(training(unit([1, 0])), unit([0, 1])) is None
 

@@ -19,10 +19,11 @@ from pseudoword.errors import UserError
 from pseudoword.formats.embedding import Embedding, save_embedding
 from pseudoword.formats.writing import write_embedding
 from pseudoword.results.charts import MAX_POINTS
+from pseudoword.results.settings import plain
 from pseudoword.results.tables import MEASURES
 from stages.export.__main__ import main as export
 from stages.report.__main__ import main
-from stages.report.page import number, plain
+from stages.report.page import number
 from tests.project import resolve_settings, write_checked
 
 PROJECT = Path(__file__).parents[2]
