@@ -3,6 +3,8 @@
 # make test      the fast tests
 # make test-slow the tests that take minutes
 # make lint      ruff and mypy
+# make compare   what differs between the runs and experiments here, on one page
+# make experiments  a table of the experiments, the best first
 # make bench     how fast a word is trained, beside the usual loop
 # make gpu       tests, speed and memory on a GPU, in eight minutes
 # make toyworld  train the embedded base model again
@@ -11,7 +13,7 @@
 PYTHON ?= python3
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: demo review test test-slow lint bench gpu toyworld clean without-git .venv
+.PHONY: demo review test test-slow lint compare experiments bench gpu toyworld clean without-git .venv
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -33,6 +35,14 @@ test-slow: .venv
 
 lint: .venv
 	ruff check && ruff format --check && mypy --strict
+
+compare: .venv
+	python -m pseudoword compare . --all
+
+# Of some 200 columns the dozen that one reads: how good, how dear, and what was changed.
+experiments: .venv
+	python -m dvc exp show --only-changed --sort-by chosen.score --sort-order desc \
+		--drop '(outputs|data|models|templates)/.*|(init|metrics)\..*|Executor|State|Created|.*\.(loss|similarity|variety|copying|overbaked|broken)'
 
 bench: .venv
 	python -m bench.train

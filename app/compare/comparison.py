@@ -1,0 +1,260 @@
+"""Experiments and the runs in them, held against each other as far as they were measured in the same way.
+
+The first experiment is the one that the others are held against: what was measured by other judges, against other
+training pictures or on pictures drawn otherwise is a gap with a reason, never a number beside another.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from app.compare.experiments import Experiment, Gap
+from pseudoword.records import Scale
+from pseudoword.results.effects import Effect, Interval, Trained, interactions, main_effects, mean_difference
+from pseudoword.results.settings import flat, plain
+from pseudoword.settings.caption import Caption
+from pseudoword.settings.choose import Choose
+from pseudoword.settings.fields import Section
+from pseudoword.settings.hypernetwork import Hypernetwork
+from pseudoword.settings.preprocess import Preprocess
+from pseudoword.settings.train import Train
+from stages.check.writing import MACHINE_KEYS
+from stages.choose.selection import RULE, Candidate, Figure, Rule, Selection, figure, select
+
+SHOWN = (*RULE, "variety", "copying", "overbaked")
+OF_PICTURES = ("likeness", "identity", "copying")  # measured by the image judge, against the training pictures
+OF_CAPTIONS = ("obedience",)  # by the text judge, against what the training pictures reach with their captions
+DRAWING = ("evaluate.guidance", "evaluate.inference_steps")  # another value draws other pictures of the same word
+# Sections of settings that say what was learned from and how; the others say how it was looked at.
+LEARNING = ("base", "caption", "curate", "data", "hypernetwork", "latents", "preprocess", "train", "word")
+NOT_LEARNED_FROM = (*MACHINE_KEYS, "word.overwrite", "train.save_every", "train.log_every", "train.tensorboard")
+PICTURES = "pictures"  # the training pictures, as a setting
+MIN_CELLS = 4  # pictures of equal prompt and seed, below which nothing is said
+SAMPLES = 1000  # of the bootstrap
+MAX_LEVELS = 3e-5  # how far the ends of a scale may lie apart and be one: more than another number of threads brings
+
+Cell = tuple[str, int]  # prompt and seed
+Floats = NDArray[np.float64]
+
+
+@dataclass(eq=False)
+class Row:
+    """A run with the checkpoint that its experiment took of it."""
+
+    experiment: Experiment
+    run: str
+    step: int
+    veto: str
+    settings: dict[str, str]  # of LEARNING, as written in params.yaml
+    gaps: dict[str, str] = field(default_factory=dict)  # by measure, why it has no figure here
+    figures: dict[str, Figure] = field(default_factory=dict)  # by measure, and `score`
+    label: str = ""
+    behind: Interval | None = None  # its likeness less that of the choice
+
+    @property
+    def samples(self) -> int:
+        """That the checkpoint has seen; each went through the UNet once."""
+        return self.step * self.experiment.runs[self.run].samples_per_update
+
+    def drawn(self) -> pd.DataFrame:
+        """Its drawn pictures of all steps, without the controls."""
+        measured = self.experiment.measured
+        return measured[(measured["run"] == self.run) & (measured["control"] == "")]
+
+    def at_choice(self) -> pd.DataFrame:
+        drawn = self.drawn()
+        return drawn[drawn["step"] == self.step]
+
+    @property
+    def scale(self) -> Scale:
+        return self.experiment.judges.likeness.get(self.run, Scale())
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    rows: list[Row]  # the best score first, then what has none
+    choice: Row | None  # of those with a score, the cheapest that ties with the best; None where nothing has one
+    tied: list[Row]
+    sure: float  # share of the resampled evidence in which the choice is within a hair of the best
+    differing: list[str]  # keys of LEARNING that differ between rows
+    effects: list[Effect]
+    interactions: list[Effect]
+    repeated: bool  # whether some setting was trained more than once
+    usual: dict[str, str]  # the shipped value of each setting that has one
+    gaps: list[Gap]
+    cells: list[Cell]  # prompts and seeds that all compared rows have
+
+
+def compare(experiments: Sequence[Experiment], gaps: Sequence[Gap]) -> Comparison:
+    """Needs an experiment."""
+    rows = [row for experiment in experiments for row in _rows_of(experiment)]
+    differing = _differing(rows)
+    _label(rows, differing)
+    for row in rows:
+        row.gaps = dict(_gaps(row, rows[0]))
+    measured = [row for row in rows if not set(RULE) & set(row.gaps)]
+    cells = _common_cells(measured)
+    if len(cells) < MIN_CELLS:
+        for row in measured[1:]:
+            row.gaps |= dict.fromkeys((*SHOWN, "score"), f"it shares fewer than {MIN_CELLS} prompts and seeds")
+        measured, cells = measured[:1], _cells(rows[0])
+    values = {id(row): _values(row, rows[0], cells) for row in measured}
+    selection = _select(measured, values, experiments[0], cells)
+    for row in rows:
+        row.figures = (
+            selection.figures[row.label, row.samples] if row in measured else dict(_figures(row, rows[0]))
+        )  # fmt: skip
+    named = {(row.label, row.samples): row for row in measured}
+    choice = named[selection.chosen.key]
+    for row in measured:
+        difference = values[id(row)]["likeness"] - values[id(choice)]["likeness"]
+        row.behind = mean_difference(difference[None], max(len(measured) - 1, 1)) if row is not choice else None
+    trained = [Trained({key: row.settings.get(key, "") for key in differing}, values[id(row)]) for row in measured]
+    usual = _shipped()
+    effects = main_effects(trained, SHOWN, usual)
+    return Comparison(
+        rows=sorted(rows, key=lambda row: -_or_least(row.figures.get("score"))),
+        choice=choice,
+        tied=[named[candidate.key] for candidate in selection.tied],
+        sure=selection.sure,
+        differing=differing,
+        effects=effects,
+        interactions=interactions(trained, SHOWN, usual),
+        repeated=any(effect.trainings > 1 for effect in effects),
+        usual=usual,
+        gaps=list(gaps),
+        cells=cells,
+    )
+
+
+def _rows_of(experiment: Experiment) -> Iterator[Row]:
+    for run, record in experiment.runs.items():
+        taken = _taken(experiment, run)
+        if taken is not None:
+            settings = experiment.settings | flat(record.settings) | {PICTURES: experiment.pictures}
+            settings["train.samples_per_update"] = record.samples_per_update
+            kept = {key: plain(value) for key, value in settings.items() if _is_learned_from(key)}
+            yield Row(experiment, run, int(taken["step"]), str(taken["veto"]), kept)
+
+
+def _taken(experiment: Experiment, run: str) -> "pd.Series[Any] | None":
+    """Of a run the chosen checkpoint, else the one of the best score; None where none was drawn."""
+    scores = experiment.scores[experiment.scores["run"] == run].dropna(subset=["score"])
+    for rows in (scores[scores["chosen"]], scores[scores["veto"] == ""], scores):
+        if len(rows):
+            return rows.sort_values("score", ascending=False, kind="stable").iloc[0]
+    return None
+
+
+def _is_learned_from(key: str) -> bool:
+    section = key.split(".")[0]
+    return key not in NOT_LEARNED_FROM and (
+        section in LEARNING or key == PICTURES or key.startswith("templates/training")
+    )
+
+
+def _differing(rows: Sequence[Row]) -> list[str]:
+    keys = dict.fromkeys(key for row in rows for key in row.settings)
+    return [key for key in keys if len({row.settings.get(key) for row in rows}) > 1]
+
+
+def _label(rows: Sequence[Row], differing: Sequence[str]) -> None:
+    for row in rows:
+        alone = len(row.experiment.runs) == 1
+        row.label = row.experiment.name if alone else f"{row.experiment.name} · {row.run}"
+    if len({row.experiment.name for row in rows}) == 1:
+        for row in rows:
+            row.label = row.run
+
+
+def _gaps(row: Row, first: Row) -> Iterator[tuple[str, str]]:
+    mine, theirs = row.experiment, first.experiment
+    for key in DRAWING:
+        if mine.settings.get(key) != theirs.settings.get(key):
+            found, wanted = plain(mine.settings.get(key)), plain(theirs.settings.get(key))
+            yield from dict.fromkeys((*SHOWN, "score"), f"drawn with {key} {found}, not {wanted}").items()
+            return
+    reason = ""
+    if mine.pictures != theirs.pictures:
+        reason = "measured against other training pictures"
+    elif (mine.judges.images, mine.judges.kind) != (theirs.judges.images, theirs.judges.kind):
+        reason = f"judged by {mine.judges.images}, not {theirs.judges.images}"
+    elif not _is_one(row.scale.one, first.scale.one):
+        reason = "its training pictures have another likeness among themselves"
+    yield from ((name, reason) for name in (*OF_PICTURES, "score") if reason)
+    text_reason = ""
+    if mine.judges.texts != theirs.judges.texts:
+        text_reason = f"judged by {mine.judges.texts}, not {theirs.judges.texts}"
+    elif not _is_one(mine.judges.obedience.one, theirs.judges.obedience.one):
+        text_reason = "held against other captions"
+    yield from ((name, text_reason) for name in (*OF_CAPTIONS, "score") if text_reason)
+
+
+def _is_one(mine: float | None, theirs: float | None) -> bool:
+    if mine is None or theirs is None:
+        return mine is theirs
+    return math.isclose(mine, theirs, abs_tol=MAX_LEVELS)
+
+
+def _cells(row: Row) -> list[Cell]:
+    return list(row.at_choice()[["prompt", "seed"]].itertuples(index=False, name=None))
+
+
+def _common_cells(rows: Sequence[Row]) -> list[Cell]:
+    """In the order of the first row."""
+    shared = reduce(set.intersection, (set(_cells(row)) for row in rows))
+    return [cell for cell in _cells(rows[0]) if cell in shared]
+
+
+def _values(row: Row, first: Row, cells: Sequence[Cell]) -> dict[str, Floats]:
+    """Of each measure the values of these pictures, (P,). Likeness is brought to the scale of the first row: where runs
+    start from other words, what the init draws is not the same 0."""
+    table = row.at_choice().set_index(["prompt", "seed"]).loc[list(cells)]
+    values = {name: table[name].to_numpy(float) for name in (*SHOWN, "broken")}
+    zero, one = first.scale.zero, first.scale.one
+    if zero is not None and one is not None and not _is_one(zero, row.scale.zero):
+        values["likeness"] = (table["similarity"].to_numpy(float) - zero) / (one - zero)
+    return values
+
+
+def _figures(row: Row, first: Row) -> Iterator[tuple[str, Figure]]:
+    """Of what can be compared of a row that has no score."""
+    values = _values(row, first, _cells(row))
+    pictures = len(values["broken"])
+    samples = np.random.default_rng(0).integers(pictures, size=(SAMPLES, pictures))
+    yield from ((name, figure(values[name], samples)) for name in SHOWN if name not in row.gaps)
+
+
+def _select(
+    rows: Sequence[Row], values: Mapping[int, dict[str, Floats]], first: Experiment, cells: Sequence[Cell]
+) -> Selection:
+    """The stage's own rule, over the rows: what has seen the fewest samples of what cannot be told apart."""
+    settings = Choose.model_validate({}).model_dump() | {
+        key.removeprefix("choose."): value for key, value in first.settings.items() if key.startswith("choose.")
+    }
+    limits = {name: float(settings[name]) for name in ("max_broken", "max_overbaked", "max_copying")}
+    weights = {name: float(settings[name]) for name in RULE}
+    candidates = [Candidate(row.label, row.samples, values[id(row)]) for row in rows]
+    return select(candidates, Rule(weights, **limits), len({seed for _, seed in cells}))
+
+
+def _or_least(score: Figure | None) -> float:
+    return -1.0 if score is None or math.isnan(score.value) else score.value
+
+
+def _shipped() -> dict[str, str]:
+    """The values of the shipped settings, as written in params.yaml."""
+    sections: dict[str, type[Section]] = {
+        "preprocess": Preprocess,
+        "caption": Caption,
+        "train": Train,
+        "hypernetwork": Hypernetwork,
+    }
+    values = flat({name: section.model_validate({}).model_dump(mode="json") for name, section in sections.items()})
+    return {key: plain(value) for key, value in values.items()}

@@ -1,0 +1,203 @@
+"""What an experiment left behind, read from a folder, a git revision or a DVC experiment, without touching any."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pseudoword.captions.table import CAPTIONS
+from pseudoword.dvc.revisions import Revision, UnknownRevision
+from pseudoword.errors import UserError
+from pseudoword.records import Choice, JudgesRecord, RunRecord, read_record
+from pseudoword.results.places import (
+    CHOICE,
+    EVALUATION,
+    JUDGED,
+    JUDGES,
+    MEASURED,
+    PICTURES,
+    PICTURES_TABLE,
+    SCORES,
+    WORDS,
+)
+from pseudoword.results.settings import flat
+from pseudoword.results.tables import read_measured, read_scores, read_table
+
+SETTINGS = Path("outputs/settings")
+OUTPUTS = Path("outputs")
+TABLES = (CHOICE, SCORES, MEASURED, JUDGES, PICTURES_TABLE)
+# What `judge` reads, and the settings that name its judges.
+JUDGED_FROM = (EVALUATION, PICTURES, PICTURES_TABLE, CAPTIONS)
+JUDGE_SETTINGS = SETTINGS / "judge.json"
+
+
+class CannotJudge(UserError):
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"{name} could not be judged again: {message}")
+
+
+@dataclass(frozen=True)
+class Gap:
+    """An experiment that cannot be compared, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """The outputs of one experiment below `root`; tables as docs/files.md has them, files as paths."""
+
+    name: str
+    root: Path
+    restore: str  # the command that brings its settings and outputs back into the workspace
+    choice: Choice
+    scores: pd.DataFrame
+    measured: pd.DataFrame
+    judges: JudgesRecord
+    pictures: str  # a digest of the training pictures
+    settings: dict[str, Any]  # by key, as far as `check` wrote them
+    runs: dict[str, RunRecord]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an experiment is to be read from: a folder of a project, or a revision of the project in `project`."""
+
+    name: str
+    project: Path
+    folder: Path | None
+
+    @classmethod
+    def of(cls, text: str, project: Path) -> "Source":
+        """A folder that is there is taken for one; everything else is a revision. `outputs` itself may be named too."""
+        folder = Path(text)
+        if not folder.is_dir():
+            return cls(text, project, None)
+        if folder.name == OUTPUTS.name and not (folder / OUTPUTS).is_dir():
+            folder = folder.parent
+        name = "workspace" if folder.resolve() == project.resolve() else text.rstrip("/")
+        return cls(name, project, folder)
+
+    def read(self, scratch: Path, judge: Path | None = None) -> Experiment | Gap:
+        """Read the experiment; what is not in a folder of its own is copied below `scratch`, which has to outlive it.
+
+        judge  a settings/judge.json by which its stored pictures are measured again. Raises CannotJudge
+        """
+        files = Folder(self.folder) if self.folder is not None else Revision(self.project, self.name)
+        try:
+            # To be judged again it has to be copied, so that nothing of the folder changes.
+            return self._read(files, scratch if self.folder is None or judge else self.folder, judge)
+        except UserError as error:
+            if isinstance(error, (UnknownRevision, CannotJudge)):
+                raise
+            return Gap(self.name, str(error).replace(f"{scratch}/", "").removesuffix("."))
+        finally:
+            files.close()
+
+    def _read(self, files: "Folder | Revision", root: Path, judge: Path | None) -> Experiment | Gap:
+        tables = [*TABLES, SETTINGS] if judge is None else [CHOICE, SCORES, PICTURES_TABLE, SETTINGS, *JUDGED_FROM]
+        if missing := files.fetch(tables, root):
+            return Gap(self.name, self._why_missing(missing))
+        if judge is not None:
+            _judge(self.name, root, judge, self.project)
+        choice, scores = read_record(root / CHOICE, Choice), read_scores(root / SCORES)
+        records = [WORDS / run / "settings.json" for run in dict.fromkeys(scores["run"])]
+        measured = read_measured(root)
+        pictures = [Path(file).relative_to(root) for file in dict.fromkeys(measured["file"])]
+        if missing := files.fetch([*records, *pictures], root):
+            return Gap(self.name, self._why_missing(missing))
+        return Experiment(
+            name=self.name,
+            root=root,
+            restore=self._restore(),
+            choice=choice,
+            scores=scores,
+            measured=measured,
+            judges=read_record(root / JUDGES, JudgesRecord),
+            pictures=_digest_of_pictures(root),
+            settings=dict(_settings(root / SETTINGS)),
+            runs={path.parent.name: read_record(root / path, RunRecord) for path in records},
+        )
+
+    def embedding(self, experiment: Experiment, run: str, step: int) -> Path | None:
+        """The file of a checkpoint, where it can be had."""
+        path = WORDS / run / "steps" / f"{experiment.choice.word}-{step}.safetensors"
+        files = Folder(self.folder) if self.folder is not None else Revision(self.project, self.name)
+        try:
+            return None if files.fetch([path], experiment.root) else experiment.root / path
+        finally:
+            files.close()
+
+    def _why_missing(self, missing: list[Path]) -> str:
+        first = missing[0].as_posix()
+        if self.folder is not None:
+            return f"{self.folder / first} is not there; `dvc repro` in {self.folder} makes it"
+        return (
+            f"{first} is neither in this cache nor in a remote that it was pushed to, or an earlier version, which "
+            f"wrote other files, made it. `dvc exp pull`, or `dvc pull` with {self.name} checked out, brings it"
+        )
+
+    def _restore(self) -> str:
+        if self.folder is not None:
+            return "" if self.name == "workspace" else f"cd {self.folder}"
+        return f"dvc exp apply {self.name}"
+
+
+class Folder:
+    """The files of a project's folder, in the manner of `Revision`; in their own place they only have to be there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+
+    def fetch(self, paths: list[Path], folder: Path) -> list[Path]:
+        missing = []
+        for path in paths:
+            source, target = self._folder / path, folder / path
+            if not source.exists():
+                missing.append(path)
+            elif source != target.resolve():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copytree(source, target) if source.is_dir() else shutil.copyfile(source, target)
+        return missing
+
+    def close(self) -> None:
+        pass
+
+
+def _judge(name: str, root: Path, settings: Path, project: Path) -> None:
+    """Measure the pictures below `root` by the stage `judge`, with the judges that `settings` names."""
+    shutil.rmtree(root / JUDGED, ignore_errors=True)
+    (root / JUDGE_SETTINGS).unlink(missing_ok=True)
+    shutil.copy(settings, root / JUDGE_SETTINGS)
+    for folder in project.resolve().iterdir():  # judges may be named by a path in the project
+        if folder.is_dir() and not folder.name.startswith(".") and not (root / folder.name).exists():
+            (root / folder.name).symlink_to(folder)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", "import runpy; runpy.run_module('stages.judge', run_name='__main__')"]
+    ended = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    if ended.returncode:
+        raise CannotJudge(name, ended.stderr.strip().removeprefix("error: "))
+
+
+def _digest_of_pictures(root: Path) -> str:
+    table = read_table(root / PICTURES_TABLE, text=("id", "state"))
+    used = sorted(table["id"][table["state"] == "used"])
+    return f"{len(used)} pictures, {hashlib.sha256(json.dumps(used).encode()).hexdigest()[:8]}"
+
+
+def _settings(folder: Path) -> Iterator[tuple[str, Any]]:
+    """What the settings of all stages come to, and of the files that they name a digest."""
+    for path in sorted(folder.glob("*.json")):
+        content = json.loads(path.read_bytes())
+        yield from flat(content.get("settings", {})).items()
+        for name, text in content.get("files", {}).items():
+            yield name, hashlib.sha256(json.dumps(text).encode()).hexdigest()[:8]

@@ -1,0 +1,335 @@
+"""The comparison as one HTML file that fetches nothing, and as CSV and JSON. All text goes through autoescape."""
+
+import base64
+import hashlib
+import io
+import json
+import math
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from app.compare.charts import chart
+from app.compare.comparison import SHOWN, Comparison, Row
+from pseudoword.results.effects import Effect, Interval
+from pseudoword.results.images import EmbeddedImage, data_uri, open_drawn
+from pseudoword.results.settings import flat, plain
+from stages.choose.selection import Figure
+
+TEMPLATES, STYLE = Path("templates/compare"), Path("templates/report/style.css")
+PICTURE_PX, TOP_PX = 160, 512  # longest sides, in the sheet and at the top
+MAX_PICTURES_BYTES = 3_600_000  # of all in the sheet; base64 makes a third more of it
+MAX_FILE_BYTES = 500_000  # of a file to download from the page; a hypernetwork is larger
+NUM_COLOURS = 6  # of style.css
+MIN_SAVING = 0.3  # of the samples, from which it is worth a sentence
+
+
+Pictures = dict[tuple[int, int, str, int], EmbeddedImage]  # by `id` of a row, step, prompt and seed
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure in a table: as text, as a number to sort by, or the reason why there is none."""
+
+    text: str = ""
+    interval: str = ""
+    value: str = ""
+    reason: str = ""
+    is_shown: bool = False  # whether an effect is more than chance
+
+
+def render(comparison: Comparison, files: dict[int, Path]) -> str:
+    """The page; `files` are the embeddings to download, by `id` of their row."""
+    script = (TEMPLATES / "workbench.js").read_text(encoding="utf-8")
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    rows, choice = comparison.rows, comparison.choice
+    pictures = embedded_pictures(rows, comparison)
+    colours = {id(row): i if i < NUM_COLOURS else "none" for i, row in enumerate(rows)}
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("index.html.j2").render(
+        word=rows[0].experiment.choice.word,
+        style=Markup(STYLE.read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=digest,
+        data=Markup(_json_in_html(sheet_data(comparison, pictures))),
+        measures=SHOWN,
+        differing=comparison.differing,
+        rows=[_row(row, comparison, pictures, files.get(id(row))) for row in rows],
+        choice=None if choice is None else {"label": choice.label, "picture": _first_picture(choice)},
+        headline=headline(comparison),
+        certainty=certainty(comparison),
+        cheaper=cheaper(comparison),
+        effects=[_effect(effect, group) for effect, group in _by_change(comparison)],
+        repeated=comparison.repeated,
+        cells=comparison.cells,
+        charts=[chart(name, rows, colours) for name in ("likeness", "obedience")],
+        legend=[(row.label, colours[id(row)]) for row in rows],
+        judges=rows[0].experiment.judges,
+        gaps=comparison.gaps,
+        version=version("pseudoword"),
+    )
+
+
+def headline(comparison: Comparison) -> str:
+    choice = comparison.choice
+    if choice is None:
+        return ""
+    said = [f"{name} {_percent(choice.figures[name])}" for name in ("likeness", "identity", "obedience")
+            if not math.isnan(choice.figures[name].value)]  # fmt: skip
+    changes = ", ".join(f"{key} {choice.settings.get(key, '–')}" for key in comparison.differing)
+    of = f"Of what was compared, take this one ({changes}): " if changes else "Take this one: "
+    return f"{of}{', '.join(said)}, after {choice.samples} samples."
+
+
+def certainty(comparison: Comparison) -> str:
+    choice = comparison.choice
+    if choice is None:
+        return ""
+    others = [row.label for row in comparison.tied if row is not choice]
+    sure = f"In {comparison.sure:.0%} of the resampled evidence nothing is better than it by more than 0.02 of score."
+    if not others:
+        return f"{sure} Nothing else is as good."
+    return f"{sure} This evidence cannot tell it from {_listed(others)}; of what ties, it has seen the fewest samples."
+
+
+def cheaper(comparison: Comparison) -> str:
+    """A sentence where the choice costs clearly less than the row of the highest score, or nothing."""
+    choice, best = comparison.choice, comparison.rows[0]
+    if choice is None or choice is best or choice.samples > (1 - MIN_SAVING) * best.samples:
+        return ""
+    share = choice.samples / best.samples
+    return f"The same result as {best.label}, which has the highest score, for {share:.0%} of its samples."
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = [*names[:3], *([f"{len(names) - 3} more"] if len(names) > 3 else [])]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def _percent(figure: Figure) -> str:
+    return f"{figure.value:.0%} ({figure.low:.0%} to {figure.high:.0%})"
+
+
+def _row(row: Row, comparison: Comparison, pictures: Pictures, file: Path | None) -> dict[str, Any]:
+    shipped = comparison.usual
+    cells = row.at_choice().set_index(["prompt", "seed"])
+    shown = []
+    for prompt, seed in comparison.cells:
+        picture = pictures.get((id(row), row.step, prompt, seed)) if (prompt, seed) in cells.index else None
+        shown.append(
+            picture and {"id": _picture_id(comparison.rows.index(row), prompt, seed, comparison), **vars(picture)}
+        )
+    return {
+        "label": row.label,
+        "is_choice": row is comparison.choice,
+        "is_tied": row in comparison.tied,
+        "veto": row.veto,
+        "step": row.step,
+        "samples": row.samples,
+        "settings": [
+            {"text": row.settings.get(key, "–"), "is_shipped": row.settings.get(key) == shipped.get(key, object())}
+            for key in comparison.differing
+        ],
+        "figures": [_figure(row, name) for name in ("score", *SHOWN)],
+        "pictures": shown,
+        "restore": row.experiment.restore,
+        "again": again(row),
+        "file": file and {"name": file.name, "source": data_uri("application/octet-stream", file.read_bytes())},
+    }
+
+
+def _figure(row: Row, name: str) -> Shown:
+    if name in row.gaps:
+        return Shown(reason=row.gaps[name])
+    figure = row.figures.get(name)
+    if figure is None or math.isnan(figure.value):
+        return Shown(reason="could not be measured")
+    return Shown(f"{figure.value:.2f}", f"{figure.low:.2f} to {figure.high:.2f}", f"{figure.value:.6g}")
+
+
+def _by_change(comparison: Comparison) -> Iterator[tuple[Effect, list[Effect]]]:
+    """Main effects, and of the interactions those that some measure shows; each with its effects on all measures."""
+    groups: dict[Any, list[Effect]] = {}
+    for effect in (*comparison.effects, *comparison.interactions):
+        groups.setdefault(effect.changes, []).append(effect)
+    for changes, group in groups.items():
+        if len(changes) == 1 or any(effect.difference.excludes_zero for effect in group):
+            yield group[0], group
+
+
+def _effect(effect: Effect, group: list[Effect]) -> dict[str, Any]:
+    return {"changes": effect.changes, "trainings": effect.trainings,
+            "figures": [_difference(member.difference) for member in group]}  # fmt: skip
+
+
+def _difference(difference: Interval) -> Shown:
+    if math.isnan(difference.value):
+        return Shown("–")
+    interval = "" if math.isnan(difference.low) else f"{difference.low:+.2f} to {difference.high:+.2f}"
+    return Shown(f"{difference.value:+.2f}", interval, is_shown=difference.excludes_zero)
+
+
+def again(row: Row) -> str:
+    """The command that trains this run of a sweep by itself; empty for a run that is an experiment of its own."""
+    swept = [key.removeprefix("sweep.") for key in row.experiment.settings if key.startswith("sweep.")]
+    if not swept:
+        return ""
+    values = flat(row.experiment.runs[row.run].settings)
+    changes = [f"-S {shlex.quote(f'{key}={_override(values[key])}')}" for key in swept if key in values]
+    first = f"{row.experiment.restore} && " if row.experiment.restore else ""
+    return f"{first}dvc exp run -S '~sweep' {' '.join(changes)}"
+
+
+def _override(value: Any) -> str:
+    """A value in the grammar of `dvc exp run -S`, where text with other signs than these stands in quotes."""
+    text = plain(value)
+    if not isinstance(value, str) or re.fullmatch(r"[\w./+-]+", text):
+        return text
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+# -- pictures
+
+
+def embedded_pictures(rows: Sequence[Row], comparison: Comparison) -> Pictures:
+    """What was taken, and of other steps as many as there is room for."""
+    taken = [(row, row.at_choice()) for row in rows]
+    others = [(row, part) for row in rows for step, part in row.drawn().groupby("step") if step != row.step]
+    found: Pictures = {}
+    room = MAX_PICTURES_BYTES
+    for number, (row, part) in enumerate([*taken, *others]):
+        made = {
+            (id(row), int(cell["step"]), str(cell["prompt"]), int(cell["seed"])): _thumbnail(row, cell)
+            for cell in part.to_dict("records")
+        }
+        room -= sum(len(picture.source) * 3 // 4 for picture in made.values())
+        if room < 0 and number >= len(taken):
+            break
+        found |= made
+    return found
+
+
+def _thumbnail(row: Row, cell: dict[Any, Any]) -> EmbeddedImage:
+    step, prompt, seed = int(cell["step"]), cell["prompt"], int(cell["seed"])
+    said = str(prompt).replace("[name]", row.experiment.choice.word)
+    return _embed(Path(cell["file"]), f"{row.label}, step {step}: {said}, seed {seed}", PICTURE_PX)
+
+
+def _first_picture(row: Row) -> EmbeddedImage:
+    cell = row.at_choice().iloc[0]
+    said = str(cell["prompt"]).replace("[name]", row.experiment.choice.word)
+    return _embed(Path(cell["file"]), f"Drawn by {row.label}: {said}", TOP_PX)
+
+
+def _embed(path: Path, alt: str, side: int) -> EmbeddedImage:
+    """A WebP whose longer side has `side` px; what is drawn small is enlarged smoothly."""
+    picture = open_drawn(path).convert("RGB")
+    scale = side / max(picture.size)
+    picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BICUBIC)
+    content = io.BytesIO()
+    picture.save(content, "WEBP", quality=80)
+    return EmbeddedImage(data_uri("image/webp", content.getvalue()), alt, *picture.size)
+
+
+def _picture_id(row: int, prompt: str, seed: int, comparison: Comparison) -> str:
+    return f"p{row}-{comparison.cells.index((prompt, seed))}"
+
+
+def sheet_data(comparison: Comparison, pictures: Pictures) -> dict[str, Any]:
+    """What the page's script reads. A picture that stands in the page already is named by its id."""
+    rows = comparison.rows
+    prompts = list(dict.fromkeys(str(prompt) for row in rows for prompt in row.drawn()["prompt"]))
+    seeds = sorted({int(seed) for row in rows for seed in row.drawn()["seed"]})
+    word = rows[0].experiment.choice.word
+    entries = []
+    for number, row in enumerate(rows):
+        for cell in row.drawn().to_dict("records"):
+            step, prompt, seed = int(cell["step"]), str(cell["prompt"]), int(cell["seed"])
+            picture = pictures.get((id(row), step, prompt, seed))
+            if picture is None:
+                continue
+            static = step == row.step and (prompt, seed) in comparison.cells
+            source = _picture_id(number, prompt, seed, comparison) if static else picture.source
+            figures = {
+                name: f"{cell[name]:.2f}"
+                for name in SHOWN
+                if name not in row.gaps and not math.isnan(float(cell[name]))
+            }
+            entries.append([number, step, prompts.index(prompt), seed, source, figures])
+    content = {
+        "rows": [
+            {"label": row.label, "step": row.step, "score": _score(row)} for row in rows
+        ],
+        "prompts": [prompt.replace("[name]", word) for prompt in prompts],
+        "seeds": seeds,
+        "pictures": entries,
+    }  # fmt: skip
+    digest = hashlib.sha256(json.dumps([content["rows"], content["prompts"]]).encode()).hexdigest()[:12]
+    return {"id": digest, **content}
+
+
+def _score(row: Row) -> float | None:
+    score = row.figures.get("score")
+    return None if score is None or math.isnan(score.value) else round(score.value, 4)
+
+
+def _json_in_html(content: dict[str, Any]) -> str:
+    """As JSON that no text in it can end, nor begin anything in HTML."""
+    text = json.dumps(content)
+    for sign in "<>&":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+# -- for programs
+
+
+def table(comparison: Comparison) -> pd.DataFrame:
+    """One row for each training: what differs, each measure with its interval, and why a measure is missing."""
+    lines = []
+    for row in comparison.rows:
+        line: dict[str, Any] = {
+            "training": row.label, "experiment": row.experiment.name, "run": row.run, "step": row.step,
+            "samples": row.samples, **{key: row.settings.get(key, "") for key in comparison.differing},
+        }  # fmt: skip
+        for name in (*SHOWN, "score"):
+            figure = None if name in row.gaps else row.figures.get(name)
+            ends = [math.nan] * 3 if figure is None else [figure.value, figure.low, figure.high]
+            line |= dict(zip((name, f"{name}_low", f"{name}_high"), ends, strict=True))
+        line["missing"] = "; ".join(f"{name}: {reason}" for name, reason in row.gaps.items())
+        line |= {"veto": row.veto, "tied": row in comparison.tied, "chosen": row is comparison.choice}
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def as_json(comparison: Comparison) -> str:
+    rows = json.loads(table(comparison).to_json(orient="records"))
+    effects = [
+        {"measure": effect.measure, "changes": effect.changes, "trainings": effect.trainings,
+         **{name: None if math.isnan(value) else value for name, value in vars(effect.difference).items()},
+         "shown": effect.difference.excludes_zero}
+        for effect in (*comparison.effects, *comparison.interactions)
+    ]  # fmt: skip
+    content = {
+        "chosen": comparison.choice and comparison.choice.label,
+        "sure": comparison.sure,
+        "trainings": rows,
+        "effects": effects,
+        "left_out": [vars(gap) for gap in comparison.gaps],
+    }
+    return json.dumps(content, indent=2) + "\n"

@@ -1,0 +1,248 @@
+"use strict";
+// What the page says stands there without this script; the script lets its reader sort, filter, turn the sheet, put
+// two pictures side by side and vote. All text goes in as text, never as HTML.
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const at = (id) => document.getElementById(id);
+  const make = (tag, properties = {}, ...children) => {
+    const element = Object.assign(document.createElement(tag), properties);
+    element.append(...children);
+    return element;
+  };
+  document.body.classList.add("with-script");
+
+  // -- the table: sorted by its columns, filtered by text
+  const table = at("table");
+  const body = table.tBodies[0];
+  const valueOf = (row, column) => {
+    const cell = row.cells[column];
+    if (!("value" in cell.dataset)) return cell.textContent.trim();
+    return cell.dataset.value === "" ? NaN : Number(cell.dataset.value);
+  };
+  const sort = (heading) => {
+    const down = heading.ariaSort !== "descending";
+    for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+    heading.ariaSort = down ? "descending" : "ascending";
+    const sign = down ? -1 : 1;
+    const rows = [...body.rows].map((row) => [valueOf(row, heading.cellIndex), row]);
+    rows.sort(([a], [b]) => {
+      if (typeof a === "string") return sign * a.localeCompare(b, undefined, { numeric: true });
+      if (isNaN(a) || isNaN(b)) return isNaN(a) - isNaN(b); // what has no figure stays below
+      return sign * (a - b);
+    });
+    body.append(...rows.map(([, row]) => row));
+  };
+  for (const heading of table.tHead.rows[0].cells) {
+    const button = make("button", { type: "button" }, ...heading.childNodes);
+    button.addEventListener("click", () => sort(heading));
+    heading.append(button);
+  }
+  at("filter").addEventListener("input", ({ target }) => {
+    const wanted = target.value.toLowerCase().split(/\s+/);
+    let shown = 0;
+    for (const row of body.rows) {
+      row.hidden = !wanted.every((word) => row.textContent.toLowerCase().includes(word));
+      shown += !row.hidden;
+    }
+    at("filtered").textContent = target.value ? `${shown} of ${body.rows.length}` : "";
+  });
+
+  // -- the sheet: any two of training, step, prompt and seed
+  const pictures = new Map();
+  for (const [row, step, prompt, seed, source, figures] of data.pictures) {
+    const shown = source.startsWith("data:") ? source : at(source).src; // those of the page are not there twice
+    pictures.set([row, step, prompt, seed].join(), { row, step, prompt, seed, source: shown, figures });
+  }
+  const steps = [...new Set(data.pictures.map((picture) => picture[1]))].sort((a, b) => a - b);
+  const axes = {
+    training: { values: data.rows.map((_, i) => i), text: (i) => data.rows[i].label },
+    step: { values: steps, text: (step) => `step ${step}` },
+    prompt: { values: data.prompts.map((_, i) => i), text: (i) => data.prompts[i] },
+    seed: { values: data.seeds, text: (seed) => `seed ${seed}` },
+  };
+  const TAKEN = -1; // of each training the step that was taken
+  const state = { rows: "training", columns: "prompt", training: 0, step: TAKEN, prompt: 0, seed: data.seeds[0] };
+  const pictureOf = (place) => {
+    const step = place.step === TAKEN ? data.rows[place.training].step : place.step;
+    return pictures.get([place.training, step, place.prompt, place.seed].join());
+  };
+  const describe = (picture) => {
+    const figures = Object.entries(picture.figures).map(([name, value]) => `${name} ${value}`);
+    const { label } = data.rows[picture.row];
+    return [label, `step ${picture.step}`, data.prompts[picture.prompt], `seed ${picture.seed}`, ...figures].join(", ");
+  };
+
+  let cells = []; // of the sheet, by row and column: the picture and its button
+  let first = null; // the picture that another is to be put beside
+  let open = null; // the place of the picture that the viewer shows
+
+  const select = (name, options, chosen, change) => {
+    const list = make("select", { name });
+    for (const [value, text] of options) list.append(make("option", { value, selected: value === chosen }, text));
+    list.addEventListener("change", () => change(list.value));
+    return make("label", {}, name, list);
+  };
+  const controls = () => {
+    const names = Object.keys(axes);
+    const named = names.map((name) => [name, name]);
+    const turn = (axis, other) => (name) => {
+      if (state[other] === name) state[other] = state[axis];
+      state[axis] = name;
+      if (state.step === TAKEN && [state.rows, state.columns].includes("step")) state.step = steps[0];
+      draw();
+    };
+    const form = [
+      select("rows", named, state.rows, turn("rows", "columns")),
+      select("columns", named, state.columns, turn("columns", "rows")),
+    ];
+    for (const name of names.filter((axis) => axis !== state.rows && axis !== state.columns)) {
+      if (name === "step") {
+        const text = make("output", {}, state.step === TAKEN ? "as taken" : axes.step.text(state.step));
+        const slider = make("input", { type: "range", name, min: -1, max: steps.length - 1, step: 1 });
+        slider.value = steps.indexOf(state.step);
+        slider.addEventListener("input", () => {
+          state.step = Number(slider.value) < 0 ? TAKEN : steps[slider.value];
+          text.textContent = state.step === TAKEN ? "as taken" : axes.step.text(state.step);
+          fill();
+        });
+        form.push(make("label", {}, "step", slider, text));
+      } else {
+        const options = axes[name].values.map((value) => [String(value), axes[name].text(value)]);
+        form.push(select(name, options, String(state[name]), (value) => { state[name] = Number(value); fill(); }));
+      }
+    }
+    at("axes").replaceChildren(...form);
+  };
+  const fill = () => {
+    const { rows, columns } = state;
+    const head = make("tr", {}, make("th", { scope: "col" }, rows));
+    for (const value of axes[columns].values) head.append(make("th", { scope: "col" }, axes[columns].text(value)));
+    const lines = [];
+    cells = axes[rows].values.map((row, i) => {
+      const line = make("tr", {}, make("th", { scope: "row" }, axes[rows].text(row)));
+      lines.push(line);
+      return axes[columns].values.map((column, j) => {
+        const picture = pictureOf({ ...state, [rows]: row, [columns]: column });
+        if (!picture) {
+          line.append(make("td", {}, "–"));
+          return null;
+        }
+        const image = make("img", { src: picture.source, alt: describe(picture), width: 128 });
+        const button = make("button", { type: "button", tabIndex: -1 }, image);
+        button.ariaPressed = String(picture === first);
+        button.addEventListener("click", () => show(i, j));
+        const { likeness } = picture.figures;
+        line.append(make("td", {}, button, make("span", { className: "note" }, likeness === undefined ? "" : `likeness ${likeness}`)));
+        return { picture, button };
+      });
+    });
+    const entry = cells.flat().find((cell) => cell);
+    if (entry) entry.button.tabIndex = 0; // one stop of the Tab key; arrows walk from there
+    at("grid").replaceChildren(make("table", {}, make("thead", {}, head), make("tbody", {}, ...lines)));
+  };
+  const draw = () => { controls(); fill(); };
+
+  const ARROWS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+  const neighbour = ([i, j], [down, right]) => {
+    for (i += down, j += right; cells[i]?.[j] !== undefined; i += down, j += right) if (cells[i][j]) return [i, j];
+    return null;
+  };
+  at("grid").addEventListener("keydown", (event) => {
+    const from = cells.flatMap((row, i) => row.map((cell, j) => [i, j, cell])).find(([, , cell]) => cell?.button === document.activeElement);
+    const to = ARROWS[event.key] && from && neighbour(from, ARROWS[event.key]);
+    if (!to) return;
+    event.preventDefault();
+    from[2].button.tabIndex = -1;
+    const { button } = cells[to[0]][to[1]];
+    button.tabIndex = 0;
+    button.focus();
+  });
+
+  // -- the viewer: one picture, or two under a slider
+  const viewer = at("viewer");
+  const show = (i, j) => {
+    open = [i, j];
+    const { picture } = cells[i][j];
+    const image = make("img", { src: picture.source, alt: describe(picture) });
+    if (first && first !== picture) {
+      const over = make("img", { src: first.source, alt: describe(first), className: "over-it" });
+      const slider = make("input", { type: "range", min: 0, max: 100, value: 50, ariaLabel: "How much of the first picture is shown" });
+      const cut = () => { over.style.clipPath = `inset(0 ${100 - slider.value}% 0 0)`; };
+      slider.addEventListener("input", cut);
+      cut();
+      at("stage").replaceChildren(make("div", { className: "both" }, image, over), slider);
+      at("stage").firstChild.style.position = "relative";
+      at("caption").textContent = `Left: ${describe(first)}. Right: ${describe(picture)}.`;
+    } else {
+      at("stage").replaceChildren(image);
+      at("caption").textContent = describe(picture);
+    }
+    at("beside").hidden = Boolean(first && first !== picture);
+    if (!viewer.open) viewer.showModal();
+  };
+  viewer.addEventListener("keydown", (event) => {
+    if (event.target.type === "range" || !ARROWS[event.key]) return;
+    const to = neighbour(open, ARROWS[event.key]);
+    if (to) { event.preventDefault(); show(...to); }
+  });
+  viewer.addEventListener("close", () => {
+    const { picture, button } = cells[open[0]][open[1]];
+    if (picture !== first) first = null;
+    mark();
+    button.focus();
+  });
+  const mark = () => {
+    at("marked").textContent = first ? `Choose what to put beside ${describe(first)}.` : "";
+    for (const cell of cells.flat()) if (cell) cell.button.ariaPressed = String(cell.picture === first);
+  };
+  at("beside").addEventListener("click", () => {
+    first = cells[open[0]][open[1]].picture;
+    viewer.close();
+  });
+  at("close").addEventListener("click", () => { first = null; viewer.close(); });
+
+  // -- the blind vote
+  const KEY = `pseudoword votes ${data.id}`;
+  const voted = () => { try { return JSON.parse(localStorage.getItem(KEY)) || []; } catch { return []; } };
+  let votes = voted();
+  let asked = null;
+  const places = data.prompts.flatMap((_, prompt) => data.seeds.map((seed) => ({ prompt, seed, step: TAKEN })));
+  const candidates = (place) => axes.training.values.map((training) => pictureOf({ ...place, training })).filter((picture) => picture);
+  const quoted = (value) => `"${String(value).replaceAll('"', '""')}"`;
+  const tell = () => {
+    at("votes").textContent = votes.length ? `${votes.length} vote${votes.length > 1 ? "s" : ""}` : "";
+    for (const id of ["save", "forget"]) at(id).hidden = !votes.length;
+    const lines = ["prompt,seed,left,right,winner,left_score,right_score", ...votes.map((vote) => vote.map(quoted).join())];
+    at("save").href = `data:text/csv;charset=utf-8,${encodeURIComponent(lines.join("\n") + "\n")}`;
+  };
+  const ask = () => {
+    const place = places[Math.floor(Math.random() * places.length)];
+    const [left, right] = candidates(place).map((picture) => [Math.random(), picture]).sort(([a], [b]) => a - b).map(([, picture]) => picture);
+    asked = right ? { place, left, right } : null;
+    if (!asked) { at("ballot").replaceChildren("There are no two pictures of equal prompt and noise."); return; }
+    const choice = (picture, key) => {
+      const button = make("button", { type: "button" }, make("img", { src: picture.source, alt: `Picture ${key}` }), key);
+      button.addEventListener("click", () => vote(key));
+      return button;
+    };
+    const neither = make("button", { type: "button" }, "0: neither is better");
+    neither.addEventListener("click", () => vote("0"));
+    at("ballot").replaceChildren(make("p", {}, data.prompts[place.prompt]), choice(left, "1"), choice(right, "2"), make("p", {}, neither));
+  };
+  const vote = (key) => {
+    const { place, left, right } = asked;
+    const [a, b] = [left, right].map((picture) => data.rows[picture.row]);
+    const winner = { 0: "", 1: a.label, 2: b.label }[key];
+    votes.push([data.prompts[place.prompt], place.seed, a.label, b.label, winner, a.score ?? "", b.score ?? ""]);
+    try { localStorage.setItem(KEY, JSON.stringify(votes)); } catch { /* kept until the page is closed */ }
+    tell();
+    ask();
+  };
+  at("start").addEventListener("click", () => { at("start").hidden = true; ask(); });
+  at("forget").addEventListener("click", () => { votes = []; localStorage.removeItem(KEY); tell(); });
+  document.addEventListener("keydown", ({ key, target }) => {
+    if (asked && !viewer.open && ["0", "1", "2"].includes(key) && target.tagName !== "INPUT" && target.tagName !== "SELECT") vote(key);
+  });
+  draw();
+  tell();
+})();

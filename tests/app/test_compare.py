@@ -1,0 +1,300 @@
+"""Runs and experiments on one page: right figures, gaps with reasons, a workspace that stays as it was."""
+
+import base64
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from app.compare.command import OUT
+from app.compare.votes import order, read_votes
+from tests.app.commands import Output, refusal, run
+from tests.browser import Browser, browser, chromium
+from tests.experiments import NUM_SAMPLES, TAKEN, likeness_of, write_experiment
+from tests.stages.test_report import Page
+
+__all__ = ["browser", "chromium"]
+ROOT = Path(__file__).parents[2]
+HOSTILE = '</script><img src=x onerror="document.title=1">'
+
+# Two rates and two seeds; the higher rate is worth 0.2 of likeness.
+GRID: dict[str, tuple[dict[str, Any], float]] = {
+    f"lr{rate}-seed{seed}": ({"train": {"learn_rate": rate, "seed": seed}}, level + 0.01 * seed)
+    for rate, level in (("0.005", 0.5), ("0.02", 0.7))
+    for seed in (0, 1)
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(ROOT / "templates", tmp_path / "templates")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def repository(project: Path) -> Path:
+    """A git repository with DVC, whose outputs are tracked as one folder; the revisions `first` and `second`."""
+    for line in ("git init --quiet", "git config user.email a@b.c", "git config user.name a"):
+        subprocess.run(line.split(), check=True)
+    subprocess.run([sys.executable, "-m", "dvc", "init", "--quiet"], check=True)
+    Path(".gitignore").write_text(".scratch\n")
+    keep(project, "first", {"base": ({"train": {"learn_rate": "0.005"}}, 0.5)})
+    keep(project, "second", {"base": ({"train": {"learn_rate": "0.02"}}, 0.7)})
+    return project
+
+
+def keep(project: Path, tag: str, runs: dict[str, tuple[dict[str, Any], float]], **more: Any) -> None:
+    """Have DVC and git keep the outputs of an experiment as the revision `tag`."""
+    shutil.rmtree(project / "outputs", ignore_errors=True)
+    write_experiment(project, runs, **more)
+    for command in ([sys.executable, "-m", "dvc", "add", "--quiet", "outputs"], ["git", "add", "--all"],
+                    ["git", "commit", "--quiet", "--message", tag], ["git", "tag", tag]):  # fmt: skip
+        subprocess.run(command, check=True)
+
+
+def compared(output: Output, *names: object) -> dict[str, Any]:
+    """The JSON of a comparison; by name of a training under `rows`."""
+    content: dict[str, Any] = json.loads(run(output, "compare", *names, "--json"))
+    content["rows"] = {row["training"]: row for row in content["trainings"]}
+    return content
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def status() -> str:
+    return subprocess.run(["git", "status", "--short"], check=True, capture_output=True, text=True).stdout
+
+
+def test_the_runs_of_a_sweep_with_figures_and_the_effect_of_each_setting(project: Path, capsys: Output) -> None:
+    write_experiment(project, GRID)
+    content = compared(capsys)
+    assert content["chosen"] == "lr0.02-seed1"
+    best = content["rows"]["lr0.02-seed1"]
+    assert best["likeness"] == pytest.approx(likeness_of(0.71, TAKEN).mean())
+    assert best["likeness_low"] < best["likeness"] < best["likeness_high"]
+    assert best["samples"] == TAKEN * NUM_SAMPLES
+    assert best["train.learn_rate"] == "0.02" and best["train.seed"] == "1"
+    (effect,) = [effect for effect in content["effects"] if effect["measure"] == "likeness"]
+    assert effect["changes"] == [["train.learn_rate", "0.005", "0.02"]]
+    assert effect["value"] == pytest.approx(0.2)
+    assert effect["trainings"] == 2 and effect["shown"]
+
+
+def test_an_effect_of_nothing_is_not_shown(project: Path, capsys: Output) -> None:
+    write_experiment(project, {run: (settings, 0.6) for run, (settings, _) in GRID.items()})
+    content = compared(capsys)
+    assert not any(effect["shown"] for effect in content["effects"])
+    # All tie, and all have seen as much: the first one is as good as any.
+    assert all(row["tied"] for row in content["trainings"])
+
+
+def test_revisions_are_compared_and_the_workspace_stays_as_it_was(repository: Path, capsys: Output) -> None:
+    before = digests(repository / "outputs"), status()
+    content = compared(capsys, "first", "second")
+    assert (digests(repository / "outputs"), status()) == before
+    assert content["chosen"] == "second"
+    assert content["rows"]["first"]["train.learn_rate"] == "0.005"
+    assert not content["left_out"]
+    page = (OUT / "index.html").read_text()
+    assert "dvc exp apply first" in page
+    assert base64.b64encode(b"a word base").decode() in page
+
+
+def test_all_takes_every_experiment_of_the_repository(repository: Path, capsys: Output) -> None:
+    head = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    reference = f"refs/exps/{head[:2]}/{head[2:]}/kept-one"
+    subprocess.run(["git", "update-ref", reference, "first"], check=True)
+    assert set(compared(capsys, "second", "--all")["rows"]) == {"second", "kept-one"}
+
+
+def test_data_that_cannot_be_had_is_a_gap_with_the_way_out(repository: Path, capsys: Output) -> None:
+    keep(repository, "third", {"base": ({"train": {"learn_rate": "0.05"}}, 0.9)})
+    shutil.rmtree(repository / ".dvc/cache/files")
+    content = compared(capsys, ".", "first")
+    assert list(content["rows"]) == ["base"]
+    (gap,) = content["left_out"]
+    assert gap["name"] == "first" and "dvc pull" in gap["reason"]
+    assert "nothing can be compared" in refusal(capsys, "compare", "first")
+
+
+def test_outputs_of_an_earlier_version_are_a_gap(project: Path, capsys: Output) -> None:
+    write_experiment(project, GRID)
+    write_experiment(project / "old", GRID)
+    (project / "old/outputs/judged/judges.json").unlink()
+    (gap,) = compared(capsys, ".", "old")["left_out"]
+    assert "old/outputs/judged/judges.json is not there" in gap["reason"]
+
+
+@pytest.mark.parametrize(
+    ("change", "missing", "kept"),
+    [
+        ({"judges": {"images": "another judge"}}, ["likeness", "identity", "copying", "score"], "obedience"),
+        ({"judges": {"texts": "another reader"}}, ["obedience", "score"], "likeness"),
+        ({"pictures": 4}, ["likeness", "identity", "copying", "score"], "variety"),
+        ({"evaluate": {"guidance": 7.0}}, ["likeness", "obedience", "variety", "score"], None),
+        ({"prompts": ("a [name] of gold", "a [name] on a wall", "a [name] in a hat")}, ["likeness", "score"], None),
+    ],
+)
+def test_what_was_measured_otherwise_is_never_set_beside(
+    project: Path, capsys: Output, change: dict[str, Any], missing: list[str], kept: str | None
+) -> None:
+    write_experiment(project, {"base": ({"train": {"seed": 0}}, 0.5)})
+    write_experiment(project / "other", {"base": ({"train": {"seed": 1}}, 0.9)}, **change)
+    content = compared(capsys, ".", "other")
+    assert content["chosen"] == "workspace"
+    other = content["rows"]["other"]
+    for name in missing:
+        assert other[name] is None
+        assert f"{name}: " in other["missing"]
+    assert kept is None or other[kept] is not None
+    assert not content["effects"]
+
+
+def test_likeness_of_runs_with_other_inits_is_brought_to_one_scale(project: Path, capsys: Output) -> None:
+    """Both are at 0.9 of their own way, but the second init was nearer to begin with."""
+    runs: dict[str, tuple[dict[str, Any], float]] = {
+        init: ({"word": {"init_text": init}}, 0.6) for init in ("flower", "star")
+    }
+    write_experiment(project, runs, zeros={"flower": 0.2, "star": 0.4})
+    rows = compared(capsys)["rows"]
+    similarity = 0.4 + rows["flower"]["likeness"] * (0.9 - 0.4)
+    assert rows["star"]["likeness"] == pytest.approx((similarity - 0.2) / (0.9 - 0.2), abs=1e-9)
+
+
+def test_a_name_that_is_nothing_is_refused(repository: Path, capsys: Output) -> None:
+    assert "'nothing-here' is no folder" in refusal(capsys, "compare", "nothing-here")
+    assert not OUT.exists()
+
+
+def test_text_cannot_leave_its_place_and_nothing_is_fetched(project: Path, capsys: Output) -> None:
+    prompts = (f"a [name] {HOSTILE}", "a [name]", "[name] 2")
+    write_experiment(project, {"base": ({"word": {"init_text": HOSTILE}}, 0.5)}, prompts=prompts)
+    write_experiment(project / "b", {"base": ({"word": {"init_text": "x"}}, 0.5)}, prompts=prompts)
+    run(capsys, "compare", ".", "b")
+    page = (OUT / "index.html").read_text()
+    assert "<img src=x" not in page and page.count("</script>") == 2
+    script = (project / "templates/compare/workbench.js").read_text()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in page and f"<script>{script}</script>" in page
+    assert len(script.encode()) <= 20_000
+    attributes = [attribute for _, found in Page(page).tags for attribute in found.items()]
+    assert all((value or "").startswith(("data:", "#")) for name, value in attributes if name in ("src", "href"))
+    assert not [name for name, _ in attributes if name.startswith("on")]
+
+
+def test_the_csv_has_a_row_for_each_training(project: Path, capsys: Output) -> None:
+    write_experiment(project, GRID)
+    run(capsys, "compare", "--out", "here")
+    table = pd.read_csv("here/comparison.csv")
+    assert set(table["training"]) == set(GRID)
+    assert {"train.learn_rate", "likeness_low", "score", "missing"} <= set(table)
+    assert not OUT.exists()
+
+
+def test_a_run_of_a_sweep_comes_with_the_command_that_makes_it_again(project: Path, capsys: Output) -> None:
+    schedule = {"a": ({"train": {"learn_rate": "0.05:10, 0.005"}}, 0.5), "b": ({"train": {"learn_rate": "0.01"}}, 0.6)}
+    write_experiment(project, schedule)  # type: ignore[arg-type]
+    run(capsys, "compare")
+    page = (OUT / "index.html").read_text().replace("&#39;", "'")
+    assert "dvc exp run -S '~sweep' -S train.learn_rate=0.01" in page
+    assert """-S 'train.learn_rate='"'"'0.05:10, 0.005'"'"''""" in page.replace("&#34;", '"')
+
+
+# -- by a browser
+
+
+def test_every_control_of_the_page_works(project: Path, capsys: Output, browser: Browser) -> None:
+    write_experiment(project, GRID)
+    run(capsys, "compare")
+    browser.call("Log.enable")
+    browser.open((project / OUT / "index.html").as_uri(), "document.querySelectorAll('#axes select').length === 3")
+    first = "document.querySelector('#table tbody tr:not([hidden]) th').textContent"
+    # Sorted by likeness, once down and once up.
+    heading = "[...document.querySelectorAll('#table thead button')].find(b => b.textContent === 'likeness')"
+    browser.evaluate(f"{heading}.click()")
+    assert browser.evaluate(first).startswith("lr0.02-seed1")
+    browser.evaluate(f"{heading}.click()")
+    assert browser.evaluate(first).startswith("lr0.005-seed0")
+    browser.evaluate("filter.value = 'seed1 0.02'; filter.dispatchEvent(new Event('input'))")
+    assert browser.evaluate("filtered.textContent") == "1 of 4"
+    # Rows by step.
+    browser.evaluate("rows = document.querySelector('#axes select'); rows.value = 'step'")
+    browser.evaluate("rows.dispatchEvent(new Event('change'))")
+    headings = "[...document.querySelectorAll('#grid tbody th')].map(h => h.textContent).join()"
+    browser.until(f"{headings} === 'step 20,step 40'")
+    alt = browser.evaluate("document.querySelector('#grid img').alt")
+    assert alt.startswith("lr0.02-seed1, step 20, a snorf, seed 0")
+    # A picture is opened, walked from, and another put beside it.
+    browser.evaluate("document.querySelector('#grid td button').click()")
+    assert browser.evaluate("viewer.open")
+    browser.press("ArrowDown")
+    browser.until("caption.textContent.includes('step 40')")
+    browser.evaluate("beside.click()")
+    browser.until("!viewer.open && marked.textContent.startsWith('Choose')")
+    browser.evaluate("document.querySelector('#grid td button').click()")
+    browser.until("caption.textContent.startsWith('Left: ') && document.querySelectorAll('#stage img').length === 2")
+    browser.evaluate("document.getElementById('close').click()")
+    # Votes are kept and can be saved.
+    browser.evaluate("start.click()")
+    browser.press("1")
+    browser.press("0")
+    browser.until("votes.textContent === '2 votes'")
+    saved = browser.evaluate("decodeURIComponent(save.href.split(',').slice(1).join(','))")
+    Path("votes.csv").write_text(saved)
+    assert "2 votes, 1 of them for neither" in run(capsys, "vote", "votes.csv")
+
+
+# -- votes
+
+
+def write_votes(path: Path, *votes: tuple[str, str, str], scores: dict[str, float]) -> Path:
+    rows = [("a snorf", 0, left, right, winner, scores.get(left), scores.get(right)) for left, right, winner in votes]
+    columns = ["prompt", "seed", "left", "right", "winner", "left_score", "right_score"]
+    pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
+    return path
+
+
+def test_votes_tell_the_agreement_and_the_order(tmp_path: Path, capsys: Output) -> None:
+    votes = [("a", "b", "a")] * 3 + [("b", "a", "b"), ("b", "c", "b"), ("c", "a", ""), ("c", "a", "a")]
+    path = write_votes(tmp_path / "votes.csv", *votes, scores={"a": 0.9, "b": 0.8, "c": 0.1})
+    said = run(capsys, "vote", path)
+    assert "7 votes, 1 of them for neither" in said
+    assert "in 83% of 6 the one of the higher score was preferred" in said
+    places = [said.index(f"  {name}  (won") for name in "abc"]
+    assert places == sorted(places)
+
+
+def test_the_strengths_are_those_of_the_model(tmp_path: Path) -> None:
+    """Of two who met n times the ratio of strengths is that of wins, with half a win each over an average one."""
+    path = write_votes(tmp_path / "votes.csv", *[("a", "b", "a")] * 60, *[("a", "b", "b")] * 20, scores={})
+    _, (a, b) = order(read_votes(path))
+    assert a / (a + b) == pytest.approx(0.75, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "No columns"),
+        ("prompt,seed\n", "no column 'left'"),
+        ("prompt,seed,left,right,winner,left_score,right_score\n", "it has no votes"),
+        (
+            "prompt,seed,left,right,winner,left_score,right_score\np,0,a,b,c,,\n",
+            "the winner 'c' is neither 'a' nor 'b'",
+        ),
+    ],
+)
+def test_a_file_that_holds_no_votes_is_refused(tmp_path: Path, capsys: Output, content: str, message: str) -> None:
+    path = tmp_path / "votes.csv"
+    path.write_text(content)
+    assert message in refusal(capsys, "vote", path)
+    assert "there is no such file" in refusal(capsys, "vote", tmp_path / "missing.csv")
