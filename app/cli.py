@@ -1,4 +1,4 @@
-"""pseudoword inspect | convert | list | create: embedding files; review: captions; doctor: data sets; compare: runs.
+"""pseudoword inspect | convert | list | create: files of words; review, doctor: pictures; draw, compare: words learned.
 
 Modules that need torch are imported by the command that needs them, so that `--help` answers at once.
 """
@@ -58,6 +58,7 @@ def _parser() -> tuple[argparse.ArgumentParser, list[str]]:
     _add_create(
         commands.add_parser("create", help="start a word from words that the base model knows, or a hypernetwork")
     )
+    _add_draw(commands.add_parser("draw", help="prompts of your own over checkpoints and models, as one sheet"))
     _add_review(commands.add_parser("review", help="read, edit and approve the captions on a local web page"))
     _add_doctor(commands.add_parser("doctor", help="what speaks against your pictures, before anything was run"))
     _add_compare(commands.add_parser("compare", help="what differs between runs and experiments, and what it did"))
@@ -140,6 +141,34 @@ def _add_create(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
 
 
+def _add_draw(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Draw prompts with the word of the project in this folder, the same noise in each row, into a PNG and a page. "
+        "Size, sampler, steps and guidance are those of train.preview. Nothing of the pipeline runs again for it."
+    )
+    parser.set_defaults(command=_draw)
+    parser.add_argument("prompts", nargs="*", metavar="PROMPT", help="with [name] for the word")
+    parser.add_argument(
+        "--checkpoints",
+        type=_steps,
+        metavar="STEPS",
+        help="such as 20,60,300; default: the chosen one, else the last",
+    )
+    parser.add_argument("--run", metavar="RUN", help="of a sweep; without it that of the choice")
+    parser.add_argument(
+        "--base", type=_model, action="append", default=[], metavar="MODEL",
+        help="another base model beside the project's: folder, checkpoint file or hub id; may be repeated",
+    )  # fmt: skip
+    parser.add_argument(
+        "--with", dest="beside", type=Path, action="append", default=[], metavar="EMBEDDING",
+        help="a file whose word prompts may hold too, by its name; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--negative", default="", metavar="TEXT", help="what pictures should not show")
+    parser.add_argument("--captions", action="store_true", help="also each training caption, beside its picture")
+    parser.add_argument("--seeds", type=_seeds, default=1, metavar="N", help="rows of each prompt; default %(default)s")
+    parser.add_argument("--out", type=_png, metavar="FILE", help="a .png; without it a name in outputs/drawn")
+
+
 def _add_review(parser: argparse.ArgumentParser) -> None:
     parser.description = "A local web page of the pictures and their captions; run it in the project's folder."
     parser.set_defaults(command=_review)
@@ -181,6 +210,25 @@ def _vectors(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 75:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 to 75")
     return int(text)
+
+
+def _steps(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a list of steps such as 20,60,300")
+    return list(dict.fromkeys(map(int, parts)))
+
+
+def _seeds(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 64:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 1 to 64")
+    return int(text)
+
+
+def _png(text: str) -> Path:
+    if Path(text).suffix.lower() != ".png":
+        raise argparse.ArgumentTypeError(f"'{text}' is not the name of a .png")
+    return Path(text)
 
 
 def _check(_: argparse.Namespace) -> None:
@@ -274,6 +322,15 @@ def _create(parser: argparse.ArgumentParser, options: argparse.Namespace) -> Non
     create(
         options.name, options.out, options.vectors, options.init_text, options.base, options.config, options.overwrite
     )
+
+
+def _draw(options: argparse.Namespace) -> None:
+    from app.drawing import draw
+
+    draw(
+        options.prompts, options.checkpoints, options.run, options.base, options.beside, options.negative,
+        options.captions, options.seeds, options.out,
+    )  # fmt: skip
 
 
 def _review(options: argparse.Namespace) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from app.review.desk import Desk
 from app.review.server import reviewer, serve
 from pseudoword.base.identity import ModelIdentity
+from pseudoword.captions.cuts.cutting import Cutting
 from pseudoword.doctor.report import summary
 from pseudoword.errors import UserError
 from pseudoword.pictures.ids import count_unmirrored
@@ -30,7 +31,9 @@ def review(host: str, port: int, browser: bool) -> None:
     model = ModelIdentity(settings.base.model, settings.base.revision, settings.base.config)
     length = prompt_length(settings, model, count_unmirrored(used_ids()))
     curate, texts = settings.curate, [run.word.init_text for run in runs(settings).values()]
-    desk = Desk(settings.data.folder, curate.existing, curate.subject, settings.word.name, texts, length, reviewer())
+    cutting = Cutting.of(curate.cut, settings.word.init_text)
+    word = settings.word
+    desk = Desk(settings.data.folder, curate.existing, cutting, word.name, word.kind, texts, length, reviewer())
     serve(desk, host, port, browser)
 
 

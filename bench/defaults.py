@@ -59,9 +59,7 @@ def prepare(folder: Path, concept: str, steps: int) -> dict[str, Any]:
     if kind == "thing":
         settings["word"]["init_text"] = new_thing(int(index)).outline
     else:
-        settings["word"]["init_text"] = "chalk"
-        settings["train"]["template"] = "templates/training/style.txt"
-        settings["curate"]["subject"] = "keep"  # a style is what the captions do not tell
+        settings["word"] |= {"kind": "style", "init_text": "chalk"}
         settings["evaluate"]["prompts"] = "prompts.txt"
         scenes = list(SCENES.values())[:SHOWN]
         prompts = [f"a {NOUNS[7 * at]} {scene.phrase} in [name] style" for at, scene in enumerate(scenes)]

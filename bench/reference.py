@@ -19,6 +19,7 @@ from torch.nn.functional import mse_loss
 from torch.utils.data import DataLoader, Dataset
 
 WORD = "<snorf>"
+LEARN_RATE = 5e-4
 TEMPLATES = [
     "a photo of a {}",
     "a picture of the {}",
@@ -26,19 +27,26 @@ TEMPLATES = [
     "a drawing of a {}",
     "the {} in daylight",
 ]
+STYLE_TEMPLATES = [
+    "a painting in the style of {}",
+    "a picture in the style of {}",
+    "a drawing in the style of {}",
+    "a photo in the style of {}",
+    "a close view in the style of {}",
+]
 
 
 class Pictures(Dataset[dict[str, Tensor]]):
     """Pixels (3, H, W) in [-1, 1] of a picture, and the ids (L,) of a prompt for each tokenizer."""
 
-    def __init__(self, files: list[Path], resolution: int, tokenizers: list[Any]) -> None:
-        self.files, self.resolution, self.tokenizers = files * 100, resolution, tokenizers
+    def __init__(self, files: list[Path], resolution: int, tokenizers: list[Any], templates: list[str]) -> None:
+        self.files, self.resolution, self.tokenizers, self.templates = files * 100, resolution, tokenizers, templates
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, at: int) -> dict[str, Tensor]:
-        prompt = random.choice(TEMPLATES).format(WORD)
+        prompt = random.choice(self.templates).format(WORD)
         image = Image.open(self.files[at]).convert("RGB")
         image = image.resize((self.resolution, self.resolution), Image.Resampling.BICUBIC)
         if random.random() < 0.5:
@@ -56,7 +64,11 @@ class Pictures(Dataset[dict[str, Tensor]]):
 class Reference:
     """One run of `batch` pictures a step. Takes over the pipeline."""
 
-    def __init__(self, pipeline: Any, files: list[Path], resolution: int, batch: int) -> None:
+    def __init__(
+        self, pipeline: Any, files: list[Path], resolution: int, batch: int, templates: list[str] = TEMPLATES,
+        initializer: str | None = None, learn_rate: float = LEARN_RATE,
+    ) -> None:  # fmt: skip
+        """initializer  a word of one token that the new one starts from; None: random numbers"""
         self.unet, self.vae, self.noise = (
             pipeline.unet,
             pipeline.vae,
@@ -74,12 +86,23 @@ class Reference:
             encoder.float().train()
             encoder.get_input_embeddings().requires_grad_(True)
         self.tables = [encoder.get_input_embeddings().weight for encoder in self.encoders]
+        if initializer is not None:
+            for tokenizer, table in zip(self.tokenizers, self.tables, strict=True):
+                (start,) = tokenizer(initializer, add_special_tokens=False).input_ids
+                with torch.no_grad():
+                    table[tokenizer.convert_tokens_to_ids(WORD)] = table[start]
         self.originals = [table.detach().clone() for table in self.tables]
-        self.optimizer = torch.optim.AdamW(self.tables, lr=5e-4, betas=(0.9, 0.999), weight_decay=1e-2, eps=1e-8)
-        data = Pictures(files, resolution, self.tokenizers)
+        self.optimizer = torch.optim.AdamW(self.tables, lr=learn_rate, betas=(0.9, 0.999), weight_decay=1e-2, eps=1e-8)
+        data = Pictures(files, resolution, self.tokenizers, templates)
         self.batches = self._endless(DataLoader(data, batch_size=batch, shuffle=True, drop_last=True))
         self.time_ids = torch.tensor([[resolution, resolution, 0, 0, resolution, resolution]], device=self.device)
         self.losses: list[float] = []
+
+    def vectors(self) -> Tensor:
+        """(1, sum of widths) of the word."""
+        places = [tokenizer.convert_tokens_to_ids(WORD) for tokenizer in self.tokenizers]
+        rows = [table[place] for table, place in zip(self.tables, places, strict=True)]
+        return torch.cat(rows).detach().clone()[None]
 
     @staticmethod
     def _endless(loader: DataLoader[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:

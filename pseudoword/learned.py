@@ -1,5 +1,6 @@
 """What was learned, at work: prompts as the UNet reads them with a word in them, or through a hypernetwork."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,12 +28,14 @@ class AtWork:
     """A base model with what was learned: the vectors for the word's name, or all its attention through the modules."""
 
     def __init__(
-        self, base: Base, learned: Learned | None, name: str = "", windows: int = 1, strength: float = 1.0
-    ) -> None:
+        self, base: Base, learned: Learned | None, name: str = "", windows: int = 1, strength: float = 1.0,
+        beside: Sequence[Embedding] = (),
+    ) -> None:  # fmt: skip
         """learned   None: the base model alone
         name      of the word; without one, and beside a hypernetwork, it is text like any other
         windows   that prompts are read in
         strength  of a hypernetwork
+        beside    further words that prompts may hold
         """
         self.base = base
         self.vectors = torch.empty(0, sum(base.widths), device=base.device)
@@ -41,8 +44,11 @@ class AtWork:
             self.hypernetworks = Hypernetworks.of([(learned, strength)], base.device)
         elif learned is not None:
             self.vectors = side_by_side(learned).to(base.device)
-        first_ids = [len(table) for table in base.tables]
-        self.vocabulary = Vocabulary(base.tokenizers, first_ids, name, len(self.vectors), windows)
+        first_ids, number = [len(table) for table in base.tables], len(self.vectors)
+        others = {embedding.name: side_by_side(embedding).to(base.device) for embedding in beside}
+        self.vectors = torch.cat([self.vectors, *others.values()])
+        lengths = {name: len(vectors) for name, vectors in others.items()}
+        self.vocabulary = Vocabulary(base.tokenizers, first_ids, name, number, windows, lengths)
 
     def tokens(self, prompts: list[str]) -> Tensor:
         """(B, E, W, L) int64, on the device."""

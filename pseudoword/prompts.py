@@ -1,9 +1,10 @@
 """From a template and a caption to token ids with the word's vectors in their places."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -61,15 +62,24 @@ class Vocabulary:
     """
 
     def __init__(
-        self, tokenizers: Sequence[CLIPTokenizer], first_ids: Sequence[int], name: str, vectors: int, windows: int = 1
-    ) -> None:
-        """`first_ids`: each encoder's token table's length, plus the vectors of other runs before this one. Without
-        vectors the name is text like any other."""
+        self, tokenizers: Sequence[CLIPTokenizer], first_ids: Sequence[int], name: str, vectors: int, windows: int = 1,
+        beside: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
+        """first_ids  each encoder's token table's length, plus the vectors of other runs before this one
+        vectors    without any the name is text like any other
+        beside     vectors of further words by their names; theirs come after
+        """
         self.tokenizers = tokenizers
-        self.words = [list(range(first, first + vectors)) for first in first_ids]
+        self.words: list[dict[str, list[int]]] = [{} for _ in first_ids]
+        known = ({name: vectors} if vectors else {}) | dict(beside)
+        for words, first in zip(self.words, first_ids, strict=True):
+            for word, number in known.items():
+                words[word.lower()] = list(range(first, first + number))
+                first += number
         self.windows = windows
         self.room: int = tokenizers[0].model_max_length - 2  # tokens of a window, without the marks of its ends
-        self.pattern = re.compile(rf"(?<![\w]){re.escape(name)}(?![\w])" if vectors else "(?!)", re.IGNORECASE)
+        names = "|".join(re.escape(word) for word in sorted(known, key=len, reverse=True))
+        self.pattern = re.compile(rf"(?<![\w])({names})(?![\w])" if known else "((?!))", re.IGNORECASE)
         # A caption comes back with every pass over the pictures.
         self._known = lru_cache(maxsize=4096)(self._encode)
 
@@ -128,7 +138,9 @@ class Vocabulary:
         tokenizer = self.tokenizers[encoder]
         words: list[list[int]] = []
         for i, text in enumerate(self.pattern.split(prompt)):
-            words += [self.words[encoder]] if i else []
+            if i % 2:
+                words.append(self.words[encoder][text.lower()])
+                continue
             ids = tokenizer(text, add_special_tokens=False)["input_ids"] if text.strip() else []
             ends = [token.endswith("</w>") for token in tokenizer.convert_ids_to_tokens(ids)]
             starts = [0, *(i + 1 for i, end in enumerate(ends) if end)]

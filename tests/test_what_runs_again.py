@@ -86,6 +86,7 @@ EDITS: dict[str, Callable[[], None]] = {
     ),
     "`word.name`": setting(word={"name": "gliff"}),
     "`word.init_text`": setting(word={"init_text": "tree"}),
+    "`word.kind`": setting(word={"kind": "style"}),
     "`word.overwrite`": setting(word={"overwrite": True}),
     "`preprocess.mirror`": setting(preprocess={"mirror": "horizontal"}),
     "`caption.max_tokens`": setting(caption={"max_tokens": 12}),
@@ -114,6 +115,7 @@ EDITS: dict[str, Callable[[], None]] = {
     "a remark in `pseudoword/base/sampling.py`": added("pseudoword/base/sampling.py", "# A remark.\n"),
     "another message in `stages/export/usage.py`": added("stages/export/usage.py", '\nFAREWELL = "bye"\n'),
     "another threshold in `pseudoword/doctor/quality.py`": added("pseudoword/doctor/quality.py", "\nTHRESHOLD = 3\n"),
+    "another word in `pseudoword/captions/cuts/manner.txt`": added("pseudoword/captions/cuts/manner.txt", "smudged\n"),
     "a line in `templates/report/style.css`": added("templates/report/style.css", "p { margin: 0 }\n"),
 }
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from app.review.saving import save_edit
+from pseudoword.captions.cuts.cutting import Cutting
 from pseudoword.captions.edits import Edit
 from pseudoword.captions.lint import LINT, lint
 from pseudoword.captions.merging import CaptionRow, Merged, merge
@@ -20,6 +21,7 @@ from pseudoword.captions.sides import text_for
 from pseudoword.captions.texts import Text, one_line
 from pseudoword.errors import UserError
 from pseudoword.findings import SEVERITIES, Finding, PictureRef
+from pseudoword.settings.kind import Kind
 
 
 class NoSuchPicture(UserError):
@@ -42,6 +44,7 @@ class Card(NamedTuple):
     pictures: list[dict[str, str]]  # id and draft of each
     draft: str
     suggested: str  # what curate would take from the draft
+    cut: list[str]  # what it would cut from it
     caption: str
     origin: str
     state: str  # approved, edited, stale, own (a file of the person's), draft
@@ -59,8 +62,9 @@ class Desk:
 
     folder: Path
     existing: str
-    subject: str
+    cutting: Cutting
     name: str
+    kind: Kind
     init_texts: Sequence[str]
     length: PromptLength | None  # None: tokens are not counted
     who: str
@@ -102,10 +106,10 @@ class Desk:
             save_edit(merged.edits_file, source, edit)
 
     def _merge(self) -> Merged:
-        return merge(self.folder, self.existing, self.subject)
+        return merge(self.folder, self.existing, self.cutting)
 
     def _findings(self, merged: Merged) -> list[Finding]:
-        found = [*lint(merged, self.name, self.init_texts, self.length), *_judged(merged)]
+        found = [*lint(merged, self.name, self.init_texts, self.length, self.kind), *_judged(merged)]
         return sorted(found, key=lambda one: SEVERITIES.index(one.severity))
 
     def _prompts(self, caption: str) -> list[tuple[str, int]]:
@@ -120,6 +124,7 @@ class Desk:
             pictures=[{"id": one.id, "draft": one.draft} for one in merged.rows if one.source == source],
             draft=row.draft,
             suggested=row.suggested,
+            cut=list(row.cut),
             caption=row.caption,
             origin=row.origin,
             state=_state(merged, source),

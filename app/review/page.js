@@ -141,6 +141,7 @@ function show(source, focus = true) {
     return figure;
   }));
   $("draft").textContent = one.draft;
+  $("cut").textContent = one.cut.length ? `Cut from it: ${one.cut.map((phrase) => `“${phrase}”`).join(", ")}` : "";
   $("use-draft").hidden = one.suggested === text();
   $("stale").textContent = `This text is used, but ${one.changed}. Read it again and approve it.`;
   $("stale").hidden = one.state !== "stale";

@@ -8,11 +8,14 @@ from typing import Literal
 
 import pandas as pd
 
+from pseudoword.captions.cuts.cutting import Cutting
+from pseudoword.captions.cuts.manner import manner_words
+from pseudoword.captions.cuts.traits import beginning, trait_words
 from pseudoword.captions.merging import CaptionRow, Merged
 from pseudoword.captions.prompt_length import PromptLength
-from pseudoword.captions.subject import drop_subject
 from pseudoword.captions.words import content_words, start_of, without_start
 from pseudoword.findings import Finding, PictureRef, Severity
+from pseudoword.settings.kind import BY_KIND, Kind
 
 LINT = Path("outputs/lint.csv")
 Check = Literal[
@@ -28,21 +31,33 @@ Check = Literal[
 MIN_CAPTIONS = 4  # with fewer nothing is said of the whole set
 
 
-def lint(merged: Merged, name: str, init_texts: Sequence[str], length: PromptLength | None = None) -> list[Finding]:
+def lint(
+    merged: Merged, name: str, init_texts: Sequence[str], length: PromptLength | None = None, kind: Kind = "thing"
+) -> list[Finding]:
     """All findings, by source and picture, those about the whole set first. `length` None: tokens are not counted."""
     # A mirrored copy repeats its picture's caption, and so would each finding.
     rows = list({row.once: row for row in reversed(merged.rows)}.values())[::-1]
     start = common_start([row.caption for row in rows])
     taught = {word for text in init_texts for word in content_words(text)}
+    cutting = Cutting.of(BY_KIND[kind]["curate.cut"], init_texts[0])
     checks: list[Callable[[CaptionRow], Iterator[Finding]]] = [
         _empty,
-        lambda row: _starts(row, start, rows),
         _repeats,
-        lambda row: _names(row, name, taught, start),
+        lambda row: _holds(row, name),
+        lambda row: _names(row, taught, start, cutting),
         lambda row: _too_long(row, length),
     ]
+    match kind:
+        case "style":
+            checks.append(lambda row: _names_manner(row, cutting))
+        case "person":
+            checks.append(lambda row: _names_traits(row, cutting))
+    if kind != "style":  # whose captions begin with what each picture shows
+        checks.append(lambda row: _starts(row, start, rows))
     found = [finding for row in rows for check in checks for finding in check(row)]
-    found += [*_starts_apart(rows, start), *_stale(merged)]
+    if kind != "style":
+        found += _starts_apart(rows, start, cutting)
+    found += _stale(merged)
     return sorted(found, key=lambda finding: (finding.source, finding.id))
 
 
@@ -127,22 +142,45 @@ def _without_repeats(caption: str) -> str:
     return "".join(kept).rstrip(" ,") if len(kept) < len(phrases) else ""
 
 
-def _names(row: CaptionRow, name: str, taught: set[str], start: str | None) -> Iterator[Finding]:
+def _holds(row: CaptionRow, name: str) -> Iterator[Finding]:
     if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", row.caption, re.IGNORECASE):
         yield finding_of(
             row, "names what the word learns", "warning", f"holds the word '{name}' itself",
             "leave it out: the template puts the word in its place",
         )  # fmt: skip
+
+
+def _names(row: CaptionRow, taught: set[str], start: str | None, cutting: Cutting) -> Iterator[Finding]:
     # How all captions begin is a convention ("a woman, ..." throughout) and does no harm.
     shared = bool(start) and start_of(row.caption) == start
     said = content_words(without_start(row.caption) if shared else row.caption)
     if named := [word for word in dict.fromkeys(said) if word in taught]:
-        rest = drop_subject(row.caption)
+        rest = cutting.text(row.caption).text
         mends = not set(content_words(rest)) & taught
         yield finding_of(
             row, "names what the word learns", "warning",
             f"says {_listed(named)}, which is in word.init_text: what a caption says, the word need not learn",
             "say only what is incidental", rest if mends else "",
+        )  # fmt: skip
+
+
+def _names_manner(row: CaptionRow, cutting: Cutting) -> Iterator[Finding]:
+    rest, cut = cutting.text(row.caption)
+    if named := [*cut, *(word for word in manner_words(rest) if word not in cut)]:
+        yield finding_of(
+            row, "names what the word learns", "warning",
+            f"says {_listed(named)}, which names the manner: what a caption says, the word need not learn",
+            "say only what the picture shows", rest if cut and not manner_words(rest) else "",
+        )  # fmt: skip
+
+
+def _names_traits(row: CaptionRow, cutting: Cutting) -> Iterator[Finding]:
+    if named := trait_words(row.caption):
+        yield finding_of(
+            row, "names what the word learns", "warning",
+            f"says {_listed(named)} of the person: what a caption says, the word need not learn",
+            "say what changes from picture to picture: hair, clothes, expression, pose, place",
+            cutting.text(row.caption).text,
         )  # fmt: skip
 
 
@@ -159,7 +197,7 @@ def _too_long(row: CaptionRow, length: PromptLength | None) -> Iterator[Finding]
         )  # fmt: skip
 
 
-def _starts_apart(rows: list[CaptionRow], start: str | None) -> Iterator[Finding]:
+def _starts_apart(rows: list[CaptionRow], start: str | None, cutting: Cutting) -> Iterator[Finding]:
     starts = Counter(start_of(row.caption) for row in rows if row.caption)
     if start is None and starts.total() >= MIN_CAPTIONS:
         often = [
@@ -169,7 +207,9 @@ def _starts_apart(rows: list[CaptionRow], start: str | None) -> Iterator[Finding
             check="starts unlike the others",
             severity="info",
             message=f"the captions begin in {len(starts)} ways, most often with {_listed(often)}",
-            advice="begin all with the same words, or all without a subject (curate.subject: drop)",
+            advice=f"begin all with '{beginning(cutting.init_text)}'"
+            if cutting.what == "traits"
+            else "begin all with the same words, or all without a subject (curate.cut: subject)",
         )
 
 

@@ -6,10 +6,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from pseudoword.captions.drafts import Draft, joined, read_drafts
+from pseudoword.captions.cuts.cutting import Cutting
+from pseudoword.captions.drafts import read_drafts
 from pseudoword.captions.edits import Edit, check_places, read_edits
 from pseudoword.captions.sides import text_for
-from pseudoword.captions.subject import drop_subject
 from pseudoword.captions.texts import Text, check_links, find_text, list_texts, one_line, read_texts
 from pseudoword.pictures.ids import PictureId
 from pseudoword.pictures.prepared import read_pictures_table
@@ -24,6 +24,7 @@ class CaptionRow(NamedTuple):
     origin: str  # edit, file, draft, or file and draft
     draft: str
     suggested: str = ""  # what is taken from the draft
+    cut: tuple[str, ...] = ()  # what the draft loses
 
     @property
     def picture(self) -> str:
@@ -85,8 +86,8 @@ class Merged:
         return sorted(source for source in self.first if not self.approved(source))
 
 
-def merge(folder: Path, existing: str, subject: str) -> Merged:
-    """Read pictures, drafts, edits and files; `existing` and `subject` as in section curate. Raises UserError."""
+def merge(folder: Path, existing: str, cutting: Cutting) -> Merged:
+    """Read pictures, drafts, edits and files; `existing` as in section curate. Raises UserError."""
     pictures = read_pictures_table()
     ids, sources = list(pictures["id"]), list(pictures["source"])
     edits_file = folder / "captions.yaml"
@@ -95,13 +96,14 @@ def merge(folder: Path, existing: str, subject: str) -> Merged:
     check_places(folder, sources)
     files = {source: path for source in sources if (path := find_text(source, texts))}
     written = read_texts(files) if existing != "ignore" else {}
-    rows = []
-    for name, source, draft in zip(ids, sources, read_drafts(ids), strict=True):
+    rows, drafts = [], read_drafts(ids)
+    cutting = cutting.among(drafts)
+    for name, source, draft in zip(ids, sources, drafts, strict=True):
         edit, text = edits.get(source), written.get(source)
         edited = text_for(name, edit.caption) if edit else None
         own_text = text_for(name, text.said) if text else None
-        rest = _without_subject(draft) if subject == "drop" else draft.text
-        rows.append(CaptionRow(name, source, *_choose(edited, own_text, rest, existing), draft.text, rest))
+        rest, cut = cutting.draft(draft)
+        rows.append(CaptionRow(name, source, *_choose(edited, own_text, rest, existing), draft.text, rest, cut))
     return Merged(
         rows,
         edits,
@@ -110,11 +112,6 @@ def merge(folder: Path, existing: str, subject: str) -> Merged:
         written,
         len(set(files.values())) if existing == "ignore" else 0,
     )
-
-
-def _without_subject(draft: Draft) -> str:
-    """A captioner's sentence begins with the subject. Tags name it anywhere, and a file's name a person wrote."""
-    return joined(drop_subject(text) if who == "captioner" else text for who, text in draft.said.items())
 
 
 def _choose(edited: str | None, own_text: str | None, draft: str, existing: str) -> tuple[str, str]:

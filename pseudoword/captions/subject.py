@@ -28,6 +28,18 @@ INCIDENTAL = re.compile(
 )
 
 
+# What a caption says right after its subject, and may be on the thing itself: "with two eyes" in "... in the snow".
+WITH_PART = re.compile(r"\s*with\s+\S", re.IGNORECASE)
+
+
+def leading_part(rest: str) -> str:
+    """The "with ..." that a caption without its subject begins with; empty where it begins otherwise."""
+    if not (match := WITH_PART.match(rest)):
+        return ""
+    end = INCIDENTAL.search(rest, match.end())
+    return rest[: end.start() if end else len(rest)].strip(" ,.")
+
+
 def drop_subject(draft: str) -> str:
     """What follows the leading noun phrase, empty when nothing does.
 

@@ -68,11 +68,11 @@ def start_of(caption: str) -> str:
 
     "A woman, with a hat" and "a woman wearing a hat" -> "a woman";  "in the snow" -> ""
     """
-    return caption[: _end_of_start(caption)].strip(" ,.").lower()
+    return caption[: end_of_start(caption)].strip(" ,.").lower()
 
 
 def without_start(caption: str) -> str:
-    return caption[_end_of_start(caption) :].strip(" ,.")
+    return caption[end_of_start(caption) :].strip(" ,.")
 
 
 def scene_words(caption: str, init_text: str) -> set[str]:
@@ -83,5 +83,6 @@ def scene_words(caption: str, init_text: str) -> set[str]:
     }
 
 
-def _end_of_start(caption: str) -> int:
+def end_of_start(caption: str) -> int:
+    """Where what is incidental begins; the length of a caption that says nothing of it."""
     return min((found.start() for rule in (INCIDENTAL, WITH) if (found := rule.search(caption))), default=len(caption))

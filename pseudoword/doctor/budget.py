@@ -8,9 +8,17 @@ from pseudoword.doctor.model import Model
 from pseudoword.findings import Finding, Severity
 from pseudoword.pictures.ids import count_unmirrored
 from pseudoword.plan import AccumulationWithoutBatch, Plan, make_plan
+from pseudoword.settings.kind import Kind
 from pseudoword.word import vectors_for
 
-MIN_PICTURES, GOOD_PICTURES, MAX_PICTURES = 3, 5, 100  # pictures
+MIN_PICTURES, MAX_PICTURES = 3, 100  # pictures
+# Pictures from which a word of a kind goes elsewhere; of styles and persons what people who train them recommend.
+GOOD_PICTURES = {"thing": 5, "style": 15, "person": 10}
+ADD = {
+    "thing": "Add pictures that show the subject from other sides.",
+    "style": "Add pictures of other things in the same style.",
+    "person": "Add pictures with another expression, angle, light and place.",
+}
 MAX_BATCH = 16  # in the table
 
 # By the UNet's levels: FLOPs of a forward pass by parameter and latent px, and numbers kept for the backward pass by
@@ -36,7 +44,7 @@ def number(case: Case) -> list[Finding]:
         return [Finding(check="number", severity="error", message=str(error), advice="Set train.batch to a number.")]
     fitting = vectors_for(_unmirrored(case))
     vectors = fitting if intent.vectors == "auto" else int(intent.vectors)
-    severity, remark, advice = _by_number(count)
+    severity, remark, advice = _by_number(count, intent.kind)
     if vectors > 2 * fitting:
         severity = "warning"
         remark += f" word.vectors is {vectors}, which so few pictures are soon learned by heart with."
@@ -71,14 +79,14 @@ def _unmirrored(case: Case) -> int:
     return count_unmirrored(picture.id for picture in case.pictures)
 
 
-def _by_number(count: int) -> tuple[Severity, str, str]:
+def _by_number(count: int, kind: Kind) -> tuple[Severity, str, str]:
     if count < MIN_PICTURES:
-        return "warning", " So few are copied, not learned.", "Add pictures that show the subject from other sides."
-    if count < GOOD_PICTURES:
+        return "warning", " So few are copied, not learned.", ADD[kind]
+    if count < GOOD_PICTURES[kind]:
         return (
             "info",
-            " It works, but a word of so few pictures is hard to place elsewhere.",
-            "Five are better.",
+            f" It works, but a {kind} of so few pictures is hard to place elsewhere.",
+            f"{GOOD_PICTURES[kind]} are better. {ADD[kind]}",
         )
     if count > MAX_PICTURES:
         return "info", " So many blur what they have in common.", "Keep the best 20 to 60."

@@ -14,6 +14,7 @@ from pseudoword.doctor.alike import near_duplicates
 from pseudoword.doctor.budget import budget, number
 from pseudoword.doctor.captions import caption_count, common_words
 from pseudoword.doctor.case import CannotTell, Case
+from pseudoword.doctor.faces import faces
 from pseudoword.doctor.fit import name, resolution
 from pseudoword.doctor.intent import Intent
 from pseudoword.doctor.lettering import marks, mirrored
@@ -56,6 +57,7 @@ CHECKS = {
     "borders": Check(borders),
     "lettering": Check(marks),
     "black-and-white": Check(black_and_white),
+    "faces": Check(faces),
     "mirrored": Check(mirrored),
     "resolution": Check(resolution),
     "name": Check(name, model=True),
@@ -71,8 +73,11 @@ def examine(intent: Intent, machine: Machine, same_background: float, ignore: Co
              person's folder as it is now, with captions only if those that were written are of these very pictures
     """
     model = read_model(intent.model)
+    find_faces = FaceFinder(None) if intent.kind == "person" and "faces" not in ignore else None
     pictures, skipped = (
-        preprocessed(intent.folder) if written else as_preprocess_would(intent.folder, _framing(intent, model))
+        preprocessed(intent.folder, find_faces)
+        if written
+        else as_preprocess_would(intent.folder, _framing(intent, model), find_faces)
     )
     captions, origins = _captions()
     if not written and captions is not None and set(captions) != {picture.id for picture in pictures}:

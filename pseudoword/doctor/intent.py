@@ -9,6 +9,7 @@ from pseudoword.base.identity import ModelIdentity
 from pseudoword.settings.base import Base, Data
 from pseudoword.settings.evaluate import Evaluate
 from pseudoword.settings.hypernetwork import Hypernetwork
+from pseudoword.settings.kind import Kind
 from pseudoword.settings.preprocess import Preprocess
 from pseudoword.settings.train import Train
 from pseudoword.settings.word import Word
@@ -40,6 +41,7 @@ class Intent:
     prompts: Prompts  # of the evaluation
     clip_skip: int = 0
     attention: str = "auto"
+    kind: Kind = "thing"
     trained: Sequence[RunIntent] = ()  # the runs of the sweep; none where only the pictures are looked at
 
     @property
@@ -64,5 +66,6 @@ class Intent:
             prompts=evaluate.prompts,
             clip_skip=base.clip_skip,
             attention=base.attention,
+            kind=word.kind,
             trained=runs,
         )

@@ -11,6 +11,7 @@ from PIL import Image
 
 from pseudoword.doctor.measures import Box, bars, chroma, colours, frame, grey, salience_outside, sharpness
 from pseudoword.findings import PictureRef
+from pseudoword.pictures.faces import FaceFinder
 from pseudoword.pictures.folder import NothingUsable, NotUsable
 from pseudoword.pictures.ids import PictureId
 from pseudoword.pictures.opening import open_upright
@@ -48,6 +49,7 @@ class MeasuredPicture:
     grey: NDArray[np.uint8]  # (256, 256)
     colours: NDArray[np.float32]  # of the whole picture
     background: NDArray[np.float32]  # colours of its frame
+    faces: tuple[float, ...] = ()  # their heights as shares of the picture's, the largest first; none where not asked
 
     @property
     def shown(self) -> PictureRef:
@@ -71,14 +73,16 @@ class Examined(NamedTuple):
     skipped: list[tuple[str, str]]
 
 
-def preprocessed(folder: Path) -> Examined:
+def preprocessed(folder: Path, find_faces: FaceFinder | None = None) -> Examined:
     """What `preprocess` wrote; crop boxes are read against the sources in `folder`."""
     table = read_pictures_table().sort_values(["source", "id"])
     rows = [{str(key): str(value) for key, value in row.items()} for row in table.to_dict("records")]
-    return Examined([_read_row(row, folder) for row in progress(rows, "measure", "picture")], read_skipped())
+    return Examined(
+        [_read_row(row, folder, find_faces) for row in progress(rows, "measure", "picture")], read_skipped()
+    )
 
 
-def _read_row(row: dict[str, str], folder: Path) -> MeasuredPicture:
+def _read_row(row: dict[str, str], folder: Path, find_faces: FaceFinder | None) -> MeasuredPicture:
     (image,) = open_pictures([row["id"]])
     size = int(row["width"]), int(row["height"])
     crop, tile = _box(row.get("crop", "")) or centre_box(*size), bool(PictureId.parse(row["id"]).tile)
@@ -86,12 +90,12 @@ def _read_row(row: dict[str, str], folder: Path) -> MeasuredPicture:
     if not tile and not row.get("mirrored") and _share(crop, *size) < MIN_WHOLE_SHARE:
         with suppress(NotUsable):  # gone since, or changed into something else: then nothing can be said
             lost = salience_outside(open_upright(folder / row["source"]).rgb, crop)
-    return _measure(image, row["id"], row["source"], row.get("mirrored", ""), tile, size, crop, lost)
+    return _measure(image, row["id"], row["source"], row.get("mirrored", ""), tile, size, crop, lost, find_faces)
 
 
-def as_preprocess_would(folder: Path, framing: Framing) -> Examined:
+def as_preprocess_would(folder: Path, framing: Framing, find_faces: FaceFinder | None = None) -> Examined:
     """What `preprocess` would make of the person's folder. Raises UserError."""
-    _, outcomes = read_folder(folder, framing, lambda opened, _: _measure_all(opened), "doctor")
+    _, outcomes = read_folder(folder, framing, lambda opened, _: _measure_all(opened, find_faces), "doctor")
     pictures = [picture for outcome in outcomes for picture in outcome.made or []]
     skipped = [(row.source, row.reason) for outcome in outcomes for row in outcome.rows if row.state == "skipped"]
     if not pictures:
@@ -99,15 +103,17 @@ def as_preprocess_would(folder: Path, framing: Framing) -> Examined:
     return Examined(pictures, skipped)
 
 
-def _measure_all(opened: Opened) -> list[MeasuredPicture]:
-    return [_measure_row(opened, row, bool(view.tile), shown) for row, view, shown, _ in opened.pictures()]
+def _measure_all(opened: Opened, find_faces: FaceFinder | None) -> list[MeasuredPicture]:
+    return [_measure_row(opened, row, bool(view.tile), shown, find_faces) for row, view, shown, _ in opened.pictures()]
 
 
-def _measure_row(opened: Opened, row: PictureRow, tile: bool, shown: Image.Image) -> MeasuredPicture:
+def _measure_row(
+    opened: Opened, row: PictureRow, tile: bool, shown: Image.Image, find_faces: FaceFinder | None
+) -> MeasuredPicture:
     crop, size = _box(row.crop) or centre_box(*opened.image.size), opened.image.size
     compare = not tile and not row.mirrored and _share(crop, *size) < MIN_WHOLE_SHARE
     lost = salience_outside(opened.image, crop) if compare else 0.0
-    return _measure(shown, row.id, row.source, row.mirrored, tile, size, crop, lost)
+    return _measure(shown, row.id, row.source, row.mirrored, tile, size, crop, lost, find_faces)
 
 
 def centre_box(width: int, height: int) -> Box:
@@ -130,7 +136,8 @@ def _share(box: Box, width: int, height: int) -> float:
 
 
 def _measure(
-    image: Image.Image, name: str, source: str, mirrored: str, tile: bool, size: Px, crop: Box, lost: float
+    image: Image.Image, name: str, source: str, mirrored: str, tile: bool, size: Px, crop: Box, lost: float,
+    find_faces: FaceFinder | None,
 ) -> MeasuredPicture:  # fmt: skip
     if min(image.size) > MEASURED_PX:
         scale = MEASURED_PX / min(image.size)
@@ -156,7 +163,12 @@ def _measure(
         grey=light,
         colours=colours(small.reshape(-1, 3).astype(np.float32) / 255),
         background=colours(frame(small)),
+        faces=_faces(image, find_faces) if find_faces else (),
     )
+
+
+def _faces(image: Image.Image, find_faces: FaceFinder) -> tuple[float, ...]:
+    return tuple(sorted((height / image.height for *_, height in find_faces(image)), reverse=True))
 
 
 def _cast(pixels: NDArray[np.uint8]) -> tuple[float, float]:

@@ -87,9 +87,9 @@ def _distinctive_word(case: Case, group: list[MeasuredPicture]) -> str | None:
 
 
 def look(case: Case) -> list[Finding]:
-    """Most pictures are dark, pale, or of one colour cast: a look that the word will learn."""
+    """Most pictures are dark, pale, or of one colour cast: a look that the word will learn, as a style is meant to."""
     pictures = case.distinct
-    if len(pictures) < MIN_PICTURES + 1:
+    if len(pictures) < MIN_PICTURES + 1 or case.intent.kind == "style":
         return []  # a look of three may be chance
     looks = {
         "dark": [picture for picture in pictures if picture.light < MAX_DARK_LIGHT],
@@ -105,7 +105,7 @@ def look(case: Case) -> list[Finding]:
                     severity="info",
                     message=f"{len(found)} of {len(pictures)} pictures are {kind} ({names(sources(found))}): what the "
                     "word draws will be so unasked.",
-                    advice="Fine for a style; otherwise add pictures in another light or say it in the captions.",
+                    advice="Add pictures in another light or say it in the captions; or set word.kind: style.",
                     pictures=shown(found),
                     figure={"share": round(len(found) / len(pictures), 2)},
                 )
@@ -130,12 +130,16 @@ def black_and_white(case: Case) -> list[Finding]:
     without = [picture for picture in pictures if picture.chroma < MAX_GREY_CHROMA]
     if not without:
         return []
+    style = case.intent.kind == "style"
     if len(without) == len(pictures):
+        if style:
+            return []
         return _colourless(
             without, "info", f"All {len(pictures)} pictures are black-and-white: the word will be so, too.",
-            "Fine for a style; otherwise add pictures in colour.",
+            "Add pictures in colour; or set word.kind: style.",
         )  # fmt: skip
-    captions = case.captions or {}
+    # What a caption says of the manner, a style need not learn, so there the caption cannot mend it.
+    captions = {} if style else case.captions or {}
     untold = [picture for picture in without if not COLOURLESS_WORDS.search(captions.get(picture.id, "").lower())]
     if not untold:
         return []
@@ -144,7 +148,9 @@ def black_and_white(case: Case) -> list[Finding]:
         untold, "warning" if many else "info",
         f"{names(sources(untold))} {'has' if len(untold) == 1 else 'have'} no colour, among {len(pictures)} pictures "
         "most of which have.",
-        "Say 'black and white photo' in the caption, or use a picture in colour.",
+        "Leave it out: a style is what all pictures share."
+        if style
+        else "Say 'black and white photo' in the caption, or use a picture in colour.",
     )  # fmt: skip
 
 

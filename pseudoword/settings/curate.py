@@ -10,11 +10,12 @@ Switch = Annotated[bool, Field(strict=True)]
 
 
 class Curate(Section):
-    subject: Literal["drop", "keep"] = Field(
-        "drop",
-        description="drop: cut the leading noun phrase from a captioner's sentence ('a red dog in the snow' -> 'in the "
-        "snow'), so that the caption tells what is incidental and the word learns the rest. Tags, file names and a "
-        "person's own text are never cut.",
+    cut: Literal["auto", "subject", "manner", "traits", "none"] = Field(
+        "auto",
+        description="What a draft loses, so that the word has it to learn. subject: the noun phrase that a captioner's "
+        "sentence begins with ('a red dog in the snow' -> 'in the snow'). manner: what names medium, style and artist "
+        "('an oil painting of a dog' -> 'a dog'). traits: age, origin and looks; each begins alike ('a young woman in "
+        "the snow' -> 'a woman, in the snow'). auto: by word.kind. File names and a person's own text are never cut.",
     )
     existing: Literal["ignore", "copy", "prepend", "append"] = Field(
         "copy",

@@ -8,7 +8,8 @@ from pseudoword.settings.fields import Section
 
 CheckName = Literal[
     "skipped", "number", "captions", "alike", "small", "blurred", "dark", "crop", "background", "look", "words",
-    "outlier", "borders", "lettering", "black-and-white", "mirrored", "resolution", "name", "refused", "budget",
+    "outlier", "borders", "lettering", "black-and-white", "faces", "mirrored", "resolution", "name", "refused",
+    "budget",
 ]  # fmt: skip
 
 

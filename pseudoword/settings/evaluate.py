@@ -4,14 +4,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from pseudoword.settings.fields import InferenceSteps, PositiveInt, PromptFile, Section
+from pseudoword.settings.fields import BY_KIND, InferenceSteps, PositiveInt, PromptFile, Section
 
 
 class Evaluate(Section):
     prompts: PromptFile = Field(
-        default="templates/evaluation/subject.txt",
-        validate_default=True,
-        description="One prompt a line, each with [name]; every checkpoint is drawn with all of them.",
+        default=BY_KIND,
+        description="One prompt a line, each with [name]; every checkpoint is drawn with all of them. auto: by "
+        "word.kind.",
     )
     seeds: PositiveInt = Field(2, description="Pictures for each prompt, each from its own noise.")
     timesteps: Annotated[int, Field(strict=True, ge=1, le=64)] = Field(

@@ -18,6 +18,8 @@ from pseudoword.schedule import Schedule
 from pseudoword.templates import BadTemplate, Prompts
 
 Auto = Literal["auto"]
+# Of a key that word.kind sets before any code reads it.
+BY_KIND: Any = "auto"
 # Strict: without it `true` would be taken for 1.
 PositiveInt = Annotated[int, Field(strict=True, ge=1)]
 # As many as A1111 takes. Near the 1000 of its training a model's own schedule runs out: DPM++ 2M and DDIM break.

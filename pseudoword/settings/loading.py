@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -25,6 +25,7 @@ from pseudoword.settings.export import Export
 from pseudoword.settings.fields import Section
 from pseudoword.settings.hypernetwork import Hypernetwork
 from pseudoword.settings.judge import Judge
+from pseudoword.settings.kind import resolve_kind
 from pseudoword.settings.latents import Latents
 from pseudoword.settings.messages import BadSettings, explain, keys_of, nearest, shown
 from pseudoword.settings.preprocess import Preprocess
@@ -58,6 +59,11 @@ class Settings(Section):
     judge: Judge = _all_defaults()
     choose: Choose = _all_defaults()
     export: Export = _all_defaults()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve_kind(cls, content: Any) -> Any:
+        return resolve_kind(content)
 
 
 def load_settings(path: Path = PARAMS) -> Settings:

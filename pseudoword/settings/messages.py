@@ -26,6 +26,7 @@ ELSEWHERE = {
     "tokens": "vectors", "initializer_token": "init_text", "initialization_text": "init_text", "init": "init_text",
     "placeholder_token": "name", "token": "name", "pretrained_model_name_or_path": "model", "checkpoint": "model",
     "train_data_dir": "folder", "path": "folder", "dir": "folder", "size": "resolution", "ema": "average",
+    "learnable_property": "kind", "concept": "kind", "subject": "cut",
     "flip": "mirror", "dtype": "precision", "mixed_precision": "precision", "cfg": "guidance", "cfg_scale": "guidance",
 }  # fmt: skip
 

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from pseudoword.settings.fields import Auto, InferenceSteps, PositiveInt, PromptFile, ScheduleText, Section
+from pseudoword.settings.fields import BY_KIND, Auto, InferenceSteps, PositiveInt, PromptFile, ScheduleText, Section
 
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 BelowOne = Annotated[float, Field(strict=True, ge=0, lt=1)]
@@ -82,9 +82,8 @@ class Train(Section):
         description="word: vectors in prompts. hypernetwork: small modules at the keys and values of all attention.",
     )
     template: PromptFile = Field(
-        default="templates/training/subject.txt",
-        validate_default=True,
-        description="One prompt a line, with [name] and optionally [filewords].",
+        default=BY_KIND,
+        description="One prompt a line, with [name] and optionally [filewords]. auto: by word.kind.",
     )
     steps: Auto | PositiveInt = Field("auto", description="Updates of the word. auto: 300 passes over the pictures.")
     batch: Auto | PositiveInt = Field("auto", description="Pictures at once; bounded by memory.")

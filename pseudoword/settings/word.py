@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainSe
 from pseudoword.errors import UserError
 from pseudoword.formats.keys import is_reserved
 from pseudoword.settings.fields import Auto, Section, content_of, path_text
+from pseudoword.settings.kind import Kind
 
 EMBEDDINGS = Path("data/embeddings")
 NAME = r"^[\w][\w.-]{0,63}$"
@@ -103,6 +104,11 @@ class Word(Section):
     name: WordName = Field(
         description="What you will write in a prompt. Lower-case letters, digits, '_', '-' and '.'; not a word that "
         "the model knows.",
+    )
+    kind: Kind = Field(
+        "thing",
+        description="What the word is to mean. Sets curate.cut, train.template and evaluate.prompts where they are "
+        "auto, and what lint and doctor look for.",
     )
     vectors: Auto | Annotated[int, Field(strict=True, ge=1, le=75)] = Field(
         "auto",

@@ -4,11 +4,12 @@ reads   outputs/pictures.csv, outputs/drafts.csv
         data.folder/captions.yaml    edits by picture file name, each with the draft that it answers
         data.folder/<picture>.txt    dog.jpg.txt or dog.txt for dog.jpg
         outputs/pictures/, the judge, with curate.similarity
-writes  outputs/captions.csv         id, caption, origin (edit, file, draft, file and draft), draft; sorted by id
+writes  outputs/captions.csv         id, caption, origin (edit, file, draft, file and draft), draft,
+                                     cut (what the caption leaves out of the draft); sorted by id
         outputs/lint.csv             id, source, finding, severity, caption, suggestion
 
-An edit wins over a file, and a file meets the draft as curate.existing says. A draft loses its subject where
-curate.subject says so; a person's own text is never cut. Nothing that lint finds is fatal here.
+An edit wins over a file, and a file meets the draft as curate.existing says. A draft loses what curate.cut says; a
+person's own text is never cut. Nothing that lint finds is fatal here.
 """
 
 from collections import Counter
@@ -18,6 +19,7 @@ import pandas as pd
 from pseudoword.base.families import UnknownFamily
 from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.location import ModelNotFound
+from pseudoword.captions.cuts.cutting import Cutting
 from pseudoword.captions.lint import LINT, lint, lint_table
 from pseudoword.captions.merging import CaptionRow, Merged, merge, warnings
 from pseudoword.captions.table import CAPTIONS
@@ -77,13 +79,14 @@ def doubted_by_judge(merged: Merged, judge: str, model: ModelIdentity) -> list[F
 
 def main() -> None:
     settings = Settings.read("curate")
-    merged = merge(settings.data.folder, settings.curate.existing, settings.curate.subject)
+    cutting = Cutting.of(settings.curate.cut, settings.word.init_text)
+    merged = merge(settings.data.folder, settings.curate.existing, cutting)
     for line in warnings(merged):
         print(f"warning: {line}")
     model = ModelIdentity(settings.base.model, settings.base.revision, settings.base.config)
     length = prompt_length(settings, model, count_unmirrored(row.id for row in merged.rows))
     init_texts = [run.word.init_text for run in runs(settings).values()]
-    found = lint(merged, settings.word.name, init_texts, length)
+    found = lint(merged, settings.word.name, init_texts, length, settings.word.kind)
     if settings.curate.similarity:
         found += doubted_by_judge(merged, settings.judge.texts, model)
     report(merged, found)
@@ -92,7 +95,8 @@ def main() -> None:
     if settings.curate.require_review and (unapproved := merged.unapproved()):
         raise NotReviewed(unapproved)
     table = pd.DataFrame(merged.rows, columns=list(CaptionRow._fields))
-    write_table(CAPTIONS, table[["id", "caption", "origin", "draft"]])
+    table["cut"] = ["; ".join(row.cut) if "draft" in row.origin else "" for row in merged.rows]
+    write_table(CAPTIONS, table[["id", "caption", "origin", "draft", "cut"]])
 
 
 def report(merged: Merged, found: list[Finding]) -> None:
@@ -106,6 +110,9 @@ def report(merged: Merged, found: list[Finding]) -> None:
         print(f"{merged.ignored} caption files are left out, as curate.existing is ignore")
     if bare := [row.source for row in merged.rows if row.origin == "draft" and row.draft and not row.caption]:
         print(f"{len(bare)} drafts say no more than their subject, so these captions are empty: {shown(bare)}")
+    if cut := Counter(phrase for row in merged.rows if "draft" in row.origin for phrase in row.cut):
+        phrases = [f"'{phrase}' ({count})" for phrase, count in cut.most_common(MAX_NAMES + 1)]
+        print(f"cut from drafts, all in {CAPTIONS}: {shown(phrases)}")
     swapped = sum(row.origin != "draft" and row.once[1] != row.caption for row in merged.rows)
     if swapped:
         print(f"left and right changed places in your texts for {swapped} mirrored copies")

@@ -23,6 +23,7 @@ from app.cli import main
 from app.review.desk import Desk
 from app.review.server import serve
 from app.review.web import make_app
+from pseudoword.captions.cuts.cutting import Cutting
 from pseudoword.captions.edits import Edit, read_edits
 from pseudoword.captions.prompt_length import PromptLength
 from pseudoword.errors import UserError
@@ -57,7 +58,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def make_desk(windowed: bool = False) -> Desk:
     tokenizer = CLIPTokenizer.from_pretrained(ROOT / "models" / "toyworld" / "tokenizer")
     length = PromptLength(tokenizer, ["a [name]", "a photo of a [name] [filewords]"], "snorf", 5, windowed)
-    return Desk(FOLDER, "copy", "drop", "snorf", ["a flower"], length, "Ada")
+    return Desk(FOLDER, "copy", Cutting(), "snorf", "thing", ["a flower"], length, "Ada")
 
 
 @pytest.fixture

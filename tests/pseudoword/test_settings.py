@@ -58,7 +58,7 @@ def test_the_shipped_file_names_every_setting() -> None:
 
 
 def test_the_presets_are_short() -> None:
-    assert {path.stem for path in PRESETS} == {"thing", "style", "sdxl-12gb"}
+    assert {path.stem for path in PRESETS} == {"thing", "style", "person", "sdxl-12gb"}
     assert all(len(path.read_text().splitlines()) <= 15 for path in PRESETS)
 
 

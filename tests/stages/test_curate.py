@@ -42,23 +42,22 @@ def write_drafts(drafts: dict[str, str]) -> None:
     )
 
 
-def run(subject: str = "drop", **curate: object) -> pd.DataFrame:
+def run(cut: str = "subject", **curate: object) -> pd.DataFrame:
     """Run the stage; its table by source name, all text."""
     content = shipped_params()
     content["data"]["folder"], content["base"]["model"] = str(FOLDER), str(ROOT / content["base"]["model"])
-    content["train"]["template"] = str(ROOT / content["train"]["template"])
-    content["curate"] = {"subject": subject, "similarity": False, **curate}
+    content["curate"] = {"cut": cut, "similarity": False, **curate}
     write_checked(content)
     main()
     table = pd.read_csv("outputs/captions.csv", dtype=str, keep_default_na=False)
-    assert list(table) == ["id", "caption", "origin", "draft"] and list(table["id"]) == sorted(table["id"])
+    assert list(table) == ["id", "caption", "origin", "draft", "cut"] and list(table["id"]) == sorted(table["id"])
     pictures = pd.read_csv("outputs/pictures.csv", dtype=str, keep_default_na=False)
     return table.merge(pictures, on="id").set_index("source")
 
 
-def captions(subject: str = "drop", **curate: object) -> list[tuple[str, str]]:
+def captions(cut: str = "subject", **curate: object) -> list[tuple[str, str]]:
     """Caption and origin in the order of DRAFTS."""
-    table = run(subject, **curate).loc[list(DRAFTS)]
+    table = run(cut, **curate).loc[list(DRAFTS)]
     return list(zip(table["caption"], table["origin"], strict=True))
 
 
@@ -71,7 +70,7 @@ def findings() -> dict[str, str]:
 
 def test_drafts_lose_their_subject_or_keep_it(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert captions() == [("in the snow", "draft"), ("", "draft"), ("sitting on a bench", "draft")]
-    assert captions("keep") == [(draft, "draft") for draft in DRAFTS.values()]
+    assert captions("none") == [(draft, "draft") for draft in DRAFTS.values()]
     assert run()["draft"].to_dict() == DRAFTS
     assert capsys.readouterr().out.splitlines()[:2] == [
         "3 captions: 0 edited, 0 from files, 3 drafts",
@@ -86,7 +85,7 @@ def test_only_the_captioners_sentence_loses_its_subject(project: Path) -> None:
     draft = ["vase, table, red vase, a vase on a table", "b, a vase"]
     pd.DataFrame({"id": ["0e0", "0e1"], "draft": draft, **said}).to_csv("outputs/drafts.csv", index=False)
     assert list(run()["caption"]) == ["vase, table, red vase, on a table", "b"]
-    assert list(run("keep")["caption"]) == draft
+    assert list(run("none")["caption"]) == draft
 
 
 def test_an_edit_wins_over_a_file_and_a_file_over_the_draft(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -328,7 +327,7 @@ def test_a_file_meets_the_draft_as_the_setting_says(project: Path, existing: str
     (FOLDER / "a.txt").write_text("a sharp photo\n")
     (FOLDER / "b.txt").touch()
     assert captions(existing=existing)[0] == wanted
-    assert captions("keep", existing=existing)[1][0] == ("" if existing == "copy" else "a dog")
+    assert captions("none", existing=existing)[1][0] == ("" if existing == "copy" else "a dog")
     EDITS.write_text("a.jpg: {caption: mine}\n")
     assert captions(existing=existing)[0] == ("mine", "edit")
 
@@ -355,7 +354,7 @@ def test_a_persons_text_holds_for_a_mirrored_copy_too(project: Path, capsys: pyt
     pd.DataFrame({"id": ids, "draft": drafts, "captioner": drafts}).to_csv("outputs/drafts.csv", index=False)
     EDITS.write_text('a.jpg: {caption: "Left side, left hand, LEFTMOST of a cleft with a cleft, upright"}\n')
     (FOLDER / "b.txt").write_text("on the left-hand side, rightly")
-    run("keep")
+    run("none")
     table = pd.read_csv("outputs/captions.csv", dtype=str).set_index("id")["caption"].to_dict()
     left = "Left side, left hand, LEFTMOST of a cleft with a cleft, upright"
     assert table["0e0"] == table["0e0-v"] == left
@@ -385,6 +384,7 @@ def test_lint_is_printed_and_written_with_suggestions(project: Path, capsys: pyt
         "b.png: empty": "write what is incidental: place, pose, light, clothes",
     }
     assert capsys.readouterr().out.splitlines()[2:] == [
+        "cut from drafts, all in outputs/captions.csv: 'a cat' (1), 'a dog' (1)",
         "lint, in outputs/lint.csv: empty (1), names what the word learns (1), repeats itself (1)",
         "  warning: a.jpg: says 'hat' more than once",
         "  warning: a.jpg: says 'flower', which is in word.init_text: what a caption says, the word need not learn",
