@@ -70,7 +70,7 @@ class Selection:
     figures: dict[tuple[str, int], dict[str, Figure]]  # of each measure, and `score`
     vetoes: dict[tuple[str, int], str]
     sure: float  # share of the resamplings in which the choice is within MAX_TIED_DIFFERENCE of their best
-    seeds: int | None  # that would tell the choice from its rival; None: no affordable number would, or none ties
+    seeds: int | None  # that would tell the choice from its rival, or from the init; None: no affordable number would
     unmeasured: list[str] = field(default_factory=list)  # measures of the rule without a value for any candidate
 
 
@@ -93,7 +93,16 @@ def select(candidates: Sequence[Candidate], rule: Rule, seeds: int, seed: int = 
     best = max(among, key=lambda i: plain[i])
     tied = [i for i in among if _ties(plain[best] - plain[i], resampled[best] - resampled[i])]
     chosen = min(tied, key=lambda i: (candidates[i].step, -plain[i]))
-    rival = best if chosen != best else max((i for i in tied if i != best), key=lambda i: plain[i], default=None)
+    rival: int | None = (
+        best if chosen != best else max((i for i in tied if i != best), key=lambda i: plain[i], default=None)
+    )
+    if not eligible:
+        likeness = candidates[chosen].measured["likeness"]
+        apart = _mean(likeness, None)[0], _mean(likeness, samples)
+    elif not rivals:
+        apart = 0.0, np.zeros(SAMPLES)
+    else:
+        apart = plain[chosen] - plain[rivals[0]], resampled[chosen] - resampled[rivals[0]]
     return Selection(
         chosen=candidates[chosen],
         best=candidates[best],
@@ -102,8 +111,7 @@ def select(candidates: Sequence[Candidate], rule: Rule, seeds: int, seed: int = 
         figures=figures,
         vetoes=vetoes,
         sure=float((resampled[chosen] >= resampled[among].max(0) - MAX_TIED_DIFFERENCE).mean()),
-        seeds=None if rival is None else _seeds_to_tell(plain[chosen] - plain[rival],
-                                                         resampled[chosen] - resampled[rival], seeds),
+        seeds=_seeds_to_tell(*apart, seeds),
         unmeasured=unmeasured,
     )  # fmt: skip
 
@@ -146,8 +154,10 @@ def _veto(figures: Mapping[str, Figure], rule: Rule) -> str:
         return f"{figures['broken'].value:.0%} of the pictures are of one colour"
     if not math.isfinite(figures["likeness"].value):
         return "its likeness could not be measured"
-    if figures["likeness"].low <= 0:
+    if figures["likeness"].value <= 0:
         return "no more like the pictures than what the init text draws"
+    if figures["likeness"].low <= 0:
+        return "cannot be told from what the init text draws"
     if figures["overbaked"].value > rule.max_overbaked:
         return f"overbaked by {figures['overbaked'].value:.1f} standard deviations"
     if figures["copying"].value > rule.max_copying:
@@ -162,7 +172,7 @@ def _ties(difference: float, resampled: Floats) -> bool:
 def _seeds_to_tell(difference: float, resampled: Floats, seeds: int) -> int | None:
     """How many seeds would leave 0 out of the interval, if the difference is what it seems: its error falls with the
     root of the number of pictures."""
-    if difference == 0:
+    if difference == 0 or not np.isfinite(difference):
         return None
     needed = math.ceil(seeds * (1.96 * float(resampled.std()) / abs(difference)) ** 2)
     return needed if seeds < needed <= MAX_SEEDS else None

@@ -41,7 +41,7 @@ def told(
 def _reason(selection: Selection, several: bool) -> Iterator[str]:
     chosen, figures = selection.chosen, selection.figures[selection.chosen.key]
     if not selection.better_than_init:
-        yield "Nothing is better than the init."
+        yield "Nothing can be shown to be better than the init."
         yield f"The best score has {_name(chosen, several)}: {selection.vetoes[chosen.key]}."
         return
     like, identity, obedient = (_percent(figures[name]) for name in RULE)
@@ -62,6 +62,8 @@ def _reason(selection: Selection, several: bool) -> Iterator[str]:
 def _notes(selection: Selection, judges: JudgesRecord, several: bool) -> Iterator[str]:
     if selection.better_than_init:
         yield f"In {selection.sure:.0%} of the resampled evidence it is within 0.02 of the best score."
+    elif selection.seeds and selection.figures[selection.chosen.key]["likeness"].value > 0:
+        yield f"It seems a little better than the init; evaluate.seeds: {selection.seeds} would tell whether it is."
     others = [c for c in selection.tied if c.key != selection.chosen.key]
     if others and selection.better_than_init:
         names = ", ".join(_name(c, several) for c in others[:5]) + (", ..." if len(others) > 5 else "")

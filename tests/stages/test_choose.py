@@ -43,6 +43,7 @@ class Example:
 
 
 NO_MORE = "no more like the pictures than what the init text draws"
+NOT_TOLD = "cannot be told from what the init text draws"
 EXAMPLES = {
     # sqrt(0.5 x 1) and sqrt(0.75 x 0.9)
     "likeness and obedience count alike": Example(
@@ -58,7 +59,7 @@ EXAMPLES = {
     ),
     "more than 1 earns nothing": Example([drawn(20, 1.3, 1.4), drawn(40, 0.25)], 20, [1.0, 0.5], [20]),
     "what cannot be told from the init is out": Example(
-        [drawn(20, [0.4, -0.4, 0.4, -0.3]), drawn(40, 0.5)], 40, [0.15811, 0.70711], [40], {20: NO_MORE}
+        [drawn(20, [0.4, -0.4, 0.4, -0.3]), drawn(40, 0.5)], 40, [0.15811, 0.70711], [40], {20: NOT_TOLD}
     ),
     "without any obedience the share is a thousandth": Example(
         [drawn(20, 0.5, 0.0), drawn(40, 0.1)], 40, [0.022361, 0.31623], [40]
@@ -217,6 +218,12 @@ def test_the_advice_is_the_next_edit(candidates: list[Candidate], advice: list[s
     assert all(part in said[0] for part in advice)
 
 
+def test_what_seems_a_little_better_than_the_init_is_told_with_the_seeds_that_would_show_it():
+    said = words([drawn(20, [0.4, -0.4, 0.5, -0.3, 0.4, 0.3]), drawn(40, [-0.2] * 6)])
+    assert "evaluate.seeds: " in said.notes[0] and "whether it is" in said.notes[0]
+    assert not any("seeds" in note for note in words([drawn(20, -0.1), drawn(40, -0.2)]).notes)
+
+
 def test_a_training_picture_whose_layout_shows_up_everywhere_is_named():
     good = [drawn(20, 0.6), drawn(40, 0.3)]
     assert "Look at b.jpg" in words(good, nearest=["b.jpg"] * 3 + ["a.jpg"]).advice[0]
@@ -301,7 +308,7 @@ def test_where_nothing_is_better_than_the_init_it_ends_well_and_says_so(
     pd.DataFrame(table.assign(likeness=-0.1)).to_csv("outputs/judged/pictures.csv", index=False)
     main()
     choice = read_record(Path("outputs/choice/choice.json"), Choice)
-    assert not choice.better_than_init and choice.reason.startswith("Nothing is better than the init.")
+    assert not choice.better_than_init and choice.reason.startswith("Nothing can be shown to be better than the init.")
     assert "word.init_text" in choice.advice[0] and choice.advice[0] in capsys.readouterr().out
 
 

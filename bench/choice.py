@@ -1,0 +1,316 @@
+"""Is the choice right? Planted cases on toyworld, each held against the truth.
+
+usage   python -m bench.choice --out docs/decisions/0009-choice.csv [--cases good-thing-1 ...] [--truth-seeds 16]
+
+A case is a concept that toyworld never saw and something that is planted in how it is learned. It goes through the
+stages as a user's project does. The truth is the same rule over evidence that the choice never had: fresh pictures of
+the concept with true captions in place of the training pictures, other prompts, more seeds. What is in the table is not
+done again; the summary is of all rows.
+
+columns  regret       how far the true score of the chosen checkpoint is below that of the best one that was drawn
+         told         whether what was planted was told: by a veto, by advice, or as no better than the init
+         alarm        of a good case: whether it was ruled out or told anything but to train longer
+         evaluation   seconds of evaluate, judge and choose over those of train
+"""
+
+import argparse
+import contextlib
+import io
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from numpy.random import Generator, default_rng
+from PIL import Image
+
+from pseudoword.records import Choice, read_record
+from pseudoword.results.places import CHOICE, SCORES
+from stages.check.__main__ import main as check
+from stages.choose.__main__ import main as choose
+from stages.curate.__main__ import main as curate
+from stages.evaluate.__main__ import main as evaluate
+from stages.judge.__main__ import main as judge
+from stages.latents.__main__ import main as latents
+from stages.preprocess.__main__ import main as preprocess
+from stages.train.__main__ import main as train
+from toyworld.captions import describe
+from toyworld.world import DEFAULT_STYLE, NOUNS, POSITIONS, SCENES, Thing, draw, new_style, new_thing, thing_of
+
+ROOT = Path(__file__).parents[1]
+FRESH = 24  # pictures of the truth
+NEAR = 0.02  # of score: a choice that is this near to the best is right
+SCENES_ASKED = ("sea", "forest", "night", "snow", "room", "city", "meadow", "desert")
+SCENES_OF_TRUTH = ("cave", "sunset", "space", "stage", "meadow", "desert", "snow", "sea")
+NOUNS_OF_TRUTH = NOUNS[3::25]  # of the prompts of styles; others than those that the choice is made by
+WRONG_STARTS = {"thing": "cave", "style": "egg"}
+
+
+@dataclass(frozen=True)
+class Plant:
+    """What is planted, and how it is told; `told` looks at the choice and at how many checkpoints are ruled out."""
+
+    settings: dict[str, dict[str, Any]]
+    told: Callable[[Choice, int], bool]
+    captions: str = "true"  # true | none | naming
+    pictures: int | None = None  # None: as many as the others have
+    mixed: bool = False
+
+
+def _advised(*words: str) -> Callable[[Choice, int], bool]:
+    return lambda choice, _: any(word in line for word in words for line in choice.advice)
+
+
+def _burnt(choice: Choice, ruled_out: int) -> bool:
+    return ruled_out > 0 or not choice.better_than_init or _advised("lower rate")(choice, ruled_out)
+
+
+PLANTS = {
+    "good": Plant({}, lambda choice, _: choice.better_than_init),
+    "undertrained": Plant({"train": {"steps": 8, "save_every": 2}}, _advised("train longer", "higher rate")),
+    "overbaked": Plant({"train": {"norm": "free", "learn_rate": 0.5, "steps": 40, "save_every": 8}}, _burnt),
+    "copying": Plant(
+        {"train": {"learn_rate": 0.02}, "word": {"vectors": 8}},
+        _advised("Look at", "same picture", "drowns"),
+        "none",
+        2,
+    ),
+    "drowned": Plant({"word": {"vectors": 24}, "train": {"learn_rate": 0.02}}, _advised("drowns"), "none"),
+    "named": Plant({}, lambda choice, _: not choice.better_than_init or bool(choice.advice), "naming"),
+    "mixed": Plant({}, lambda choice, _: True, mixed=True),
+    "unlearnable": Plant(
+        {"train": {"learn_rate": 0.00001}}, lambda choice, _: not choice.better_than_init or bool(choice.advice)
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    plant: str
+    kind: str  # thing | style
+    index: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.plant}-{self.kind}-{self.index}"
+
+    def pictures(self, number: int, seed: int) -> Iterator[tuple[Image.Image, str, Thing]]:
+        """Pictures of the concept with their true captions, and the thing that each shows."""
+        random = default_rng([41, seed, self.index, len(self.kind)])
+        scenes = list(random.permutation(list(SCENES)))
+        for i in range(number):
+            scene, position = str(scenes[i % len(scenes)]), str(random.choice(list(POSITIONS)))
+            noun = str(random.choice(NOUNS))
+            thing = new_thing(self.index) if self.kind == "thing" else thing_of(noun)
+            style = DEFAULT_STYLE if self.kind == "thing" else new_style(self.index)
+            picture = draw(thing, scene, random, position, style)
+            where = SCENES[scene].phrase
+            yield Image.fromarray(picture), where if self.kind == "thing" else f"a {noun} {where}", thing
+
+    def prompts(self, of_truth: bool) -> list[str]:
+        scenes = SCENES_OF_TRUTH if of_truth else SCENES_ASKED
+        phrases = [SCENES[scene].phrase for scene in scenes]
+        if self.kind == "thing":
+            return [f"a [name] {phrase}" for phrase in phrases]
+        nouns = NOUNS_OF_TRUTH if of_truth else NOUNS[::25]
+        return [f"a {noun} {phrase} in [name] style" for noun, phrase in zip(nouns, phrases, strict=True)]
+
+
+ALL = [
+    *(Case(plant, "thing", index) for index in (3, 5, 6) for plant in PLANTS),
+    *(Case(plant, "style", index) for index in (0, 2) for plant in PLANTS),
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Budget:
+    steps: int
+    seeds: int
+    truth_seeds: int
+    inference_steps: int
+    shortlist: int
+    pictures: int
+
+
+def prepare(case: Case, budget: Budget) -> None:
+    """The project of a case in the current folder."""
+    plant = PLANTS[case.plant]
+    for name in ("templates", "models"):
+        Path(name).symlink_to(ROOT / name)
+    Path("data").mkdir()
+    random = default_rng([42, case.index])
+    other = Case(case.plant, case.kind, case.index + 1)
+    for i, (picture, caption, thing) in enumerate(case.pictures(plant.pictures or budget.pictures, seed=0)):
+        if plant.mixed and i % 2:
+            picture, caption, thing = list(other.pictures(i + 1, seed=0))[i]
+        picture.save(f"data/{i:02d}.png")
+        text = {"true": caption, "none": "", "naming": _naming(case, thing, caption, random)}[plant.captions]
+        Path(f"data/{i:02d}.txt").write_text(text + "\n")
+    write_settings(case, budget, of_truth=False)
+
+
+def _naming(case: Case, thing: Thing, caption: str, random: Generator) -> str:
+    """A caption that says what the word should learn."""
+    return f"{describe(thing, random)} {caption}" if case.kind == "thing" else f"{caption} in chalk style"
+
+
+def write_settings(case: Case, budget: Budget, of_truth: bool) -> None:
+    plant = PLANTS[case.plant]
+    settings: dict[str, Any] = yaml.safe_load((ROOT / "params.yaml").read_text())
+    name = "truth.txt" if of_truth else "asked.txt"
+    Path(name).write_text("\n".join(case.prompts(of_truth)) + "\n")
+    changes: dict[str, dict[str, Any]] = {
+        "data": {"folder": "data"},
+        "base": {"device": "cpu"},
+        "caption": {"drafters": []},
+        "curate": {"similarity": False},
+        "word": {"init_text": new_thing(case.index).outline if case.kind == "thing" else "chalk"},
+        "train": {"steps": budget.steps, "save_every": max(budget.steps // 6, 1)},
+        "evaluate": {
+            "prompts": name, "seeds": budget.truth_seeds if of_truth else budget.seeds, "timesteps": 4,
+            "inference_steps": budget.inference_steps, "shortlist": budget.shortlist,
+        },
+    }  # fmt: skip
+    if case.kind == "style":
+        changes["train"]["template"] = "templates/training/style.txt"
+        changes["curate"]["subject"] = "keep"
+    if case.plant == "unlearnable":
+        changes["word"]["init_text"] = WRONG_STARTS[case.kind]
+    for part in (changes, plant.settings):
+        for section, values in part.items():
+            settings[section] |= values
+    Path("params.yaml").write_text(yaml.safe_dump(settings))
+    run(check)
+
+
+def run(*stages: Callable[[], None]) -> float:
+    """Seconds that the stages took, in this process."""
+    began = time.monotonic()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        for stage in stages:
+            stage()
+    return time.monotonic() - began
+
+
+def show_fresh_pictures(case: Case) -> None:
+    """Fresh pictures with true captions where the judge looks for the training pictures."""
+    shutil.rmtree("outputs/pictures")
+    Path("outputs/pictures").mkdir()
+    rows = []
+    for i, (picture, caption, _) in enumerate(case.pictures(FRESH, seed=1)):
+        picture.save(f"outputs/pictures/{i:012x}.png")
+        rows.append({"id": f"{i:012x}", "source": f"{i}.png", "state": "used", "caption": caption})
+    pd.DataFrame(rows).to_csv("outputs/pictures.csv", index=False)
+    pd.DataFrame(rows)[["id", "caption"]].to_csv("outputs/captions.csv", index=False)
+
+
+def measure(case: Case, budget: Budget, kept: Path | None) -> dict[str, Any]:
+    """The row of a case; the tables that it was worked out from go to the folder `kept`."""
+    prepare(case, budget)
+    Path("outputs").mkdir(exist_ok=True)
+    run(preprocess)
+    ids = pd.read_csv("outputs/pictures.csv", dtype=str)["id"]
+    pd.DataFrame({"id": ids, "draft": ""}).to_csv("outputs/drafts.csv", index=False)
+    run(curate, latents)
+    training = run(train)
+    evaluation = run(evaluate, judge, choose)
+    choice, scores = read_record(CHOICE, Choice), pd.read_csv(SCORES)
+    keep(kept, case, "asked")
+    write_settings(case, budget, of_truth=True)
+    run(evaluate)
+    show_fresh_pictures(case)
+    run(judge, choose)
+    keep(kept, case, "truth")
+    truth = pd.read_csv(SCORES)
+    of_truth = truth.dropna(subset=["score"]).set_index("step")
+    chosen, best = of_truth.loc[choice.step], of_truth["score"].max()
+    ruled_out = int(scores["veto"].notna().sum())
+    return {
+        "case": case.name,
+        "chosen": choice.step,
+        "best": int(of_truth.index[of_truth["score"].argmax()]),
+        "drawn": len(of_truth),
+        "score_chosen": chosen["score"],
+        "score_best": best,
+        "regret": best - chosen["score"],
+        "true_likeness": chosen["likeness"],
+        "true_obedience": chosen["obedience"],
+        "better_than_init": choice.better_than_init,
+        "ruled_out": ruled_out,
+        "told": PLANTS[case.plant].told(choice, ruled_out),
+        "alarm": not choice.better_than_init or bool([line for line in choice.advice if "train longer" not in line]),
+        "tied": len(choice.tied),
+        "sure": choice.sure,
+        "evaluation": evaluation / training,
+        "train_seconds": training,
+        "advice": " | ".join(choice.advice),
+    }
+
+
+def keep(folder: Path | None, case: Case, part: str) -> None:
+    if folder:
+        for path in (SCORES, Path("outputs/judged/pictures.csv"), Path("outputs/judged/judges.json")):
+            target = folder / case.name / f"{part}-{path.parent.name}-{path.name}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
+
+
+def summary(table: pd.DataFrame) -> str:
+    """Of all rows: shares with the numbers that they are of, so that a handful is not taken for many."""
+    plants = table["case"].str.split("-").str[0]
+    good = table[plants == "good"]
+    lines = [
+        f"within {NEAR} of the best: {_share(table['regret'] <= NEAR)}; regret mean {table['regret'].mean():.3f}, "
+        f"largest {table['regret'].max():.3f}",
+        f"planted faults told: {_share(table['told'][~plants.isin(['good', 'mixed'])])}",
+        f"false alarms on good runs: {_share(good['alarm'])}",
+        f"evaluation over training: median {table['evaluation'].median():.2f}",
+    ]
+    by_plant = table.assign(plant=plants).groupby("plant")[["regret", "told", "evaluation"]].mean().round(3)
+    return "\n".join([*lines, by_plant.to_string()])
+
+
+def _share(values: "pd.Series[Any]") -> str:
+    return f"{int(values.sum())} of {len(values)}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="CSV of all results; what is in it is not done again")
+    parser.add_argument(
+        "--cases", nargs="+", default=[case.name for case in ALL], choices=[case.name for case in ALL], metavar="CASE"
+    )
+    parser.add_argument("--steps", type=int, default=120, help="of a good training")
+    parser.add_argument("--seeds", type=int, default=2, help="that the choice is made by")
+    parser.add_argument("--truth-seeds", type=int, default=16)
+    parser.add_argument("--inference-steps", type=int, default=20)
+    parser.add_argument("--shortlist", type=int, default=6)
+    parser.add_argument("--pictures", type=int, default=15, help="to learn from")
+    parser.add_argument("--keep", type=Path, help="folder for the tables that each row was worked out from")
+    options = parser.parse_args()
+    budget = Budget(options.steps, options.seeds, options.truth_seeds, options.inference_steps, options.shortlist,
+                    options.pictures)  # fmt: skip
+    out, kept = options.out.absolute(), options.keep.absolute() if options.keep else None
+    rows: list[dict[Any, Any]] = pd.read_csv(out).to_dict("records") if out.exists() else []
+    done = {row["case"] for row in rows}
+    by_name = {case.name: case for case in ALL}
+    for case in (by_name[name] for name in options.cases if name not in done):
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            os.environ["PSEUDOWORD_SCRATCH"] = f"{folder}/.scratch"
+            rows.append(measure(case, budget, kept))
+        pd.DataFrame(rows).to_csv(out, index=False)
+        print(
+            {key: rows[-1][key] for key in ("case", "chosen", "best", "regret", "told", "alarm", "evaluation")},
+            flush=True,
+        )
+    print(summary(pd.DataFrame(rows)))
+
+
+if __name__ == "__main__":
+    main()
