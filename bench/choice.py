@@ -234,7 +234,7 @@ def measure(case: Case, budget: Budget, kept: Path | None) -> dict[str, Any]:
     return {
         "case": case.name,
         "chosen": choice.step,
-        "best": int(of_truth.index[of_truth["score"].argmax()]),
+        "best": int(of_truth.index[int(of_truth["score"].argmax())]),
         "drawn": len(of_truth),
         "score_chosen": chosen["score"],
         "score_best": best,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from pseudoword.judge import ImageJudge
-from stages.judge.retrieval import share_of
+from pseudoword.records import Share
 
 MAX_SIDE_PX = 512  # judges look at 518 px at most; photographs of many megapixels would only take memory
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
@@ -67,7 +67,7 @@ def report(judge: str, pictures: list[Image.Image], subjects: list[str], classes
     pairs = np.triu_indices(len(subjects), 1)
     values, same = cosines[pairs], (names[:, None] == names[None])[pairs]
     of_class = (kinds[:, None] == kinds[None])[pairs]
-    share = share_of(int(retrieved(cosines, subjects).sum()), len(subjects))
+    share = Share.of(int(retrieved(cosines, subjects).sum()), len(subjects))
     told = [
         f"retrieval@1 {share.value:.3f} ({share.low:.3f} to {share.high:.3f}) of {share.number}",
         f"AUC {auc(values[same], values[~same]):.3f}",

@@ -93,9 +93,7 @@ def select(candidates: Sequence[Candidate], rule: Rule, seeds: int, seed: int = 
     best = max(among, key=lambda i: plain[i])
     tied = [i for i in among if _ties(plain[best] - plain[i], resampled[best] - resampled[i])]
     chosen = min(tied, key=lambda i: (candidates[i].step, -plain[i]))
-    rival: int | None = (
-        best if chosen != best else max((i for i in tied if i != best), key=lambda i: plain[i], default=None)
-    )
+    rivals = [best] if chosen != best else sorted((i for i in tied if i != best), key=lambda i: -plain[i])
     if not eligible:
         likeness = candidates[chosen].measured["likeness"]
         apart = _mean(likeness, None)[0], _mean(likeness, samples)
