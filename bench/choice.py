@@ -170,16 +170,13 @@ def write_settings(case: Case, budget: Budget, of_truth: bool) -> None:
         "base": {"device": "cpu"},
         "caption": {"drafters": []},
         "curate": {"similarity": False},
-        "word": {"init_text": new_thing(case.index).outline if case.kind == "thing" else "chalk"},
+        "word": {"kind": case.kind, "init_text": new_thing(case.index).outline if case.kind == "thing" else "chalk"},
         "train": {"steps": budget.steps, "save_every": max(budget.steps // 6, 1)},
         "evaluate": {
             "prompts": name, "seeds": budget.truth_seeds if of_truth else budget.seeds, "timesteps": 4,
             "inference_steps": budget.inference_steps, "shortlist": budget.shortlist,
         },
     }  # fmt: skip
-    if case.kind == "style":
-        changes["train"]["template"] = "templates/training/style.txt"
-        changes["curate"]["subject"] = "keep"
     if case.plant == "unlearnable":
         changes["word"]["init_text"] = WRONG_STARTS[case.kind]
     for part in (changes, plant.settings):

@@ -6,7 +6,7 @@ once, and so a picture has the same bits beside any others.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 from PIL import Image
@@ -16,8 +16,8 @@ from transformers import AutoImageProcessor, AutoModel, CLIPModel, CLIPProcessor
 from pseudoword.base.hub import UNREADABLE, NotFetched, commit_of, fetch_model, first_line
 from pseudoword.base.identity import ModelIdentity
 from pseudoword.errors import UserError
+from pseudoword.settings.kind import Kind
 
-Kind = Literal["thing", "style", "person"]
 TEXTS = "openai/clip-vit-base-patch32"
 # As the benchmarks of personalisation have it: DINO tells one dog from another, which CLIP does not.
 IMAGES: dict[Kind, str] = {"thing": "facebook/dinov2-base", "person": "facebook/dinov2-base", "style": TEXTS}

@@ -15,7 +15,7 @@ from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.placement import resolve_device
 from pseudoword.captions.table import read_captions
 from pseudoword.files import write_table, write_text
-from pseudoword.judge import ImageJudge, Kind, TextJudge, image_judge_name, text_judge_name
+from pseudoword.judge import ImageJudge, TextJudge, image_judge_name, text_judge_name
 from pseudoword.pictures.prepared import open_pictures, read_pictures_table
 from pseudoword.progress import Bar
 from pseudoword.prompts import without_name
@@ -26,7 +26,9 @@ from pseudoword.results.tables import read_drawn
 from pseudoword.settings.base import Base
 from pseudoword.settings.judge import Judge
 from pseudoword.settings.stage import StageSettings
+from pseudoword.settings.word import Word
 from stages._runtime import alone_on, run_stage
+from stages.judge.faces import FaceJudge
 from stages.judge.measures import MEASURES
 from stages.judge.measures.copying import nearest
 from stages.judge.measures.likeness import among_training, to_training
@@ -39,6 +41,7 @@ AT_ONCE = 64  # pictures in memory
 
 class Settings(StageSettings):
     base: Base
+    word: Word
     judge: Judge
 
 
@@ -47,9 +50,10 @@ def main() -> None:
     model = ModelIdentity(settings.base.model, settings.base.revision, settings.base.config)
     device = resolve_device(settings.base.device)
     drawn = read_drawn()
-    kind = kind_of(list(drawn["prompt"]))
+    kind = settings.word.kind
     with alone_on(device):
-        images = ImageJudge.load(image_judge_name(settings.judge.images, kind, model), kind, device)
+        judge = ImageJudge.load(image_judge_name(settings.judge.images, kind, model), kind, device)
+        images = FaceJudge(judge) if kind == "person" else judge
         texts = TextJudge.load(text_judge_name(settings.judge.texts, model), device)
         training = look_at_training(images, texts)
         files = list(dict.fromkeys(drawn["file"]))
@@ -85,12 +89,7 @@ def main() -> None:
     print(belief(record))
 
 
-def kind_of(prompts: list[str]) -> Kind:
-    """What the word stands for: a style where every prompt asks for something in the style of it."""
-    return "style" if all("[name] style" in prompt or "style of [name]" in prompt for prompt in prompts) else "thing"
-
-
-def look_at_training(images: ImageJudge, texts: TextJudge) -> Training:
+def look_at_training(images: ImageJudge | FaceJudge, texts: TextJudge) -> Training:
     table = read_pictures_table()
     ids, sources = list(table["id"]), list(table["source"])
     captions = read_captions(ids)
@@ -100,7 +99,7 @@ def look_at_training(images: ImageJudge, texts: TextJudge) -> Training:
     )  # fmt: skip
 
 
-def look_at(files: list[Path], images: ImageJudge, texts: TextJudge) -> Sight:
+def look_at(files: list[Path], images: ImageJudge | FaceJudge, texts: TextJudge) -> Sight:
     """The files in their order. Raises NotShown."""
     parts = []
     with Bar[str]("judge", total=len(files), label="judge", unit="picture") as bar:

@@ -19,7 +19,8 @@ from pseudoword.errors import UserError
 from pseudoword.judge import ImageJudge, TextJudge
 from pseudoword.prompts import without_name
 from pseudoword.records import JudgesRecord, Share, read_record
-from stages.judge.__main__ import kind_of, main
+from stages.judge.__main__ import main
+from stages.judge.faces import FaceJudge
 from stages.judge.measures import MEASURES
 from stages.judge.measures.broken import broken
 from stages.judge.measures.copying import copying, nearest
@@ -207,9 +208,14 @@ def test_what_a_prompt_says_besides_the_word(prompt: str, rest: str):
     assert without_name(prompt) == rest
 
 
-def test_a_style_is_known_by_its_prompts():
-    assert kind_of(["a cat in [name] style", "a dog in the style of [name]"]) == "style"
-    assert kind_of(PROMPTS) == kind_of(["a cat in [name] style", "a [name]"]) == "thing"
+def test_a_person_is_judged_by_the_largest_face_and_by_the_whole_where_there_is_none(monkeypatch: pytest.MonkeyPatch):
+    judge = FaceJudge(ImageJudge.load(f"{MODEL}/image_judge", "person", "cpu"))
+    shown = noise(0).resize((200, 100))
+    assert judge.face(shown) is shown  # noise has no face
+    monkeypatch.setattr(judge, "find", lambda _: [(0.0, 0.0, 8.0, 8.0), (100.0, 20.0, 40.0, 50.0)])
+    face = judge.face(shown)
+    assert face.size == (80, 80)  # 1.6 times its longer side
+    assert torch.equal(judge.pictures([shown]), judge.judge.pictures([face]))
 
 
 # -------------------------------------------------------------------------------------------------- the judges

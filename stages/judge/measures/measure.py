@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from pseudoword.judge import ImageJudge, TextJudge
+from stages.judge.faces import FaceJudge
 
 Floats = NDArray[np.float64]
 THUMBNAIL_PX = 16
@@ -37,7 +38,7 @@ class Sight:
         return Sight(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     @classmethod
-    def of(cls, pictures: list[Image.Image], images: ImageJudge, texts: TextJudge) -> Self:
+    def of(cls, pictures: list[Image.Image], images: ImageJudge | FaceJudge, texts: TextJudge) -> Self:
         arrays = [np.asarray(picture, np.float64) for picture in pictures]
         return cls(
             features=images.pictures(pictures),
