@@ -85,6 +85,7 @@ def test_a_card_shows_all_that_is_known_of_a_picture(client: TestClient) -> None
     assert dog["pictures"] == [{"id": "0e0", "draft": "a dog in the snow"}, {"id": "0e0-h", "draft": "a dog in snow"}]
     assert (dog["draft"], dog["suggested"], dog["caption"]) == ("a dog in the snow", "in the snow", "in the snow")
     assert dog["state"] == "draft" and shown["b.png"]["state"] == "edited"
+    assert dog["cut"] == ["a dog"]
     assert [prompt for prompt, _ in dog["prompts"]] == ["a photo of a snorf in the snow", "a snorf"]
     assert dog["prompts"][0][1] > dog["prompts"][1][1] > 5
     assert "starts unlike the others" in [one["check"] for one in shown["b.png"]["findings"]]
