@@ -1,5 +1,6 @@
 # make demo      learn the sample word and write the report
 # make review    read, edit and approve the captions on a local web page
+# make serve     a form for every flow on a local web page, and the workers behind it
 # make test      the fast tests
 # make test-slow the tests that take minutes
 # make lint      ruff and mypy
@@ -13,7 +14,7 @@
 PYTHON ?= python3
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
-.PHONY: demo review test test-slow lint compare experiments bench gpu toyworld clean without-git .venv
+.PHONY: demo review serve test test-slow lint compare experiments bench gpu toyworld clean without-git .venv
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
@@ -26,6 +27,9 @@ review: .venv without-git
 # For the findings that curate alone makes. What stops it, such as captions that are not approved yet, is no hindrance.
 	@python -m dvc repro curate || echo "The page opens all the same."
 	python -m pseudoword review
+
+serve: .venv
+	python -m flows.serve
 
 test: .venv
 	python -m pytest

@@ -1,6 +1,6 @@
 """Other settings for one run: as a form on Prefect's page, or as `{"train.learn_rate": 0.01}`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,11 +30,27 @@ def _filled(schema: Any, definitions: dict[str, Any]) -> Any:
         name = schema["$ref"].rpartition("/")[2]
         schema = definitions[name] | {key: value for key, value in schema.items() if key != "$ref"}
     kept = {key: _filled(value, definitions) for key, value in schema.items() if key not in ("default", "required")}
+    if "const" in kept:  # which the page would show as a field that cannot be filled in
+        kept["enum"] = [kept.pop("const")]
     if "properties" in kept:  # where a setting is called so
         kept["properties"] = {key: _filled(value, definitions) for key, value in schema["properties"].items()}
         for key, value in kept["properties"].items():
             value["title"] = key  # as params.yaml has it
+            if limits := ", ".join(dict.fromkeys(_limits(value))):
+                value["description"] = f"{value.get('description', '')} ({limits})".strip()
     return kept
+
+
+def _limits(schema: dict[str, Any]) -> Iterator[str]:
+    """The range of a number in words, which the page does not show by itself."""
+    words = {
+        "minimum": "at least",
+        "exclusiveMinimum": "more than",
+        "maximum": "at most",
+        "exclusiveMaximum": "less than",
+    }
+    for option in (schema, *schema.get("anyOf", ())):
+        yield from (f"{word} {option[key]:g}" for key, word in words.items() if key in option)
 
 
 Overrides = Annotated[dict[str, Any], WithJsonSchema(_form())]

@@ -10,6 +10,7 @@ differs: see `flows.workspace`.
 """
 
 import argparse
+import base64
 import json
 import sys
 import time
@@ -35,9 +36,13 @@ from pseudoword.dvc import graph
 from pseudoword.dvc.graph import Stage
 from pseudoword.dvc.process import Outcome, StageFailed, nothing_left_behind, reproduce
 from pseudoword.errors import UserError
+from pseudoword.locks import file_lock
+from pseudoword.processes import end_with_parent
 
 SHEET, CHOICE = Path("outputs/choice/chosen.png"), Path("outputs/choice/choice.json")
+EMBEDDING, MAX_ARTIFACT_BYTES = Path("outputs/embedding"), 2**20
 REPORT = Path("outputs/report/index.html")
+LOCK = Path(".scratch/locks/flow.lock")
 
 
 def _may_heal(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:
@@ -81,7 +86,11 @@ NOTHING: dict[str, Any] = {}
 
 @flow(name="pipeline", persist_result=False)
 def pipeline(
-    targets: Sequence[str] = (), overrides: Overrides = NOTHING, name: str = "", force: bool = False
+    targets: Sequence[str] = (),
+    overrides: Overrides = NOTHING,
+    name: str = "",
+    force: bool = False,
+    remote: str = "",
 ) -> State[object]:
     """Bring the targets and all that they need up to date.
 
@@ -90,28 +99,37 @@ def pipeline(
         overrides: Settings that differ from params.yaml. They, or a name, make the run a DVC experiment.
         name: What to call the experiment. Empty: by what differs, such as lr0.02-seed1.
         force: Run every stage, whether anything has changed or not.
+        remote: Git remote that workers without a common disk fetch experiments from and send them to, such as origin.
     """
     root = Path.cwd()
     try:
         if not overrides and not name:
-            return _brought_up_to_date(root, targets, force)
+            return bring_up_to_date(root, targets, force)
         experiment = Experiment.planned(root, overrides, name)
         _show_experiment(experiment)
+        if remote:
+            experiment.fetch(remote)
         if experiment.is_saved(targets) and not force:
             return Completed(name="Unchanged", message=f"the experiment {experiment.name} is there already")
         with experiment.workspace() as folder:
-            state = _brought_up_to_date(folder, targets, force)
+            state = bring_up_to_date(folder, targets, force)
             if state.is_completed():
                 experiment.save(folder, targets, f"Prefect: {url_for('flow-run', obj_id=runtime.flow_run.id)}")
                 state = Completed(message=f"the experiment {experiment.name}: {state.message}")
+        if remote and state.is_completed():
+            experiment.send(remote)
         return state
     except UserError as error:
         return Failed(message=str(error), data=error)
 
 
-def _brought_up_to_date(root: Path, targets: Sequence[str], force: bool) -> State[object]:
+def bring_up_to_date(root: Path, targets: Sequence[str], force: bool = False) -> State[object]:
+    """Run the stages in this folder and show what they did. Raises UserError."""
+    if runtime.deployment.id:  # a worker's
+        end_with_parent()
     stages = graph.stages_in_order(root, targets)
-    with nothing_left_behind():
+    # Two runs would fight over the same outputs, and give each other's stages up for lost.
+    with file_lock(root / LOCK, f"another run in {root} to end"), nothing_left_behind():
         states = _run(stages, root, force)
     _show_stages(states)
     if not all(state.is_completed() for state in states.values()):
@@ -119,6 +137,7 @@ def _brought_up_to_date(root: Path, targets: Sequence[str], force: bool) -> Stat
         return Failed(message=f"failed: {', '.join(failure.failed)}", data=failure)
     _show_metrics(root)
     _show_choice(root)
+    _hand_over(root)
     return Completed(message=f"{len(stages)} stages up to date")
 
 
@@ -200,6 +219,15 @@ def _show_choice(root: Path) -> None:
     report = f"The whole report: [{REPORT}]({(root / REPORT).as_uri()})"
     text = "\n\n".join(part for part in (reason, as_markdown(root / SHEET, "the chosen word"), report) if part)
     create_markdown_artifact(text, key="chosen-sheet", description="Pictures drawn with the chosen word")
+
+
+def _hand_over(root: Path) -> None:
+    """The embedding itself, as a link that holds it: for a programme that sees no disk of this machine."""
+    for path in sorted((root / EMBEDDING).glob("*.safetensors")):
+        if path.stat().st_size <= MAX_ARTIFACT_BYTES:
+            content = base64.b64encode(path.read_bytes()).decode()
+            link = f"[{path.name}](data:application/octet-stream;base64,{content})"
+            create_markdown_artifact(link, key="embedding", description=path.name)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

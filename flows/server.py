@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -27,6 +27,7 @@ PATIENCE_S = 300  # until it answers: 10 on an idle machine, 95 on one with five
 PATIENCE_OF_NAMED_S = 4.0  # with a server that is said to run already
 STILL_WAITING_S = 10  # between two lines that say so
 
+Process = subprocess.Popen[str]
 WITHOUT = "Without Prefect: dvc repro"
 
 
@@ -65,27 +66,41 @@ def prefect_server() -> Iterator[None]:
             raise NoServerThere(named, why)
         yield
         return
-    _check_home(PREFECT_HOME.value())
     address = f"http://127.0.0.1:{_free_port()}"
     print(f"Starting a temporary Prefect server; watch the flow at {address}", flush=True)
-    log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - the server writes to it as long as it lives
-    server = processes.start(
-        "from prefect.cli import app; app()",
-        ["server", "start", "--host", "127.0.0.1", "--port", address.rpartition(":")[2]],
-        folder=Path.cwd(),
-        # Its page asks the port of the settings, whatever port the server was given.
-        env={**os.environ, "PREFECT_SERVER_UI_API_URL": f"{address}/api"},
-        output=log,
-    )
+    server = start_server(address)
     # Not at the end of the body: when the process exits, Prefect's threads first hand in the last lines of the log.
     atexit.register(processes.stop, server)
-    try:
-        _wait_for(server, f"{address}/api", log)
-    except ServerNotUp:
-        log.close()
-        raise
     with temporary_settings({PREFECT_API_URL: f"{address}/api"}):
         yield
+
+
+def prefect(
+    arguments: list[str], env: Mapping[str, str] | None = None, output: int | IO[str] = subprocess.DEVNULL
+) -> Process:
+    """Prefect's command line as a child that ends with this process; its output goes to nowhere by default."""
+    return processes.start(
+        "from prefect.cli import app; app()", arguments, Path.cwd(), {**os.environ, **(env or {})}, output
+    )
+
+
+def start_server(address: str, env: Mapping[str, str] | None = None) -> Process:
+    """A server at `http://127.0.0.1:<port>`, once it answers. Raises ServerNotUp, UnusableHome."""
+    _check_home(PREFECT_HOME.value())
+    log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - the server writes to it as long as it lives
+    server = prefect(
+        ["server", "start", "--host", "127.0.0.1", "--port", address.rpartition(":")[2]],
+        # Its page asks the port of the settings, whatever port the server was given.
+        env={"PREFECT_SERVER_UI_API_URL": f"{address}/api", **(env or {})},
+        output=log,
+    )
+    try:
+        _wait_for(server, f"{address}/api", log)
+    except BaseException:
+        processes.stop(server)
+        log.close()
+        raise
+    return server
 
 
 def _check_home(home: Path) -> None:

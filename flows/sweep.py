@@ -10,11 +10,12 @@ import argparse
 import itertools
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-from prefect import flow, get_client, runtime
+from prefect import flow, get_client, get_run_logger, runtime
 from prefect.artifacts import create_table_artifact
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import FlowRun, State
@@ -23,15 +24,19 @@ from prefect.states import Cancelling, Completed, Failed
 from pydantic import WithJsonSchema
 
 from flows.command import run_flow, setting
+from flows.compare import NoComparison, comparison
 from flows.overrides import Overrides, flat
 from flows.pipeline import NOTHING, pipeline
 from flows.workspace import FOLDER, Experiment
 from pseudoword.dvc import graph
 from pseudoword.errors import UserError
+from pseudoword.processes import end_with_parent
 from pseudoword.settings.messages import shown
 from pseudoword.settings.sweep import SWEPT
 
 DEPLOYMENT = "pipeline/pipeline"
+MAX_TRIES = 3
+COMPARISON = Path(".scratch/comparison/sweep")
 LOOK_S = 2.0  # between two looks at the points that run
 
 Grid = Annotated[
@@ -59,18 +64,21 @@ class PointsFailed(RuntimeError):
 
 
 @flow(name="sweep", persist_result=False)
-def sweep(grid: Grid, overrides: Overrides = NOTHING, force: bool = False) -> State[object]:
+def sweep(grid: Grid, overrides: Overrides = NOTHING, force: bool = False, remote: str = "") -> State[object]:
     """Train at every point of a grid.
 
     Args:
         grid: Lists of values by section.key. Axes that can share a UNet batch train together in one run.
         overrides: Settings of all points that differ from params.yaml.
         force: Run points too that are there already.
+        remote: Git remote that workers without a common disk fetch experiments from and send them to, such as origin.
     """
     root = Path.cwd()
     try:
         points = split(grid, flat(overrides))
         experiments = [Experiment.planned(root, point) for point in points]
+        for experiment in experiments if remote else ():
+            experiment.fetch(remote)
     except UserError as error:
         return Failed(message=str(error), data=error)
     missing = {
@@ -78,8 +86,16 @@ def sweep(grid: Grid, overrides: Overrides = NOTHING, force: bool = False) -> St
         for experiment, point in zip(experiments, points, strict=True)
         if force or not experiment.is_saved([])
     }
-    ended = (_by_workers if runtime.deployment.id else _here)(missing, force)
+    if runtime.deployment.id:
+        end_with_parent()
+    ended = (_by_workers if runtime.deployment.id else _here)(missing, {"force": force, "remote": remote})
     _show(experiments, ended)
+    done = [e.name for e in experiments if e.name not in ended or ended[e.name].is_completed()]
+    try:
+        if done:
+            comparison(root, done, COMPARISON)
+    except NoComparison as error:
+        get_run_logger().warning(f"no page that compares them: {error}")
     failed = {name: str(state.message or state.name) for name, state in ended.items() if not state.is_completed()}
     if failed:
         failure = PointsFailed(failed, len(experiments))
@@ -103,28 +119,39 @@ def split(grid: dict[str, Any], overrides: dict[str, Any]) -> list[dict[str, Any
     ]
 
 
-def _here(points: dict[str, dict[str, Any]], force: bool) -> dict[str, State[Any]]:
-    return {name: pipeline(overrides=point, force=force, return_state=True) for name, point in points.items()}
+def _here(points: dict[str, dict[str, Any]], options: dict[str, Any]) -> dict[str, State[Any]]:
+    return {name: pipeline(overrides=point, return_state=True, **options) for name, point in points.items()}
 
 
-def _by_workers(points: dict[str, dict[str, Any]], force: bool) -> dict[str, State[Any]]:
+def _by_workers(points: dict[str, dict[str, Any]], options: dict[str, Any]) -> dict[str, State[Any]]:
     """Hand all of them in at once; workers take one after another. They end with this run, however it ends."""
     running: dict[str, FlowRun] = {}
     ended: dict[str, State[Any]] = {}
+    tries: Counter[str] = Counter()
+
+    def hand_in(name: str) -> None:
+        parameters = {"overrides": points[name], **options}
+        started = run_deployment(DEPLOYMENT, parameters=parameters, flow_run_name=name, timeout=0)
+        assert isinstance(started, FlowRun)  # no coroutine: there is no event loop here
+        running[name] = started
+        tries[name] += 1
+
     with get_client(sync_client=True) as client:
         try:
-            for name, point in points.items():
-                parameters = {"overrides": point, "force": force}
-                started = run_deployment(DEPLOYMENT, parameters=parameters, flow_run_name=name, timeout=0)
-                assert isinstance(started, FlowRun)  # no coroutine: there is no event loop here
-                running[name] = started
+            for name in points:
+                hand_in(name)
             while running:
                 time.sleep(LOOK_S)
                 for name, run in list(running.items()):
                     state = client.read_flow_run(run.id).state
-                    if state is not None and state.is_final():
+                    if state is None or not state.is_final():
+                        continue
+                    del running[name]
+                    if state.is_crashed() and tries[name] < MAX_TRIES:  # its worker died, or the whole machine
+                        get_run_logger().warning(f"{name} crashed and is handed in again: {state.message}")
+                        hand_in(name)
+                    else:
                         ended[name] = state
-                        del running[name]
         except BaseException:
             _cancel(client, running)
             raise

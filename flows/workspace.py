@@ -134,7 +134,7 @@ class Experiment:
 
     def _begin(self, folder: Path) -> None:
         # git takes a lock of its own for this, and does not wait for it.
-        with file_lock(self.root / FOLDER / LOCK, "another workspace to be made"):
+        with self._alone():
             _git(self.root, "worktree", "prune")
             if not (folder / ".git").exists():
                 shutil.rmtree(folder, ignore_errors=True)
@@ -181,7 +181,24 @@ class Experiment:
         _git(folder, "add", "--all", "--", ".", *(f":(exclude){link}" for link in links))
         settings = ", ".join(f"{key}={value}" for key, value in self.overrides.items())
         message = [f"{self.name}: {settings}", f"Stages: {' '.join(stages) or ALL}", f"Origin: {self.origin}", note]
-        experiments.save(folder, self.name, "\n".join([message[0], "", *message[1:]]))
+        # DVC writes down in refs that all worktrees share what it is about to save: two at once lose one.
+        with self._alone():
+            experiments.save(folder, self.name, "\n".join([message[0], "", *message[1:]]))
+
+    def fetch(self, remote: str) -> None:
+        """Fetch the experiment from a git remote, if it is there and not here. Raises CannotFetch."""
+        if experiments.message_of_experiment(self.root, self.commit, self.name) is None:
+            with self._alone():
+                experiments.pull(self.root, remote, self.commit, self.name)
+
+    def send(self, remote: str) -> None:
+        """Send the experiment to a git remote, its files and pictures to the DVC remote. Raises CannotSend."""
+        with self._alone():
+            experiments.push(self.root, remote, self.name)
+
+    def _alone(self) -> contextlib.AbstractContextManager[bool]:
+        """The one process that works on what the worktrees share."""
+        return file_lock(self.root / FOLDER / LOCK, "another workspace to be made or saved")
 
 
 def _commit(root: Path) -> str:

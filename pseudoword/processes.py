@@ -4,6 +4,7 @@ A group of its own, since Ctrl-C goes to the whole group of a terminal's command
 which order things end.
 """
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -40,6 +41,15 @@ def start(
         errors="replace",
         start_new_session=True,
     )
+
+
+def end_with_parent() -> None:
+    """Have this process end by SIGTERM when the one that started it has ended, however that was. Linux alone can."""
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+        if os.getppid() != parent:  # it ended meanwhile
+            signal.raise_signal(signal.SIGTERM)
 
 
 def stop(*children: subprocess.Popen[str]) -> None:

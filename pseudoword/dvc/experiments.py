@@ -25,6 +25,19 @@ class CannotTrack(UserError):
         super().__init__(f"DVC cannot take {path} into its cache: {why}")
 
 
+class CannotSend(UserError):
+    def __init__(self, name: str, remote: str, why: str) -> None:
+        super().__init__(
+            f"the experiment {name} is kept on this machine, but cannot be sent to {remote}: {why}. "
+            f"`dvc exp push {remote} {name}` tries again."
+        )
+
+
+class CannotFetch(UserError):
+    def __init__(self, name: str, remote: str, why: str) -> None:
+        super().__init__(f"{remote} cannot be asked for the experiment {name}: {why}")
+
+
 def share_cache(root: Path, workspace: Path) -> None:
     """Give the workspace the cache and the remotes of `root`, wherever their relative paths lead from there."""
     with Repo(str(root)) as repo:
@@ -53,13 +66,37 @@ def save(workspace: Path, name: str, message: str) -> None:
         raise CannotSave(name, problem)
 
 
+def push(root: Path, remote: str, name: str) -> None:
+    """Send the experiment to a git remote and its files to the DVC remote. Raises CannotSend."""
+    if problem := _run(root, ["exp", "push", "--quiet", "--force", remote, name]):
+        raise CannotSend(name, remote, problem)
+
+
+def pull(root: Path, remote: str, commit: str, name: str) -> None:
+    """Fetch the experiment over this commit with its files, if the git remote has it. Raises CannotFetch."""
+    listed = subprocess.run(
+        ["git", "ls-remote", remote, _ref(commit, name)], cwd=root, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        raise CannotFetch(name, remote, listed.stderr.strip())
+    if listed.stdout and (problem := _run(root, ["exp", "pull", "--quiet", remote, name])):
+        raise CannotFetch(name, remote, problem)
+
+
 def message_of_experiment(root: Path, commit: str, name: str) -> str | None:
     """The message that the experiment over this commit was saved with; None where there is none of that name."""
-    ref = f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
     shown = subprocess.run(
-        ["git", "log", "-1", "--format=%B", ref, "--"], cwd=root, capture_output=True, text=True, check=False
+        ["git", "log", "-1", "--format=%B", _ref(commit, name), "--"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return shown.stdout if shown.returncode == 0 else None
+
+
+def _ref(commit: str, name: str) -> str:
+    return f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
 
 
 def _run(workspace: Path, arguments: Iterable[str]) -> str:

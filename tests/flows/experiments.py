@@ -4,7 +4,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.dvc_project import begin_project
+from tests.dvc_project import ROOT, begin_project
 
 PARAMS = """# remarks stay
 data: {folder: data/cat}
@@ -27,7 +27,7 @@ stages:
     cmd: python stage.py learn
     deps: [outputs/look.txt, stage.py]
     params: [train, sweep]
-    outs: [outputs/learn.txt]
+    outs: [outputs/learn.txt, outputs/embedding]
     metrics: [outputs/metrics.json]
 """
 STAGE = """
@@ -35,6 +35,9 @@ import json, os, sys, time
 from pathlib import Path
 import yaml
 
+sys.path.insert(0, "ROOT")
+from stages._parent import end_with_dvc
+end_with_dvc()
 name, params = sys.argv[1], yaml.safe_load(Path("params.yaml").read_text())
 with open(Path(os.environ.get("PSEUDOWORD_SCRATCH", ".scratch"), "journal"), "a") as journal:
     print(name, params["train"], params.get("sweep"), file=journal)
@@ -45,7 +48,14 @@ if name == "look":
 else:
     if params["train"]["learn_rate"] == 13:
         sys.exit("error: 13 is unlucky")
-    time.sleep(float(os.environ.get("LEARN_S", 0)))
+    Path(".scratch/progress").mkdir(parents=True, exist_ok=True)
+    Path(".scratch/progress/learn.json").write_text(json.dumps(
+        {"label": "learn", "done": 1, "total": 4, "unit": "step", "rate": 1, "said": "loss 0.1", "picture": None}))
+    if params["train"].get("steps"):
+        Path(".scratch/waiting").write_text(str(os.getpid()))
+        time.sleep(params["train"]["steps"])
+    Path("outputs/embedding").mkdir(exist_ok=True)
+    Path("outputs/embedding/snorf.safetensors").write_text("a word")
     Path("outputs/learn.txt").write_text(f"{Path('outputs/look.txt').read_text()} {params['train']}")
     Path("outputs/metrics.json").write_text(json.dumps({"chosen": {"rate": params["train"]["learn_rate"]}}))
 """
@@ -62,9 +72,9 @@ class Experimental:
         (folder / ".scratch").mkdir()
         (folder / "params.yaml").write_text(PARAMS)
         (folder / "dvc.yaml").write_text(DVC_YAML)
-        (folder / "stage.py").write_text(STAGE)
+        (folder / "stage.py").write_text(STAGE.replace("ROOT", str(ROOT)))
         self.pictures("data/cat", "cat")
-        shutil.copytree(Path(__file__).parents[2] / "templates", folder / "templates")
+        shutil.copytree(ROOT / "templates", folder / "templates")
         self.git("config", "user.name", "somebody")
         self.git("config", "user.email", "somebody@example.org")
         self.git("add", "--all")

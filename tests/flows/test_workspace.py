@@ -122,3 +122,34 @@ def test_without_git_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(NoExperiments, match=r"is no git repository with a commit.*Edit params\.yaml"):
         Experiment.planned(tmp_path, {"train.seed": 1})
+
+
+@pytest.mark.slow
+def test_another_machine_gets_the_experiment_through_the_remotes_and_runs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "")
+    (tmp_path / "one").mkdir()
+    monkeypatch.chdir(tmp_path / "one")
+    one = Experimental(tmp_path / "one")
+    subprocess.run(
+        [sys.executable, "-m", "dvc", "remote", "add", "--default", "store", str(tmp_path / "store")], check=True
+    )
+    one.git("commit", "--quiet", "--all", "--message", "remote")
+    subprocess.run(["git", "clone", "--quiet", "--bare", str(one.folder), str(tmp_path / "bare")], check=True)
+    one.git("remote", "add", "origin", str(tmp_path / "bare"))
+    subprocess.run(["git", "clone", "--quiet", str(tmp_path / "bare"), str(tmp_path / "two")], check=True)
+    overrides = {"train.seed": 1}
+    run(one, overrides).send("origin")
+
+    two = tmp_path / "two"
+    monkeypatch.chdir(two)
+    monkeypatch.setenv(VARIABLE, "")
+    there = Experiment.planned(two, overrides)
+    assert not there.is_saved([])
+    there.fetch("origin")
+    assert there.is_saved([])
+    assert not Experiment.planned(two, {"train.seed": 2}).is_saved([])
+    Experiment.planned(two, {"train.seed": 2}).fetch("origin")  # is not there, and no fault
+    subprocess.run([sys.executable, "-m", "dvc", "exp", "apply", "--quiet", "seed1"], check=True)
+    assert "'seed': 1" in (two / "outputs/learn.txt").read_text()

@@ -1,0 +1,190 @@
+"""Prefect's page with forms for every flow, on this machine alone: server, work pool, workers and deployments.
+
+    python -m flows.serve [--port 4200] [--workers N]
+
+Ends them all with Ctrl-C. A worker takes one run after another, so there is one for each GPU; one more takes sweeps,
+which only wait for their points. The database lies in PREFECT_HOME.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from prefect import get_client
+from prefect.automations import Automation
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+from prefect.exceptions import ObjectAlreadyExists
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.workers.process import ProcessWorker
+
+from flows.server import Process, prefect, start_server
+from pseudoword import processes
+from pseudoword.errors import UserError, message_of
+
+POOL = "local"
+RUNS, SWEEPS = "runs", "sweeps"  # work queues
+HEARTBEAT_S, SILENCE_S = 30, 90
+DEAD = "a run that fell silent has crashed"
+
+
+class PortTaken(UserError):
+    def __init__(self, port: int) -> None:
+        super().__init__(
+            f"port {port} of this machine is taken. If a Prefect server runs there already, stop it; or choose another "
+            f"port: python -m flows.serve --port {port + 1}"
+        )
+
+
+class ChildEnded(UserError):
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} has ended by itself, so all is stopped. `prefect {what}` by hand shows why.")
+
+
+def serve(port: int, cards: Sequence[str | None]) -> None:
+    """Start everything and stay until a signal. Raises UserError.
+
+    cards  CUDA_VISIBLE_DEVICES of each worker; None leaves it as it is
+    """
+    _check_free(port)
+    address = f"http://127.0.0.1:{port}"
+    heartbeats = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)}
+    children: dict[str, Process] = {}
+    print(f"Starting Prefect at {address}", flush=True)
+    try:
+        children["server start"] = start_server(address, heartbeats)
+        with temporary_settings({PREFECT_API_URL: f"{address}/api"}):
+            prepare()
+            env = {"PREFECT_API_URL": f"{address}/api", **heartbeats}
+            _deploy(env)
+        for i, card in enumerate(cards):
+            name = f"worker-{i}" if card is None else f"gpu-{card}"
+            shown = {} if card is None else {"CUDA_VISIBLE_DEVICES": card}
+            children[f"worker start --name {name}"] = _worker(name, RUNS, 1, env | shown)
+        children["worker start --name sweeps"] = _worker(SWEEPS, SWEEPS, 100, env)
+        print(f"Open {address}/deployments and choose a flow. Ctrl-C ends it all.", flush=True)
+        while True:
+            time.sleep(0.5)
+            for what, child in children.items():
+                if child.poll() is not None:
+                    raise ChildEnded(what)
+    finally:
+        processes.stop(*[child for what, child in children.items() if what != "server start"])
+        processes.stop(*children.values())
+
+
+def prepare() -> None:
+    """Make the work pool, its queues, and the automation that tells of a run whose worker died, where they are not."""
+    template = ProcessWorker.get_default_base_job_template()
+    with get_client(sync_client=True) as client, contextlib.suppress(ObjectAlreadyExists):
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template))
+    asyncio.run(_notice_the_dead())
+
+
+async def _notice_the_dead() -> None:
+    try:
+        await Automation.aread(name=DEAD)
+    except ValueError:
+        await _silent_run_has_crashed().acreate()
+
+
+def _silent_run_has_crashed() -> Automation:
+    # On a server of one's own nobody else notices that a machine is gone: its run would be "Running" for ever.
+    ends = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Cancelled", "Crashed", "Suspended")}
+    return Automation(
+        name=DEAD,
+        trigger=EventTrigger(
+            after={"prefect.flow-run.heartbeat"},
+            expect={"prefect.flow-run.heartbeat", *ends},
+            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(seconds=SILENCE_S),
+        ),
+        actions=[
+            ChangeFlowRunState(
+                name="Crashed", state=StateType.CRASHED, force=False, message=f"no sign of life for {SILENCE_S} s"
+            )
+        ],
+    )
+
+
+def _deploy(env: dict[str, str]) -> None:
+    """The deployments of prefect.yaml. Raises ChildEnded with what Prefect said."""
+    # prefect.yaml has runs work in $PWD, which is the folder of the caller's shell: another one after `make -C`.
+    deploying = prefect(["--no-prompt", "deploy", "--all"], env={**env, "PWD": str(Path.cwd())}, output=subprocess.PIPE)
+    printed, _ = deploying.communicate()
+    if deploying.returncode:
+        print(printed, file=sys.stderr)
+        raise ChildEnded("deploy --all")
+
+
+def _worker(name: str, queue: str, limit: int, env: dict[str, str]) -> Process:
+    arguments = ["worker", "start", "--pool", POOL, "--work-queue", queue, "--name", name, "--limit", str(limit)]
+    return prefect(arguments, env=env)
+
+
+def visible_cards() -> list[str | None]:
+    """CUDA_VISIBLE_DEVICES for each worker: every card that is there or named; one worker without any where none is."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is None:
+        try:
+            listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=True).stdout
+        except (OSError, subprocess.CalledProcessError):
+            listed = ""
+        named = ",".join(str(i) for i, line in enumerate(listed.splitlines()) if line.startswith("GPU "))
+    cards = [card.strip() for card in named.split(",") if card.strip()]
+    return list(cards) or [None]
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise PortTaken(port) from None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until a signal and return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m flows.serve", description="Prefect's page with a form for every flow, on this machine alone."
+    )
+    parser.add_argument("--port", type=int, default=4200)
+    parser.add_argument("--workers", type=int, help="runs at once; by default one for each GPU, or one")
+    options = parser.parse_args(arguments)
+    cards = visible_cards() if options.workers is None else [None] * options.workers
+
+    def end(number: int, _: FrameType | None) -> Any:
+        for ignored in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(ignored, signal.SIG_IGN)  # one more would leave something behind
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGINT, end)
+    signal.signal(signal.SIGTERM, end)
+    try:
+        serve(options.port, cards)
+    except (UserError, OSError) as error:
+        print(f"error: {message_of(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

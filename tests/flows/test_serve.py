@@ -1,0 +1,226 @@
+"""`make serve`: forms, workers, a whole training over HTTP alone, and what dies. One server for all of it."""
+
+import base64
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.serve import PortTaken, main, serve
+from tests.browser import Browser, browser, chromium
+from tests.dvc_project import ROOT, alive
+from tests.flows.experiments import Experimental
+
+__all__ = ["browser", "chromium"]
+FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+PATIENCE_S = 240
+GONE_S = 30  # 5 on an idle machine
+
+
+class Served:
+    """A project, and Prefect's REST API with nothing but the standard library."""
+
+    def __init__(self, project: Experimental, process: subprocess.Popen[str], address: str) -> None:
+        self.project, self.process, self.address = project, process, address
+
+    def ask(self, path: str, content: object = None, method: str | None = None) -> Any:
+        data = None if content is None else json.dumps(content).encode()
+        request = urllib.request.Request(
+            f"{self.address}/api{path}", data, {"Content-Type": "application/json"}, method=method
+        )
+        for _ in range(20):
+            try:
+                with urllib.request.urlopen(request, timeout=60) as answer:
+                    return json.loads(answer.read() or b"null")
+            except urllib.error.HTTPError as error:
+                if error.code != 503:  # SQLite, which has one writer, was busy for too long
+                    raise
+            time.sleep(1)
+        raise AssertionError(f"{path}: 503 again and again")
+
+    def create(self, flow: str, **parameters: object) -> str:
+        deployment = self.ask(f"/deployments/name/{flow}/{flow}")
+        run = self.ask(f"/deployments/{deployment['id']}/create_flow_run", {"parameters": parameters})
+        return str(run["id"])
+
+    def run(self, run: str) -> dict[str, Any]:
+        return dict(self.ask(f"/flow_runs/{run}"))
+
+    def end(self, run: str) -> dict[str, Any]:
+        self.wait(lambda: self.run(run)["state"]["type"] in FINAL, "the run ends")
+        return dict(self.run(run)["state"])
+
+    def artifacts(self, run: str) -> dict[str, dict[str, Any]]:
+        found = self.ask("/artifacts/filter", {"flow_runs": {"id": {"any_": [run]}}})
+        return {artifact["key"]: artifact for artifact in found}
+
+    def learning(self, name: str) -> int:
+        """The process id of the stage that learns in the experiment's workspace, once it does."""
+        path = self.project.folder / ".scratch/workspaces" / name / ".scratch/waiting"
+        self.wait(lambda: path.exists() and path.read_text() and alive(int(path.read_text())), f"{name} learns")
+        return int(path.read_text())
+
+    def wait(self, ready: Callable[[], object], what: str, patience: float = PATIENCE_S) -> None:
+        end = time.monotonic() + patience
+        while not ready():
+            assert time.monotonic() < end, f"not within {patience:.0f} s: {what}"
+            assert self.process.poll() is None
+            time.sleep(0.5)
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    project = Experimental(tmp_path_factory.mktemp("project"))
+    (project.folder / "flows").symlink_to(ROOT / "flows")
+    shutil.copy(ROOT / "prefect.yaml", project.folder)
+    project.git("add", "--all")
+    project.git("commit", "--quiet", "--message", "serve")
+    python_path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    env = {**os.environ, "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect")), "PYTHONPATH": python_path}
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "flows.serve", "--port", str(port), "--workers", "2"]
+    with subprocess.Popen(command, cwd=project.folder, env=env, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        for line in process.stdout:
+            if "Ctrl-C ends it all" in line:
+                break
+        try:
+            yield Served(project, process, f"http://127.0.0.1:{port}")
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(timeout=120)
+        assert process.returncode == 128 + signal.SIGINT
+        assert not flow_processes(project.folder), "it left something behind"
+
+
+def flow_processes(folder: Path) -> dict[int, str]:
+    """The command of each process that works in the folder or below."""
+    running = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and int(entry.name) != os.getpid():
+            try:
+                if (entry / "cwd").readlink().is_relative_to(folder):
+                    running[int(entry.name)] = (entry / "cmdline").read_text(errors="replace").replace("\0", " ")
+            except OSError:  # it has ended meanwhile
+                continue
+    return running
+
+
+def test_a_port_that_is_taken_is_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["--port", str(port)]) == 1
+        assert f"port {port} of this machine is taken" in capsys.readouterr().err
+        with pytest.raises(PortTaken):
+            serve(port, [None])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_whole_training_over_http_alone(served: Served) -> None:
+    """What docs/api.md says, in its order."""
+    run = served.create("pipeline", overrides={"train.learn_rate": 0.01, "train.steps": 100})
+    stage = served.learning("lr0.01-steps100")
+    served.wait(lambda: "progress-learn" in served.artifacts(run), "its progress is shown")
+    progress = served.artifacts(run)["progress-learn"]
+    assert progress["data"] == 25.0 and progress["description"].startswith("learn: 1 of 4 steps, loss 0.1")
+    assert served.run(run)["name"] == "lr0.01-steps100"
+    cancelling = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+    assert served.ask(f"/flow_runs/{run}/set_state", cancelling)["status"] == "ACCEPT"
+    assert served.end(run)["type"] == "CANCELLED"
+    assert not alive(stage) and "lr0.01-steps100" not in served.project.experiments()
+
+    run = served.create("pipeline", overrides={"train.learn_rate": 0.01, "train.steps": 1})
+    state = served.end(run)
+    assert (state["type"], state["message"]) == ("COMPLETED", "the experiment lr0.01-steps1: 2 stages up to date")
+    assert served.project.journal().count("look") == 1, "what was finished is not done again"
+    embedding = served.artifacts(run)["embedding"]["data"]
+    link = re.fullmatch(r"\[snorf.safetensors\]\(data:application/octet-stream;base64,(.*)\)", embedding)
+    assert link and base64.b64decode(link[1]) == b"a word"
+    assert "`dvc exp apply lr0.01-steps1`" in served.artifacts(run)["experiment"]["data"]
+    wrong = served.end(served.create("pipeline", overrides={"train.learn_rat": 1}))
+    assert wrong["type"] == "FAILED" and "did you mean 'learn_rate'" in wrong["message"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_sweep_goes_to_the_workers_and_takes_a_killed_point_again(served: Served) -> None:
+    grid = {"train.seed": [0, 1], "base.precision": ["fp32", "bf16"]}
+    run = served.create("sweep", grid=grid, overrides={"train.steps": 15})
+    names = [f"base.precision_{precision}-sweep_seed-steps15" for precision in ("fp32", "bf16")]
+    stages = [served.learning(name) for name in names]
+    assert all(map(alive, stages)), "two workers learn side by side"
+    victim, _ = flow_and_dvc(served.project.folder / ".scratch/workspaces" / names[1])
+    os.kill(victim, signal.SIGKILL)
+    state = served.end(run)
+    assert state["type"] == "COMPLETED" and state["message"] == "2 experiments, 2 of them new"
+    assert set(names) <= set(served.project.experiments())
+    again = served.end(served.create("sweep", grid=grid, overrides={"train.steps": 15}))
+    assert again["message"] == "2 experiments, 0 of them new"
+
+
+def flow_and_dvc(workspace: Path) -> tuple[int, int]:
+    """The process ids of the flow that has a stage run there, and of the dvc that runs it."""
+    dvc = next(pid for pid, command in flow_processes(workspace).items() if "repro" in command)
+    return int(Path(f"/proc/{dvc}/stat").read_text().rpartition(")")[2].split()[1]), dvc
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("victim", ["flow", "dvc", "stage"])
+def test_whatever_is_killed_leaves_no_orphan_and_the_next_run_goes_on(served: Served, victim: str) -> None:
+    seed = {"flow": 11, "dvc": 12, "stage": 13}[victim]
+    overrides = {"train.seed": seed, "train.steps": 10}
+    run = served.create("pipeline", overrides=overrides)
+    name = f"seed{seed}-steps10"
+    stage = served.learning(name)
+    workspace = served.project.folder / ".scratch/workspaces" / name
+    flow, dvc = flow_and_dvc(workspace)
+    os.kill({"flow": flow, "dvc": dvc, "stage": stage}[victim], signal.SIGKILL)
+    served.wait(lambda: not alive(stage), f"the stage ends with its {victim}", GONE_S)
+    state = served.end(run)
+    if victim == "flow":
+        assert state["type"] == "CRASHED" and not flow_processes(workspace)
+        state = served.end(served.create("pipeline", overrides=overrides))
+    assert state["type"] == "COMPLETED" and name in served.project.experiments(), "killed stages are tried again"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_form_lists_every_setting_and_sends_what_was_filled_in_alone(served: Served, browser: Browser) -> None:
+    deployment = served.ask("/deployments/name/pipeline/pipeline")
+    browser.open(
+        f"{served.address}/deployments/deployment/{deployment['id']}/run",
+        "document.body.innerText.includes('tag_dropout')",
+    )
+    text = browser.evaluate("document.body.innerText")
+    assert "Chance of each part of a caption to be left out. (at least 0, at most 1)" in text
+    before = {run["id"] for run in served.ask("/flow_runs/filter", {})}
+    buttons = "[...document.querySelectorAll('button')]"
+    browser.evaluate(f"{buttons}.filter(button => button.innerText.trim() == 'Submit').at(-1).click()")
+    served.wait(lambda: {run["id"] for run in served.ask("/flow_runs/filter", {})} - before, "the form is sent")
+    (run,) = [run for run in served.ask("/flow_runs/filter", {}) if run["id"] not in before]
+    assert not run["parameters"].get("overrides"), "an untouched form is the run of params.yaml"
+    assert served.end(run["id"])["type"] == "COMPLETED"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_reviewed_waits_for_a_person(served: Served) -> None:
+    run = served.create("reviewed")
+    state = served.end(run)
+    assert state["type"] == "FAILED" and "dvc.yaml has no stage 'caption'" in state["message"]
