@@ -38,7 +38,9 @@ from pseudoword.errors import UserError, message_of
 
 POOL = "local"
 RUNS, SWEEPS = "runs", "sweeps"  # work queues
+MANY = 100  # sweeps, which only wait
 HEARTBEAT_S, SILENCE_S = 30, 90
+LOOK_S = 5.0  # between two looks at the workers
 DEAD = "a run that fell silent has crashed"
 
 
@@ -63,28 +65,34 @@ def serve(port: int, cards: Sequence[str | None]) -> None:
     _check_free(port)
     address = f"http://127.0.0.1:{port}"
     heartbeats = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S)}
-    children: dict[str, Process] = {}
+    queues = {name: (RUNS, 1, {} if card is None else {"CUDA_VISIBLE_DEVICES": card}) for name, card in named(cards)}
+    queues[SWEEPS] = (SWEEPS, MANY, {})
+    workers: dict[str, Process] = {}
     print(f"Starting Prefect at {address}", flush=True)
+    server = start_server(address, heartbeats)
     try:
-        children["server start"] = start_server(address, heartbeats)
         with temporary_settings({PREFECT_API_URL: f"{address}/api"}):
             prepare()
             env = {"PREFECT_API_URL": f"{address}/api", **heartbeats}
             _deploy(env)
-        for i, card in enumerate(cards):
-            name = f"worker-{i}" if card is None else f"gpu-{card}"
-            shown = {} if card is None else {"CUDA_VISIBLE_DEVICES": card}
-            children[f"worker start --name {name}"] = _worker(name, RUNS, 1, env | shown)
-        children["worker start --name sweeps"] = _worker(SWEEPS, SWEEPS, 100, env)
+        for name, (queue, limit, card) in queues.items():
+            workers[name] = _worker(name, queue, limit, env | card)
         print(f"Open {address}/deployments and choose a flow. Ctrl-C ends it all.", flush=True)
-        while True:
-            time.sleep(0.5)
-            for what, child in children.items():
-                if child.poll() is not None:
-                    raise ChildEnded(what)
+        while server.poll() is None:
+            time.sleep(LOOK_S)
+            for name, (queue, limit, card) in queues.items():
+                if workers[name].poll() is not None:
+                    print(f"the worker {name} has ended by itself and is started again", file=sys.stderr, flush=True)
+                    workers[name] = _worker(name, queue, limit, env | card)
+        raise ChildEnded("server start")
     finally:
-        processes.stop(*[child for what, child in children.items() if what != "server start"])
-        processes.stop(*children.values())
+        processes.stop(*workers.values())
+        processes.stop(server)
+
+
+def named(cards: Sequence[str | None]) -> list[tuple[str, str | None]]:
+    """Each card with the name of its worker."""
+    return [(f"worker-{i}" if card is None else f"gpu-{card}", card) for i, card in enumerate(cards)]
 
 
 def prepare() -> None:

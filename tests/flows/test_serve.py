@@ -176,25 +176,31 @@ def test_a_sweep_goes_to_the_workers_and_takes_a_killed_point_again(served: Serv
 def flow_and_dvc(workspace: Path) -> tuple[int, int]:
     """The process ids of the flow that has a stage run there, and of the dvc that runs it."""
     dvc = next(pid for pid, command in flow_processes(workspace).items() if "repro" in command)
-    return int(Path(f"/proc/{dvc}/stat").read_text().rpartition(")")[2].split()[1]), dvc
+    return parent_of(dvc), dvc
+
+
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("victim", ["flow", "dvc", "stage"])
+@pytest.mark.parametrize("victim", ["worker", "flow", "dvc", "stage"])
 def test_whatever_is_killed_leaves_no_orphan_and_the_next_run_goes_on(served: Served, victim: str) -> None:
-    seed = {"flow": 11, "dvc": 12, "stage": 13}[victim]
+    seed = {"flow": 11, "dvc": 12, "stage": 13, "worker": 14}[victim]
     overrides = {"train.seed": seed, "train.steps": 10}
     run = served.create("pipeline", overrides=overrides)
     name = f"seed{seed}-steps10"
     stage = served.learning(name)
     workspace = served.project.folder / ".scratch/workspaces" / name
     flow, dvc = flow_and_dvc(workspace)
-    os.kill({"flow": flow, "dvc": dvc, "stage": stage}[victim], signal.SIGKILL)
+    victims = {"worker": parent_of(flow), "flow": flow, "dvc": dvc, "stage": stage}
+    os.kill(victims[victim], signal.SIGKILL)
     served.wait(lambda: not alive(stage), f"the stage ends with its {victim}", GONE_S)
     state = served.end(run)
-    if victim == "flow":
-        assert state["type"] == "CRASHED" and not flow_processes(workspace)
+    if victim in ("worker", "flow"):
+        assert state["type"] == "CRASHED"
+        served.wait(lambda: not flow_processes(workspace), "nothing lives on", GONE_S)
         state = served.end(served.create("pipeline", overrides=overrides))
     assert state["type"] == "COMPLETED" and name in served.project.experiments(), "killed stages are tried again"
 
