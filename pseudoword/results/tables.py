@@ -55,9 +55,8 @@ def _true(column: "pd.Series[str]") -> "pd.Series[bool]":
 def read_drawn(root: Path = Path()) -> pd.DataFrame:
     """One row for each drawn picture and run that it belongs to; `file` as a path. Raises BadRecord."""
     path = root / DRAWN
-    return _with_paths(
-        read_table(path, text=("run", "control", "prompt", "file"), numbers=("step", "seed")), path, root
-    )
+    table = read_table(path, text=("run", "control", "prompt", "file"), numbers=("step", "seed"))
+    return _with_paths(table[["run", "step", "control", "prompt", "seed", "file"]], path, root)
 
 
 def read_measured(root: Path = Path()) -> pd.DataFrame:

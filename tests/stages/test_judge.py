@@ -19,6 +19,7 @@ from pseudoword.errors import UserError
 from pseudoword.judge import ImageJudge, TextJudge
 from pseudoword.prompts import without_name
 from pseudoword.records import JudgesRecord, Share, read_record
+from pseudoword.results.tables import MEASURES as MEASURED_COLUMNS
 from stages.judge.__main__ import main
 from stages.judge.faces import FaceJudge
 from stages.judge.measures import MEASURES
@@ -303,6 +304,7 @@ def test_the_stage_measures_every_picture(project: Path, capsys: pytest.CaptureF
     table = pd.read_csv("outputs/judged/pictures.csv", keep_default_na=False)
     drawn = pd.read_csv("outputs/evaluation/pictures.csv", keep_default_na=False)
     pd.testing.assert_frame_equal(table[list(drawn.columns)], drawn)
+    assert list(table.columns) == [*drawn.columns, *MEASURED_COLUMNS, "nearest"]
     means = table.groupby(["step", "control"])[[m.name for m in MEASURES if m.name != "obedience"]].mean()
     assert means.loc[(40, ""), "likeness"] > 0.8 and means.loc[(40, ""), "identity"] == 1
     assert 0.3 < means.loc[(20, ""), "likeness"] < 0.7 and means.loc[(0, "init"), "likeness"] == 0
