@@ -74,7 +74,7 @@ def _burnt(choice: Choice, ruled_out: int) -> bool:
 PLANTS = {
     "good": Plant({}, lambda choice, _: choice.better_than_init),
     "undertrained": Plant({"train": {"steps": 8, "save_every": 2}}, _advised("train longer", "higher rate")),
-    "overbaked": Plant({"train": {"norm": "free", "learn_rate": 0.5, "steps": 40, "save_every": 8}}, _burnt),
+    "overbaked": Plant({"train": {"norm": "free", "learn_rate": 5.0, "steps": 40, "save_every": 8}}, _burnt),
     "copying": Plant(
         {"train": {"learn_rate": 0.02}, "word": {"vectors": 8}},
         _advised("Look at", "same picture", "drowns"),
