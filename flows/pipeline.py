@@ -213,7 +213,9 @@ def _show_choice(root: Path) -> None:
     """Which word was chosen and why, its pictures, and where the rest is."""
     try:
         choice = json.loads((root / CHOICE).read_text(encoding="utf-8"))
-        reason = "\n\n".join([f"**{choice['word']}**: run {choice['run']}, step {choice['step']}", *choice["reason"]])
+        chosen = f"**{choice['word']}**: run {choice['run']}, step {choice['step']}"
+        head = chosen if choice["better_than_init"] else f"**{choice['word']}**: no word to use"
+        reason = "\n\n".join([head, choice["reason"], *choice["notes"], *choice["advice"]])
     except (OSError, ValueError, KeyError):
         reason = ""
     report = f"The whole report: [{REPORT}]({(root / REPORT).as_uri()})"

@@ -53,6 +53,13 @@ def test_the_last_choice_is_told_with_its_reason(tmp_path: Path) -> None:
     assert list(last_choice(path)) == ["chosen      'snorf' of base after 150 steps: It is best."]
 
 
+def test_that_nothing_is_better_than_the_init_is_told_with_the_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "choice.json"
+    choice = {"word": "snorf", "run": "base", "step": 150, "file": "x", "better_than_init": False, "reason": "None is."}
+    path.write_text(json.dumps(choice | {"advice": ["Look at the captions."]}))
+    assert list(last_choice(path)) == ["no choice   'snorf': None is. Look at the captions."]
+
+
 def test_check_says_that_the_settings_can_be_run_or_why_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
