@@ -32,7 +32,7 @@ serve: .venv
 	python -m flows.serve
 
 test: .venv
-	python -m pytest
+	python -m pytest -n auto --dist loadfile
 
 test-slow: .venv
 	python -m pytest -m 'slow and not gpu and not network'
