@@ -6,24 +6,28 @@ reads   outputs/choice/choice.json             which checkpoint was chosen; noth
         outputs/words/<run>/steps/*            the checkpoint
         outputs/words/<run>/settings.json      what it was trained with
 writes  outputs/embedding/<word>.<format>      the word in each of export.formats; equal inputs give equal bytes
+        outputs/embedding/README.md, samples.jpg    a card to share it with
 """
 
 import shutil
 from collections.abc import Sequence
+from functools import partial
 
 from pseudoword.errors import UserError
+from pseudoword.files import save_with, write_text
 from pseudoword.formats.hypernetwork import EXTENSIONS as HYPERNETWORK_SUFFIXES
 from pseudoword.formats.hypernetwork import save_hypernetwork
 from pseudoword.formats.writing import write_embedding
 from pseudoword.hypernetwork import Hypernetwork
-from pseudoword.records import Choice, read_record
+from pseudoword.records import Choice, RunRecord, read_record
 from pseudoword.results.chosen import OtherWord, read_chosen
-from pseudoword.results.places import CHOICE, EMBEDDING
+from pseudoword.results.places import CHOICE, EMBEDDING, WORDS
 from pseudoword.settings.export import Export
 from pseudoword.settings.stage import StageSettings
 from pseudoword.settings.word import Word
 from stages._runtime import run_stage
-from stages.export.portrait import best_picture
+from stages.export.card import SAMPLES, card, samples
+from stages.export.portrait import best_picture, chosen_pictures
 from stages.export.usage import how_to_use, how_to_use_hypernetwork
 
 
@@ -52,7 +56,10 @@ def main() -> None:
         raise OtherWord(CHOICE, choice.word, word)
     if not choice.better_than_init:
         raise NothingBetter(choice)
-    learned = read_chosen(choice)
+    learned, drawn = read_chosen(choice), chosen_pictures(choice)
+    record = read_record(WORDS / choice.run / "settings.json", RunRecord)
+    picture = None if isinstance(learned, Hypernetwork) or "png" not in formats else best_picture(choice, drawn)
+    sheet = samples(drawn)
     files = [EMBEDDING / f"{word}.{kind}" for kind in formats]
     if isinstance(learned, Hypernetwork):
         files = [path for path in files if path.suffix in HYPERNETWORK_SUFFIXES]
@@ -61,13 +68,17 @@ def main() -> None:
         shutil.rmtree(EMBEDDING, ignore_errors=True)
         for path in files:
             save_hypernetwork(path, learned)
-        print(how_to_use_hypernetwork(files, learned))
-        return
-    picture = best_picture(choice) if "png" in formats else None
-    shutil.rmtree(EMBEDDING, ignore_errors=True)  # as dvc does before a stage: no format of an earlier setting stays
-    for path in files:
-        write_embedding(path, learned, picture if path.suffix == ".png" else None, key=settings.export.key)
-    print(how_to_use(files, word, learned, settings.export.key))
+        usage = how_to_use_hypernetwork(files, learned)
+    else:
+        shutil.rmtree(
+            EMBEDDING, ignore_errors=True
+        )  # as dvc does before a stage: no format of an earlier setting stays
+        for path in files:
+            write_embedding(path, learned, picture if path.suffix == ".png" else None, key=settings.export.key)
+        usage = how_to_use(files, word, learned, settings.export.key)
+    save_with(EMBEDDING / SAMPLES, partial(sheet.save, format="jpeg", quality=92))
+    write_text(EMBEDDING / "README.md", card(choice, record, usage, drawn))
+    print(usage)
 
 
 if __name__ == "__main__":

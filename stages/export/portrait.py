@@ -2,16 +2,25 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from pseudoword.formats.picture import open_card
 from pseudoword.records import BadRecord, Choice
 from pseudoword.results.places import MEASURED
 from pseudoword.results.tables import read_measured
 
 
-def best_picture(choice: Choice) -> Path:
-    """Of equally good ones the first. Raises BadRecord, and BadPicture for a file that is none."""
+def chosen_pictures(choice: Choice) -> pd.DataFrame:
+    """The rows of the measured table that the chosen checkpoint drew. Raises BadRecord where it drew none."""
     drawn = read_measured()
     drawn = drawn[(drawn.run == choice.run) & (drawn.step == choice.step) & (drawn.control == "")]
+    if drawn.empty:
+        raise BadRecord(MEASURED, f"it has no picture of step {choice.step} of run {choice.run}")
+    return drawn
+
+
+def best_picture(choice: Choice, drawn: pd.DataFrame) -> Path:
+    """Of equally good ones the first. Raises BadRecord, and BadPicture for a file that is none."""
     drawn = drawn.dropna(subset=["similarity"])
     if drawn.empty:
         raise BadRecord(MEASURED, f"it has no picture of step {choice.step} of run {choice.run}")

@@ -29,6 +29,7 @@ from pseudoword.results.tables import MEASURES
 from pseudoword.structure import Structure
 from pseudoword.word import to_embedding
 from stages.export.__main__ import main
+from stages.export.card import by_prompt
 from tests.project import resolve_settings, write_checked
 from tests.tiny import tiny_sdxl, tiny_stable_diffusion
 
@@ -99,6 +100,30 @@ def write_sheets() -> None:
     pd.DataFrame({**table, **measured}).to_csv(MEASURED, index=False)
 
 
+def written() -> list[str]:
+    """The files that other tools read; A1111 takes each PNG in their folder for a word."""
+    return sorted(path.name for path in FILE.parent.iterdir() if path.name not in ("README.md", "samples.jpg"))
+
+
+def test_a_card_tells_what_it_is_how_to_use_it_and_where_it_fails(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_inputs(2)
+    main()
+    text = (FILE.parent / "README.md").read_text()
+    assert text.startswith('---\nbase_model: "models/toyworld"\n')
+    assert capsys.readouterr().out.strip() in text
+    assert "| prompt | likeness | obedience |" in text and "Fill in the licence" in text
+    with Image.open(FILE.parent / "samples.jpg") as picture:
+        assert max(picture.size) >= 256
+
+
+def test_no_sign_of_a_prompt_leaves_its_place_in_the_card() -> None:
+    rows = pd.DataFrame({"prompt": ["a | b ` c\n# d"], "likeness": [0.5], "obedience": [None]})
+    (line,) = [line for line in by_prompt(rows, WORD) if line.startswith("| `")]
+    assert line == "| `a \\| b ' c # d` | 0.50 | – |"
+
+
 @pytest.mark.parametrize("num_vectors", [1, 5])
 def test_the_file_is_the_chosen_checkpoint_with_its_provenance(project: Path, num_vectors: int) -> None:
     vectors = write_inputs(num_vectors)
@@ -128,8 +153,8 @@ def test_a_hypernetwork_is_written_for_a1111_and_comfyui(project: Path, capsys: 
     write_inputs(1)
     save_hypernetwork(checkpoint, Hypernetwork(WORD, structure, modules, {"weight_initialization": "Normal"}))
     main()
-    assert sorted(path.name for path in FILE.parent.iterdir()) == [f"{WORD}.pt", f"{WORD}.safetensors"]
-    for path in FILE.parent.iterdir():
+    assert written() == [f"{WORD}.pt", f"{WORD}.safetensors"]
+    for path in FILE.parent.glob(f"{WORD}.*"):
         read = load_hypernetwork(path)
         assert read.name == WORD and read.structure == structure
         assert all(torch.equal(read.modules[8][1][key], value) for key, value in modules[8][1].items())
@@ -147,7 +172,7 @@ def test_equal_inputs_give_equal_bytes(project: Path, widths: tuple[int, ...]) -
     write_inputs(2, widths)
     main()
     first = {path.name: path.read_bytes() for path in FILE.parent.iterdir()}
-    assert set(first) == {f"{WORD}.{kind}" for kind in FORMATS}
+    assert written() == sorted(f"{WORD}.{kind}" for kind in FORMATS)
     main()
     assert {path.name: path.read_bytes() for path in FILE.parent.iterdir()} == first
 
@@ -175,7 +200,7 @@ def test_only_the_formats_that_are_asked_for_are_there(project: Path, capsys: py
     for formats in (["png", "bin"], ["safetensors"], ["png"]):
         set_formats(*formats)
         main()
-        assert sorted(path.name for path in FILE.parent.iterdir()) == sorted(f"{WORD}.{kind}" for kind in formats)
+        assert written() == sorted(f"{WORD}.{kind}" for kind in formats)
         assert ("load_textual_inversion" in capsys.readouterr().out) == (formats != ["png"])
 
 
@@ -192,12 +217,12 @@ def test_the_key_for_another_tool_is_told_to_diffusers(
     assert f'load_textual_inversion("{FILE}", token="{WORD}")' in capsys.readouterr().out
 
 
-def test_without_a_png_no_picture_is_needed(project: Path) -> None:
-    set_formats("safetensors", "pt")
+def test_a_missing_picture_is_named_before_anything_is_written(project: Path) -> None:
     write_inputs(1)
     shutil.rmtree(SHEETS)
-    main()
-    assert FILE.exists()
+    with pytest.raises(UserError, match=r"-0\.png"):
+        main()
+    assert not FILE.parent.exists()
 
 
 def test_the_png_shows_the_best_picture_of_the_choice_and_carries_the_word_twice(project: Path) -> None:
