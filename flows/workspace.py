@@ -183,7 +183,7 @@ class Experiment:
         message = [f"{self.name}: {settings}", f"Stages: {' '.join(stages) or ALL}", f"Origin: {self.origin}", note]
         # DVC writes down in refs that all worktrees share what it is about to save: two at once lose one.
         with self._alone():
-            experiments.save(folder, self.name, "\n".join([message[0], "", *message[1:]]))
+            experiments.save(folder, self.name, "\n".join([message[0], "", *message[1:]]), stages)
 
     def fetch(self, remote: str) -> None:
         """Fetch the experiment from a git remote, if it is there and not here. Raises CannotFetch."""

@@ -6,7 +6,7 @@ repository share. So what is saved in one is shown, applied and pushed in any ot
 
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dvc.config import Config
@@ -60,9 +60,12 @@ def check_out(workspace: Path, folder: Path) -> None:
         raise CannotTrack(folder, problem)
 
 
-def save(workspace: Path, name: str, message: str) -> None:
-    """Save what git sees of the workspace as the experiment `name`, in place of one of that name. Raises CannotSave."""
-    if problem := _run(workspace, ["exp", "save", "--force", "--name", name, "--message", message]):
+def save(workspace: Path, name: str, message: str, stages: Sequence[str] = ()) -> None:
+    """Save what git sees of the workspace as the experiment `name`, in place of one of that name. Raises CannotSave.
+
+    stages  whose outputs are there; none means all
+    """
+    if problem := _run(workspace, ["exp", "save", "--force", "--name", name, "--message", message, *stages]):
         raise CannotSave(name, problem)
 
 

@@ -125,6 +125,16 @@ def test_without_git_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.slow
+def test_a_run_of_some_stages_is_an_experiment_that_lacks_the_others(project: Experimental) -> None:
+    experiment = Experiment.planned(project.folder, {"train.seed": 5})
+    with experiment.workspace() as folder:
+        command = [sys.executable, "-m", "dvc", "repro", "--quiet", "look"]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        experiment.save(folder, ["look"], "")
+    assert experiment.is_saved(["look"]) and not experiment.is_saved(["learn"]) and not experiment.is_saved([])
+
+
+@pytest.mark.slow
 def test_another_machine_gets_the_experiment_through_the_remotes_and_runs_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
