@@ -8,6 +8,7 @@ the concept with true captions in place of the training pictures, other prompts,
 done again; the summary is of all rows.
 
 columns  regret       how far the true score of the chosen checkpoint is below that of the best one that was drawn
+         shows        whether what was planted shows in the truth: toyworld bears more than one would think
          told         whether what was planted was told: by a veto, by advice, or as no better than the init
          alarm        of a good case: whether it was ruled out or told anything but to train longer
          evaluation   seconds of evaluate, judge and choose over those of train
@@ -45,6 +46,7 @@ from toyworld.world import DEFAULT_STYLE, NOUNS, POSITIONS, SCENES, Thing, draw,
 
 ROOT = Path(__file__).parents[1]
 FRESH = 24  # pictures of the truth
+MIN_LIKENESS, MIN_OBEDIENCE, MAX_OVERBAKED = 0.4, 0.6, 3.0  # of the truth, beyond which a planted fault shows
 NEAR = 0.02  # of score: a choice that is this near to the best is right
 SCENES_ASKED = ("sea", "forest", "night", "snow", "room", "city", "meadow", "desert")
 SCENES_OF_TRUTH = ("cave", "sunset", "space", "stage", "meadow", "desert", "snow", "sea")
@@ -54,13 +56,26 @@ WRONG_STARTS = {"thing": "cave", "style": "egg"}
 
 @dataclass(frozen=True)
 class Plant:
-    """What is planted, and how it is told; `told` looks at the choice and at how many checkpoints are ruled out."""
+    """What is planted, and how it is told.
+
+    told   looks at the choice and at how many checkpoints are ruled out
+    shows  looks at the truth's table of the drawn checkpoints
+    """
 
     settings: dict[str, dict[str, Any]]
     told: Callable[[Choice, int], bool]
+    shows: Callable[[pd.DataFrame], bool] = lambda truth: bool(truth["likeness"].max() < MIN_LIKENESS)
     captions: str = "true"  # true | none | naming
     pictures: int | None = None  # None: as many as the others have
     mixed: bool = False
+
+
+def _burns(truth: pd.DataFrame) -> bool:
+    return bool((truth["overbaked"].max() > MAX_OVERBAKED) or truth["broken"].max() > 0)
+
+
+def _drowns(truth: pd.DataFrame) -> bool:
+    return bool(truth["obedience"].min() < MIN_OBEDIENCE)
 
 
 def _advised(*words: str) -> Callable[[Choice, int], bool]:
@@ -74,15 +89,16 @@ def _burnt(choice: Choice, ruled_out: int) -> bool:
 PLANTS = {
     "good": Plant({}, lambda choice, _: choice.better_than_init),
     "undertrained": Plant({"train": {"steps": 8, "save_every": 2}}, _advised("train longer", "higher rate")),
-    "overbaked": Plant({"train": {"norm": "free", "learn_rate": 5.0, "steps": 40, "save_every": 8}}, _burnt),
+    "overbaked": Plant({"train": {"norm": "free", "learn_rate": 5.0, "steps": 40, "save_every": 8}}, _burnt, _burns),
     "copying": Plant(
         {"train": {"learn_rate": 0.02}, "word": {"vectors": 8}},
         _advised("Look at", "same picture", "drowns"),
+        _drowns,
         "none",
         2,
     ),
-    "drowned": Plant({"word": {"vectors": 24}, "train": {"learn_rate": 0.02}}, _advised("drowns"), "none"),
-    "named": Plant({}, lambda choice, _: not choice.better_than_init or bool(choice.advice), "naming"),
+    "drowned": Plant({"word": {"vectors": 24}, "train": {"learn_rate": 0.02}}, _advised("drowns"), _drowns, "none"),
+    "named": Plant({}, lambda choice, _: not choice.better_than_init or bool(choice.advice), captions="naming"),
     "mixed": Plant({}, lambda choice, _: True, mixed=True),
     "unlearnable": Plant(
         {"train": {"learn_rate": 0.00001}}, lambda choice, _: not choice.better_than_init or bool(choice.advice)
@@ -240,6 +256,7 @@ def measure(case: Case, budget: Budget, kept: Path | None) -> dict[str, Any]:
         "true_obedience": chosen["obedience"],
         "better_than_init": choice.better_than_init,
         "ruled_out": ruled_out,
+        "shows": PLANTS[case.plant].shows(of_truth),
         "told": PLANTS[case.plant].told(choice, ruled_out),
         "alarm": not choice.better_than_init or bool([line for line in choice.advice if "train longer" not in line]),
         "tied": len(choice.tied),
@@ -265,11 +282,11 @@ def summary(table: pd.DataFrame) -> str:
     lines = [
         f"within {NEAR} of the best: {_share(table['regret'] <= NEAR)}; regret mean {table['regret'].mean():.3f}, "
         f"largest {table['regret'].max():.3f}",
-        f"planted faults told: {_share(table['told'][~plants.isin(['good', 'mixed'])])}",
+        f"planted faults that show and are told: {_share(table['told'][table['shows'] & (plants != 'good')])}",
         f"false alarms on good runs: {_share(good['alarm'])}",
         f"evaluation over training: median {table['evaluation'].median():.2f}",
     ]
-    by_plant = table.assign(plant=plants).groupby("plant")[["regret", "told", "evaluation"]].mean().round(3)
+    by_plant = table.assign(plant=plants).groupby("plant")[["regret", "shows", "told", "evaluation"]].mean().round(3)
     return "\n".join([*lines, by_plant.to_string()])
 
 
@@ -303,7 +320,10 @@ def main() -> None:
             rows.append(measure(case, budget, kept))
         pd.DataFrame(rows).to_csv(out, index=False)
         print(
-            {key: rows[-1][key] for key in ("case", "chosen", "best", "regret", "told", "alarm", "evaluation")},
+            {
+                key: rows[-1][key]
+                for key in ("case", "chosen", "best", "regret", "shows", "told", "alarm", "evaluation")
+            },
             flush=True,
         )
     print(summary(pd.DataFrame(rows)))
