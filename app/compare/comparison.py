@@ -256,5 +256,10 @@ def _shipped() -> dict[str, str]:
         "train": Train,
         "hypernetwork": Hypernetwork,
     }
-    values = flat({name: section.model_validate({}).model_dump(mode="json") for name, section in sections.items()})
+    values = flat({name: _defaults(section) for name, section in sections.items()})
     return {key: plain(value) for key, value in values.items()}
+
+
+def _defaults(section: type[Section]) -> dict[str, Any]:
+    values = {key: field.get_default(call_default_factory=True) for key, field in section.model_fields.items()}
+    return {key: _defaults(type(value)) if isinstance(value, Section) else value for key, value in values.items()}
