@@ -55,7 +55,7 @@ def test_no_update_waits_for_the_device(more: dict[str, Any], monkeypatch: pytes
     training = make_training(tiny_base(), [make_run(tiny_base(), **more)], latents=two_shapes())
     training.advance()  # what is made once and kept
     waits = Waits([training.state.rows])
-    for owner, name in ((training, "gradient"), (training, "_evaluate"), (training.optimizer, "step")):
+    for owner, name in ((training, "gradient"), (training.early_stop, "losses"), (training.optimizer, "step")):
         monkeypatch.setattr(owner, name, _under(waits, getattr(owner, name)))
     monkeypatch.setattr(training.optimizer, "norms_of", _under(waits, training.optimizer.norms_of))
     training.advance()

@@ -201,7 +201,8 @@ def test_every_setting_that_decides_a_word_is_written_down(project: Path):
     # A setting that is null, or an empty list or section, stands for itself.
     read = set(flat({section: shipped_params()[section] for section in ("base", "word", "train")}))
     looking_on = {"train.log_every", "train.tensorboard", *(key for key in read if key.startswith("train.preview."))}
-    assert set(written) == read - looking_on - {"word.overwrite"}
+    # The kind decides by the template alone.
+    assert set(written) == read - looking_on - {"word.overwrite", "word.kind"}
     assert (written["train.shuffle_tags"], written["train.tag_dropout"]) == (True, 0.5)
     assert written["train.seed"] == 7
     assert "auto" not in written.values()

@@ -106,7 +106,7 @@ def test_a_file_to_start_from_that_is_no_embedding_is_told() -> None:
 
 def test_a_warm_up_as_long_as_the_updates_that_auto_comes_to_is_told() -> None:
     (finding,) = refusals({"steps": "auto", "warm_up": 300})
-    assert finding.message.startswith("train.warm_up: found 300, wanted less than the run's 300 updates")
+    assert finding.message.startswith("train.warm_up: found 300, wanted less than the run's 300 steps")
 
 
 @pytest.mark.parametrize(

@@ -252,10 +252,10 @@ def test_without_captions_those_checks_are_left_out() -> None:
             8,
             {},
             "info",
-            "8 pictures: 2 vectors, 300 updates of 8 samples. Batch x accumulation that sees each once: 1 x 8, 2 x 4",
+            "8 pictures: 2 vectors, 300 steps of 8 samples. Batch x accumulation that sees each once: 1 x 8, 2 x 4",
         ),
         (8, {"vectors": 20}, "warning", "learned by heart"),
-        (8, {"batch": 3, "accumulation": 2}, "warning", "An update sees 6 samples"),
+        (8, {"batch": 3, "accumulation": 2}, "warning", "A step sees 6 samples"),
         (8, {"accumulation": 2}, "error", "train.batch is auto"),
     ],
 )
@@ -268,7 +268,7 @@ def test_what_the_number_of_pictures_implies(number: int, changes: dict[str, obj
 def test_mirrored_copies_are_seen_by_each_update_and_bring_no_vectors() -> None:
     preprocessed([scenery(at, 64, 64) for at in range(7)], mirrored=True)
     (finding,) = diagnose("number", resolution=64)
-    assert "7 pictures, 14 with copies and tiles: 2 vectors, 300 updates of 14 samples" in finding.message
+    assert "7 pictures, 14 with copies and tiles: 2 vectors, 300 steps of 14 samples" in finding.message
 
 
 def test_batch_and_accumulation_come_as_a_table() -> None:
