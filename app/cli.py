@@ -246,7 +246,7 @@ def _add_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="folder, git revision or DVC experiment")
     parser.add_argument("--all", action="store_true", help="every DVC experiment of this repository")
     parser.add_argument(
-        "--judge-again", action="store_true", help="measure the pictures of all by the judges of the first one"
+        "--judge-again", action="store_true", help="measure the pictures of all by the judges in params.yaml"
     )
     parser.add_argument(
         "--out", type=Path, default=Path(".scratch/comparison"), metavar="DIR", help="default: .scratch/comparison"

@@ -1,5 +1,6 @@
 """The commands compare and vote."""
 
+import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,13 +8,16 @@ from pathlib import Path
 from tqdm import tqdm
 
 from app.compare.comparison import Comparison, compare
-from app.compare.experiments import JUDGE_SETTINGS, Experiment, Gap, Source
+from app.compare.experiments import Experiment, Gap, Source
 from app.compare.page import MAX_FILE_BYTES, as_json, certainty, headline, render, table
 from app.compare.votes import read_votes, verdict
 from pseudoword.dvc.revisions import experiments
 from pseudoword.errors import UserError
 from pseudoword.files import write_table, write_text
+from pseudoword.settings.loading import load_settings
 from pseudoword.terminal import printable
+from stages.check.graph import settings_by_stage
+from stages.check.writing import stage_content
 
 PROJECT = Path()
 OUT = Path(".scratch/comparison")
@@ -30,7 +34,7 @@ def compare_all(names: Sequence[str], every: bool, again: bool, out: Path, as_te
 
     names  folders, git revisions and DVC experiments; none: what lies in this folder
     every  every DVC experiment of the repository besides
-    again  measure the stored pictures of all by the judges of the first one
+    again  measure the stored pictures of all by the judges that params.yaml names
     Raises UserError.
     """
     wanted = [*names, *(experiments(PROJECT) if every else [])] or [str(PROJECT)]
@@ -42,7 +46,7 @@ def compare_all(names: Sequence[str], every: bool, again: bool, out: Path, as_te
         if not read:
             raise NothingToCompare(gaps)
         comparison = compare(read, gaps)
-        page = render(comparison, _files(comparison, found))
+        page = render(comparison, _files(comparison))
     write_table(out / TABLE, table(comparison))
     write_text(out / DATA, as_json(comparison))
     write_text(out / PAGE, page)
@@ -54,25 +58,21 @@ def compare_all(names: Sequence[str], every: bool, again: bool, out: Path, as_te
 
 
 def _read(sources: Sequence[Source], scratch: Path, again: bool) -> dict[Source, Experiment | Gap]:
-    found: dict[Source, Experiment | Gap] = {}
-    judge = None
-    for i, source in enumerate(tqdm(sources, "read", unit="experiment", leave=False, disable=None)):
-        found[source] = source.read(scratch / str(i), judge)
-        first = found[source]
-        if again and judge is None and isinstance(first, Experiment):
-            judge = first.root / JUDGE_SETTINGS
-    return found
+    judge = _judge_settings() if again else None
+    bar = tqdm(sources, "read", unit="experiment", leave=False, disable=None)
+    return {source: source.read(scratch / str(i), judge) for i, source in enumerate(bar)}
 
 
-def _files(comparison: Comparison, found: dict[Source, Experiment | Gap]) -> dict[int, Path]:
+def _judge_settings() -> str:
+    """What `check` would write for the stage judge, of params.yaml as it is now."""
+    keys = settings_by_stage(PROJECT / "dvc.yaml")["judge"]
+    return json.dumps(stage_content(load_settings(), keys), ensure_ascii=False)
+
+
+def _files(comparison: Comparison) -> dict[int, Path]:
     """By `id` of a row the file of its checkpoint, where it can be had and is small enough for a page."""
-    sources = {id(experiment): source for source, experiment in found.items()}
-    files = {}
-    for row in comparison.rows:
-        path = sources[id(row.experiment)].embedding(row.experiment, row.run, row.step)
-        if path is not None and path.stat().st_size <= MAX_FILE_BYTES:
-            files[id(row)] = path
-    return files
+    found = {id(row): row.experiment.embedding(row.run, row.step) for row in comparison.rows}
+    return {row: path for row, path in found.items() if path and path.stat().st_size <= MAX_FILE_BYTES}
 
 
 def _upshot(comparison: Comparison, out: Path) -> list[str]:

@@ -20,12 +20,12 @@ from pseudoword.records import Choice, JudgesRecord, RunRecord, read_record
 from pseudoword.results.places import (
     CHOICE,
     EVALUATION,
-    JUDGED,
     JUDGES,
     MEASURED,
     PICTURES,
     PICTURES_TABLE,
     SCORES,
+    SHEETS,
     WORDS,
 )
 from pseudoword.results.settings import flat
@@ -66,6 +66,12 @@ class Experiment:
     pictures: str  # a digest of the training pictures
     settings: dict[str, Any]  # by key, as far as `check` wrote them
     runs: dict[str, RunRecord]
+    files: "Folder | Revision"
+
+    def embedding(self, run: str, step: int) -> Path | None:
+        """The file of a checkpoint, where it can be had."""
+        path = WORDS / run / "steps" / f"{self.choice.word}-{step}.safetensors"
+        return None if self.files.fetch([path], self.root) else self.root / path
 
 
 @dataclass(frozen=True)
@@ -87,10 +93,10 @@ class Source:
         name = "workspace" if folder.resolve() == project.resolve() else text.rstrip("/")
         return cls(name, project, folder)
 
-    def read(self, scratch: Path, judge: Path | None = None) -> Experiment | Gap:
+    def read(self, scratch: Path, judge: str | None = None) -> Experiment | Gap:
         """Read the experiment; what is not in a folder of its own is copied below `scratch`, which has to outlive it.
 
-        judge  a settings/judge.json by which its stored pictures are measured again. Raises CannotJudge
+        judge  the content of settings/judge.json by which its stored pictures are measured again. Raises CannotJudge
         """
         files = Folder(self.folder) if self.folder is not None else Revision(self.project, self.name)
         try:
@@ -100,10 +106,8 @@ class Source:
             if isinstance(error, (UnknownRevision, CannotJudge)):
                 raise
             return Gap(self.name, str(error).replace(f"{scratch}/", "").removesuffix("."))
-        finally:
-            files.close()
 
-    def _read(self, files: "Folder | Revision", root: Path, judge: Path | None) -> Experiment | Gap:
+    def _read(self, files: "Folder | Revision", root: Path, judge: str | None) -> Experiment | Gap:
         tables = [*TABLES, SETTINGS] if judge is None else [CHOICE, SCORES, PICTURES_TABLE, SETTINGS, *JUDGED_FROM]
         if missing := files.fetch(tables, root):
             return Gap(self.name, self._why_missing(missing))
@@ -111,10 +115,9 @@ class Source:
             _judge(self.name, root, judge, self.project)
         choice, scores = read_record(root / CHOICE, Choice), read_scores(root / SCORES)
         records = [WORDS / run / "settings.json" for run in dict.fromkeys(scores["run"])]
-        measured = read_measured(root)
-        pictures = [Path(file).relative_to(root) for file in dict.fromkeys(measured["file"])]
-        if missing := files.fetch([*records, *pictures], root):
+        if missing := files.fetch([*records, SHEETS], root):  # the folder at once: one by one takes four times as long
             return Gap(self.name, self._why_missing(missing))
+        measured = read_measured(root)
         return Experiment(
             name=self.name,
             root=root,
@@ -126,16 +129,8 @@ class Source:
             pictures=_digest_of_pictures(root),
             settings=dict(_settings(root / SETTINGS)),
             runs={path.parent.name: read_record(root / path, RunRecord) for path in records},
+            files=files,
         )
-
-    def embedding(self, experiment: Experiment, run: str, step: int) -> Path | None:
-        """The file of a checkpoint, where it can be had."""
-        path = WORDS / run / "steps" / f"{experiment.choice.word}-{step}.safetensors"
-        files = Folder(self.folder) if self.folder is not None else Revision(self.project, self.name)
-        try:
-            return None if files.fetch([path], experiment.root) else experiment.root / path
-        finally:
-            files.close()
 
     def _why_missing(self, missing: list[Path]) -> str:
         first = missing[0].as_posix()
@@ -169,15 +164,10 @@ class Folder:
                 shutil.copytree(source, target) if source.is_dir() else shutil.copyfile(source, target)
         return missing
 
-    def close(self) -> None:
-        pass
 
-
-def _judge(name: str, root: Path, settings: Path, project: Path) -> None:
+def _judge(name: str, root: Path, settings: str, project: Path) -> None:
     """Measure the pictures below `root` by the stage `judge`, with the judges that `settings` names."""
-    shutil.rmtree(root / JUDGED, ignore_errors=True)
-    (root / JUDGE_SETTINGS).unlink(missing_ok=True)
-    shutil.copy(settings, root / JUDGE_SETTINGS)
+    (root / JUDGE_SETTINGS).write_text(settings, encoding="utf-8")
     for folder in project.resolve().iterdir():  # judges may be named by a path in the project
         if folder.is_dir() and not folder.name.startswith(".") and not (root / folder.name).exists():
             (root / folder.name).symlink_to(folder)

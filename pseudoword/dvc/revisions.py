@@ -61,13 +61,3 @@ class Revision:
         except (OSError, DvcException, DataIndexError):
             return False
         return True
-
-    def names_in(self, folder: Path) -> list[str]:
-        """Of the entries of a folder; none where there is no such folder."""
-        try:
-            return sorted(PurePosixPath(entry).name for entry in self._files.ls(folder.as_posix(), detail=False))
-        except (OSError, DvcException, DataIndexError):
-            return []
-
-    def close(self) -> None:
-        self._files.close()

@@ -21,7 +21,7 @@ from pseudoword.formats.embedding import load_embedding
 from tests.dvc_project import begin_project
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("data", "models", "pseudoword", "stages", "templates")
+FOLDERS = ("app", "data", "models", "pseudoword", "stages", "templates")
 FILES = ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore")
 STAGES = ["check", "preprocess", "caption", "curate", "doctor", "latents", "train", "evaluate", "judge", "choose",
           "export", "report"]  # fmt: skip
@@ -143,6 +143,14 @@ def test_the_exported_file_says_how_it_was_made(project: Path):
     assert metadata["modelspec.trigger_phrase"] == "snorf"
     assert metadata["pseudoword.base_model"] == "models/toyworld"
     assert 0 < float(metadata["pseudoword.loss"]) < 1
+
+
+def test_judged_again_the_stored_pictures_have_the_same_figures(project: Path):
+    def figures(*options: str) -> list[dict[str, object]]:
+        printed = run([sys.executable, "-m", "pseudoword", "compare", "--json", *options], project)
+        return list(json.loads(printed[printed.index("{") :])["trainings"])
+
+    assert figures() == figures("--judge-again")
 
 
 def test_a_second_repro_runs_nothing(project: Path):
