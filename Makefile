@@ -32,7 +32,7 @@ serve: .venv
 	python -m flows.serve
 
 test: .venv
-	python -m pytest -n auto --dist loadfile
+	python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv
 	python -m pytest -m 'slow and not gpu and not network'

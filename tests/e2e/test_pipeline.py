@@ -175,6 +175,7 @@ def test_a_persons_caption_runs_what_reads_captions_and_not_the_latents(project:
     assert captions[captions["origin"] == "file"]["caption"].tolist() == ["far away, at dawn"]
 
 
+@pytest.mark.slow
 def test_another_number_of_steps_runs_train_and_what_follows(project: Path):
     change(project, {"train": {"steps": 40}})
     assert repro(project) == ["check", "doctor", "train", "evaluate", "judge", "choose", "export", "report"]

@@ -89,14 +89,14 @@ def test_the_same_settings_give_the_same_bytes(project: Path):
     assert outputs() == first
 
 
-KILLED: dict[str, dict[str, dict[str, object]]] = {
-    "a pack": {"sweep": {"train.seed": [0, 1], "train.norm": ["rescale", "free"]}},
-    "half precision": {"base": {"precision": "fp16"}},
-}
+KILLED = [
+    pytest.param({"sweep": {"train.seed": [0, 1], "train.norm": ["rescale", "free"]}}, id="a pack"),
+    pytest.param({"base": {"precision": "fp16"}}, id="half precision", marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(25, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
-@pytest.mark.parametrize("changes", KILLED.values(), ids=KILLED)
+@pytest.mark.parametrize("changes", KILLED)
 def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
     project: Path, changes: dict[str, dict[str, object]], kills: int
 ):
@@ -143,7 +143,7 @@ class Killed(BaseException):
     """Ends a stage as a signal would: no handler of ours catches it."""
 
 
-@pytest.mark.parametrize("changes", KILLED.values(), ids=KILLED)
+@pytest.mark.parametrize("changes", KILLED)
 def test_every_moment_around_a_write_is_a_good_one_to_be_killed(
     project: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, dict[str, object]]
 ):
