@@ -115,7 +115,9 @@ class Source:
             _judge(self.name, root, judge, self.project)
         choice, scores = read_record(root / CHOICE, Choice), read_scores(root / SCORES)
         records = [WORDS / run / "settings.json" for run in dict.fromkeys(scores["run"])]
-        if missing := files.fetch([*records, SHEETS], root):  # the folder at once: one by one takes four times as long
+        # The folder at once, since one by one takes four times as long; what is judged again has it already.
+        pictures = [] if (root / SHEETS).is_dir() and judge is not None else [SHEETS]
+        if missing := files.fetch([*records, *pictures], root):
             return Gap(self.name, self._why_missing(missing))
         measured = read_measured(root)
         return Experiment(
