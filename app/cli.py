@@ -190,6 +190,27 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
     _add_json(parser)
 
 
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Put runs and experiments on one page: what differs, what it did, how sure that is, how to bring each back. "
+        "The workspace stays as it is. Without names: the runs of what lies in this folder."
+    )
+    parser.set_defaults(command=_compare)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="folder, git revision or DVC experiment")
+    parser.add_argument("--all", action="store_true", help="every DVC experiment of this repository")
+    parser.add_argument(
+        "--judge-again", action="store_true", help="measure the pictures of all by the judges in params.yaml"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="default: .scratch/comparison")
+    _add_json(parser)
+
+
+def _add_vote(parser: argparse.ArgumentParser) -> None:
+    parser.description = "How often blind votes agree with the scores, and the order that they give."
+    parser.set_defaults(command=_vote)
+    parser.add_argument("file", type=Path, metavar="votes.csv", help="what the page of compare saved")
+
+
 def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="for programs; see docs/cli.md")
 
@@ -237,45 +258,10 @@ def _check(_: argparse.Namespace) -> None:
     check()
 
 
-def _add_compare(parser: argparse.ArgumentParser) -> None:
-    parser.description = (
-        "Put runs and experiments on one page: what differs, what it did, how sure that is, how to bring each back. "
-        "The workspace stays as it is. Without names: the runs of what lies in this folder."
-    )
-    parser.set_defaults(command=_compare)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="folder, git revision or DVC experiment")
-    parser.add_argument("--all", action="store_true", help="every DVC experiment of this repository")
-    parser.add_argument(
-        "--judge-again", action="store_true", help="measure the pictures of all by the judges in params.yaml"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path(".scratch/comparison"), metavar="DIR", help="default: .scratch/comparison"
-    )
-    _add_json(parser)
-
-
-def _add_vote(parser: argparse.ArgumentParser) -> None:
-    parser.description = "How often blind votes agree with the scores, and the order that they give."
-    parser.set_defaults(command=_vote)
-    parser.add_argument("file", type=Path, metavar="votes.csv", help="what the page of compare saved")
-
-
 def _status(_: argparse.Namespace) -> None:
     from app.standing import status
 
     status()
-
-
-def _compare(options: argparse.Namespace) -> None:
-    from app.compare.command import compare_all
-
-    compare_all(options.names, options.all, options.judge_again, options.out, options.json)
-
-
-def _vote(options: argparse.Namespace) -> None:
-    from app.compare.command import vote
-
-    vote(options.file)
 
 
 def _inspect(options: argparse.Namespace) -> bool:
@@ -343,3 +329,15 @@ def _doctor(options: argparse.Namespace) -> None:
     from app.project import doctor
 
     doctor(options.data, options.json)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from app.compare.command import compare_all
+
+    compare_all(options.names, options.all, options.judge_again, options.out, options.json)
+
+
+def _vote(options: argparse.Namespace) -> None:
+    from app.compare.command import vote
+
+    vote(options.file)

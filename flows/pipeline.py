@@ -38,9 +38,9 @@ from pseudoword.dvc.process import Outcome, StageFailed, nothing_left_behind, re
 from pseudoword.errors import UserError
 from pseudoword.locks import file_lock
 from pseudoword.processes import end_with_parent
+from pseudoword.results.places import CHOICE, CHOSEN_SHEET, EMBEDDING
 
-SHEET, CHOICE = Path("outputs/choice/chosen.png"), Path("outputs/choice/choice.json")
-EMBEDDING, MAX_ARTIFACT_BYTES = Path("outputs/embedding"), 2**20
+MAX_ARTIFACT_BYTES = 2**20
 REPORT = Path("outputs/report/index.html")
 LOCK = Path(".scratch/locks/flow.lock")
 
@@ -219,7 +219,7 @@ def _show_choice(root: Path) -> None:
     except (OSError, ValueError, KeyError):
         reason = ""
     report = f"The whole report: [{REPORT}]({(root / REPORT).as_uri()})"
-    text = "\n\n".join(part for part in (reason, as_markdown(root / SHEET, "the chosen word"), report) if part)
+    text = "\n\n".join(part for part in (reason, as_markdown(root / CHOSEN_SHEET, "the chosen word"), report) if part)
     create_markdown_artifact(text, key="chosen-sheet", description="Pictures drawn with the chosen word")
 
 

@@ -29,14 +29,16 @@ class NothingToCompare(UserError):
         super().__init__(f"nothing can be compared. {'. '.join(f'{gap.name}: {gap.reason}' for gap in gaps)}.")
 
 
-def compare_all(names: Sequence[str], every: bool, again: bool, out: Path, as_text: bool) -> None:
+def compare_all(names: Sequence[str], every: bool, again: bool, out: Path | None, as_text: bool) -> None:
     """Write the page, the CSV and the JSON of a comparison into the folder `out`; print its upshot, or the JSON.
 
+    out    by default OUT
     names  folders, git revisions and DVC experiments; none: what lies in this folder
     every  every DVC experiment of the repository besides
     again  measure the stored pictures of all by the judges that params.yaml names
     Raises UserError.
     """
+    out = out or OUT
     wanted = [*names, *(experiments(PROJECT) if every else [])] or [str(PROJECT)]
     sources = [Source.of(name, PROJECT) for name in dict.fromkeys(wanted)]
     with tempfile.TemporaryDirectory(prefix="pseudoword-") as scratch:
@@ -48,10 +50,11 @@ def compare_all(names: Sequence[str], every: bool, again: bool, out: Path, as_te
         comparison = compare(read, gaps)
         page = render(comparison, _files(comparison))
     write_table(out / TABLE, table(comparison))
-    write_text(out / DATA, as_json(comparison))
+    data = as_json(comparison)
+    write_text(out / DATA, data)
     write_text(out / PAGE, page)
     if as_text:
-        print(as_json(comparison), end="")
+        print(data, end="")
     else:
         for line in _upshot(comparison, out):
             print(printable(line))
@@ -76,8 +79,7 @@ def _files(comparison: Comparison) -> dict[int, Path]:
 
 
 def _upshot(comparison: Comparison, out: Path) -> list[str]:
-    choice = comparison.choice
-    lines = [] if choice is None else [f"{choice.label}: {headline(comparison)}", certainty(comparison)]
+    lines = [f"{comparison.choice.label}: {headline(comparison)}", certainty(comparison)]
     lines += [f"left out: {gap.name}: {gap.reason}" for gap in comparison.gaps]
     return [*lines, f"{out / PAGE}: open it in a browser; {TABLE} and {DATA} lie beside it"]
 

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from app.compare.experiments import Experiment, Gap
 from pseudoword.records import Scale
-from pseudoword.results.effects import Effect, Interval, Trained, interactions, main_effects, mean_difference
+from pseudoword.results.effects import Effect, Trained, interactions, main_effects
+from pseudoword.results.scores import best_of_run
 from pseudoword.results.settings import flat, plain
 from pseudoword.settings.caption import Caption
 from pseudoword.settings.choose import Choose
@@ -25,7 +26,7 @@ from pseudoword.settings.hypernetwork import Hypernetwork
 from pseudoword.settings.preprocess import Preprocess
 from pseudoword.settings.train import Train
 from stages.check.writing import MACHINE_KEYS
-from stages.choose.selection import RULE, Candidate, Figure, Rule, Selection, figure, select
+from stages.choose.selection import RULE, SAMPLES, Candidate, Figure, Rule, Selection, figure, select
 
 SHOWN = (*RULE, "variety", "copying", "overbaked")
 OF_PICTURES = ("likeness", "identity", "copying")  # measured by the image judge, against the training pictures
@@ -36,7 +37,6 @@ LEARNING = ("base", "caption", "curate", "data", "hypernetwork", "latents", "pre
 NOT_LEARNED_FROM = (*MACHINE_KEYS, "word.overwrite", "train.save_every", "train.log_every", "train.tensorboard")
 PICTURES = "pictures"  # the training pictures, as a setting
 MIN_CELLS = 4  # pictures of equal prompt and seed, below which nothing is said
-SAMPLES = 1000  # of the bootstrap
 MAX_LEVELS = 3e-5  # how far the ends of a scale may lie apart and be one: more than another number of threads brings
 
 Cell = tuple[str, int]  # prompt and seed
@@ -55,7 +55,6 @@ class Row:
     gaps: dict[str, str] = field(default_factory=dict)  # by measure, why it has no figure here
     figures: dict[str, Figure] = field(default_factory=dict)  # by measure, and `score`
     label: str = ""
-    behind: Interval | None = None  # its likeness less that of the choice
 
     @property
     def samples(self) -> int:
@@ -79,7 +78,7 @@ class Row:
 @dataclass(frozen=True, eq=False)
 class Comparison:
     rows: list[Row]  # the best score first, then what has none
-    choice: Row | None  # of those with a score, the cheapest that ties with the best; None where nothing has one
+    choice: Row  # of those with a score, the cheapest that ties with the best
     tied: list[Row]
     sure: float  # share of the resampled evidence in which the choice is within a hair of the best
     differing: list[str]  # keys of LEARNING that differ between rows
@@ -95,7 +94,7 @@ def compare(experiments: Sequence[Experiment], gaps: Sequence[Gap]) -> Compariso
     """Needs an experiment."""
     rows = [row for experiment in experiments for row in _rows_of(experiment)]
     differing = _differing(rows)
-    _label(rows, differing)
+    _label(rows)
     for row in rows:
         row.gaps = dict(_gaps(row, rows[0]))
     measured = [row for row in rows if not set(RULE) & set(row.gaps)]
@@ -107,20 +106,15 @@ def compare(experiments: Sequence[Experiment], gaps: Sequence[Gap]) -> Compariso
     values = {id(row): _values(row, rows[0], cells) for row in measured}
     selection = _select(measured, values, experiments[0], cells)
     for row in rows:
-        row.figures = (
-            selection.figures[row.label, row.samples] if row in measured else dict(_figures(row, rows[0]))
-        )  # fmt: skip
+        scored = row in measured
+        row.figures = selection.figures[row.label, row.samples] if scored else dict(_figures(row, rows[0]))
     named = {(row.label, row.samples): row for row in measured}
-    choice = named[selection.chosen.key]
-    for row in measured:
-        difference = values[id(row)]["likeness"] - values[id(choice)]["likeness"]
-        row.behind = mean_difference(difference[None], max(len(measured) - 1, 1)) if row is not choice else None
     trained = [Trained({key: row.settings.get(key, "") for key in differing}, values[id(row)]) for row in measured]
     usual = _shipped()
     effects = main_effects(trained, SHOWN, usual)
     return Comparison(
         rows=sorted(rows, key=lambda row: -_or_least(row.figures.get("score"))),
-        choice=choice,
+        choice=named[selection.chosen.key],
         tied=[named[candidate.key] for candidate in selection.tied],
         sure=selection.sure,
         differing=differing,
@@ -144,11 +138,11 @@ def _rows_of(experiment: Experiment) -> Iterator[Row]:
 
 
 def _taken(experiment: Experiment, run: str) -> "pd.Series[Any] | None":
-    """Of a run the chosen checkpoint, else the one of the best score; None where none was drawn."""
+    """Of a run the checkpoint that stands for it, ruled out where all are; None where none was drawn."""
     scores = experiment.scores[experiment.scores["run"] == run].dropna(subset=["score"])
-    for rows in (scores[scores["chosen"]], scores[scores["veto"] == ""], scores):
+    for rows in (best_of_run(scores), scores.sort_values("score", ascending=False, kind="stable")):
         if len(rows):
-            return rows.sort_values("score", ascending=False, kind="stable").iloc[0]
+            return rows.iloc[0]
     return None
 
 
@@ -164,13 +158,12 @@ def _differing(rows: Sequence[Row]) -> list[str]:
     return [key for key in keys if len({row.settings.get(key) for row in rows}) > 1]
 
 
-def _label(rows: Sequence[Row], differing: Sequence[str]) -> None:
+def _label(rows: Sequence[Row]) -> None:
+    several = len({row.experiment.name for row in rows}) > 1
     for row in rows:
         alone = len(row.experiment.runs) == 1
-        row.label = row.experiment.name if alone else f"{row.experiment.name} · {row.run}"
-    if len({row.experiment.name for row in rows}) == 1:
-        for row in rows:
-            row.label = row.run
+        name = row.experiment.name
+        row.label = row.run if not several else name if alone else f"{name} · {row.run}"
 
 
 def _gaps(row: Row, first: Row) -> Iterator[tuple[str, str]]:

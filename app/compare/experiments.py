@@ -114,6 +114,8 @@ class Source:
         if judge is not None:
             _judge(self.name, root, judge, self.project)
         choice, scores = read_record(root / CHOICE, Choice), read_scores(root / SCORES)
+        if scores["score"].isna().all():
+            return Gap(self.name, "none of its checkpoints was drawn")
         records = [WORDS / run / "settings.json" for run in dict.fromkeys(scores["run"])]
         # The folder at once, since one by one takes four times as long; what is judged again has it already.
         pictures = [] if (root / SHEETS).is_dir() and judge is not None else [SHEETS]

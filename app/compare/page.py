@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import io
 import json
 import math
 import re
@@ -14,18 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from PIL import Image
 
 from app.compare.charts import chart
 from app.compare.comparison import SHOWN, Comparison, Row
 from pseudoword.results.effects import Effect, Interval
-from pseudoword.results.images import EmbeddedImage, data_uri, open_drawn
+from pseudoword.results.html import environment
+from pseudoword.results.images import EmbeddedImage, as_webp, data_uri, open_drawn, scaled
 from pseudoword.results.settings import flat, plain
-from stages.choose.selection import Figure
+from stages.choose.selection import RULE
+from stages.choose.words import percent
 
 TEMPLATES, STYLE = Path("templates/compare"), Path("templates/report/style.css")
+QUALITY = 80  # of WebP: there are many of them
 PICTURE_PX, TOP_PX = 160, 512  # longest sides, in the sheet and at the top
 MAX_PICTURES_BYTES = 3_600_000  # of all in the sheet; base64 makes a third more of it
 MAX_FILE_BYTES = 500_000  # of a file to download from the page; a hypernetwork is larger
@@ -50,46 +50,41 @@ class Shown:
 def render(comparison: Comparison, files: dict[int, Path]) -> str:
     """The page; `files` are the embeddings to download, by `id` of their row."""
     script = (TEMPLATES / "workbench.js").read_text(encoding="utf-8")
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     rows, choice = comparison.rows, comparison.choice
     pictures = embedded_pictures(rows, comparison)
     colours = {id(row): i if i < NUM_COLOURS else "none" for i, row in enumerate(rows)}
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("index.html.j2").render(
-        word=rows[0].experiment.choice.word,
-        style=Markup(STYLE.read_text(encoding="utf-8")),
-        script=Markup(script),
-        script_hash=digest,
-        data=Markup(_json_in_html(sheet_data(comparison, pictures))),
-        measures=SHOWN,
-        differing=comparison.differing,
-        rows=[_row(row, comparison, pictures, files.get(id(row))) for row in rows],
-        choice=None if choice is None else {"label": choice.label, "picture": _first_picture(choice)},
-        headline=headline(comparison),
-        certainty=certainty(comparison),
-        cheaper=cheaper(comparison),
-        effects=[_effect(effect, group) for effect, group in _by_change(comparison)],
-        repeated=comparison.repeated,
-        cells=comparison.cells,
-        charts=[chart(name, rows, colours) for name in ("likeness", "obedience")],
-        legend=[(row.label, colours[id(row)]) for row in rows],
-        judges=rows[0].experiment.judges,
-        gaps=comparison.gaps,
-        version=version("pseudoword"),
+    return (
+        environment(TEMPLATES)
+        .get_template("index.html.j2")
+        .render(
+            word=rows[0].experiment.choice.word,
+            style=Markup(STYLE.read_text(encoding="utf-8")),
+            script=Markup(script),
+            script_hash=digest,
+            data=Markup(_json_in_html(sheet_data(comparison, pictures))),
+            measures=SHOWN,
+            differing=comparison.differing,
+            rows=[_row(row, comparison, pictures, files.get(id(row))) for row in rows],
+            choice={"label": choice.label, "picture": _first_picture(choice)},
+            headline=headline(comparison),
+            certainty=certainty(comparison),
+            cheaper=cheaper(comparison),
+            effects=[_effect(effect, group) for effect, group in _by_change(comparison)],
+            repeated=comparison.repeated,
+            cells=comparison.cells,
+            charts=[chart(name, rows, colours) for name in ("likeness", "obedience")],
+            legend=[(row.label, colours[id(row)]) for row in rows],
+            judges=rows[0].experiment.judges,
+            gaps=comparison.gaps,
+            version=version("pseudoword"),
+        )
     )
 
 
 def headline(comparison: Comparison) -> str:
     choice = comparison.choice
-    if choice is None:
-        return ""
-    said = [f"{name} {_percent(choice.figures[name])}" for name in ("likeness", "identity", "obedience")
+    said = [f"{name} {percent(choice.figures[name])}" for name in RULE
             if not math.isnan(choice.figures[name].value)]  # fmt: skip
     changes = ", ".join(f"{key} {choice.settings.get(key, '–')}" for key in comparison.differing)
     of = f"Of what was compared, take this one ({changes}): " if changes else "Take this one: "
@@ -98,8 +93,6 @@ def headline(comparison: Comparison) -> str:
 
 def certainty(comparison: Comparison) -> str:
     choice = comparison.choice
-    if choice is None:
-        return ""
     others = [row.label for row in comparison.tied if row is not choice]
     sure = f"In {comparison.sure:.0%} of the resampled evidence nothing is better than it by more than 0.02 of score."
     if not others:
@@ -110,7 +103,7 @@ def certainty(comparison: Comparison) -> str:
 def cheaper(comparison: Comparison) -> str:
     """A sentence where the choice costs clearly less than the row of the highest score, or nothing."""
     choice, best = comparison.choice, comparison.rows[0]
-    if choice is None or choice is best or choice.samples > (1 - MIN_SAVING) * best.samples:
+    if choice is best or choice.samples > (1 - MIN_SAVING) * best.samples:
         return ""
     share = choice.samples / best.samples
     return f"The same result as {best.label}, which has the highest score, for {share:.0%} of its samples."
@@ -119,10 +112,6 @@ def cheaper(comparison: Comparison) -> str:
 def _listed(names: Sequence[str]) -> str:
     shown = [*names[:3], *([f"{len(names) - 3} more"] if len(names) > 3 else [])]
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
-
-
-def _percent(figure: Figure) -> str:
-    return f"{figure.value:.0%} ({figure.low:.0%} to {figure.high:.0%})"
 
 
 def _row(row: Row, comparison: Comparison, pictures: Pictures, file: Path | None) -> dict[str, Any]:
@@ -238,12 +227,7 @@ def _first_picture(row: Row) -> EmbeddedImage:
 
 def _embed(path: Path, alt: str, side: int) -> EmbeddedImage:
     """A WebP whose longer side has `side` px; what is drawn small is enlarged smoothly."""
-    picture = open_drawn(path).convert("RGB")
-    scale = side / max(picture.size)
-    picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BICUBIC)
-    content = io.BytesIO()
-    picture.save(content, "WEBP", quality=80)
-    return EmbeddedImage(data_uri("image/webp", content.getvalue()), alt, *picture.size)
+    return as_webp(scaled(open_drawn(path), side), alt, QUALITY)
 
 
 def _picture_id(row: int, prompt: str, seed: int, comparison: Comparison) -> str:
@@ -326,7 +310,7 @@ def as_json(comparison: Comparison) -> str:
         for effect in (*comparison.effects, *comparison.interactions)
     ]  # fmt: skip
     content = {
-        "chosen": comparison.choice and comparison.choice.label,
+        "chosen": comparison.choice.label,
         "sure": comparison.sure,
         "trainings": rows,
         "effects": effects,

@@ -5,5 +5,5 @@
     training_charts(results)["loss"]  # an SVG
 
 `places` says where everything lies, `tables` reads the tables, `reading` all of it and holds it against each other;
-`charts` and `images` make of it what a page shows.
+`scores` and `effects` say what to make of it; `charts`, `images` and `html` make of it what a page shows.
 """

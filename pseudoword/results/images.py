@@ -44,9 +44,20 @@ def embed(path: Path, alt: str, max_side: int) -> EmbeddedImage:
     if max(image.size) < MAX_PNG_PX and kind == "PNG":
         return _image("png", path.read_bytes(), alt, image)
     image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+    return as_webp(image, alt, 88)
+
+
+def as_webp(image: Image.Image, alt: str, quality: int) -> EmbeddedImage:
+    """`quality` from 0 to 100."""
     content = io.BytesIO()
-    image.save(content, "WEBP", quality=88)
+    image.save(content, "WEBP", quality=quality)
     return _image("webp", content.getvalue(), alt, image)
+
+
+def scaled(image: Image.Image, side: int) -> Image.Image:
+    """So that the longer side has `side` px; what is smaller is enlarged smoothly."""
+    scale = side / max(image.size)
+    return image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
 
 
 def _image(kind: str, content: bytes, alt: str, image: Image.Image) -> EmbeddedImage:

@@ -44,7 +44,7 @@ def _reason(selection: Selection, several: bool) -> Iterator[str]:
         yield "Nothing can be shown to be better than the init."
         yield f"The best score has {_name(chosen, several)}: {selection.vetoes[chosen.key]}."
         return
-    like, identity, obedient = (_percent(figures[name]) for name in RULE)
+    like, identity, obedient = (percent(figures[name]) for name in RULE)
     yield (
         f"{_name(chosen, several).capitalize()}: likeness {like} of the way from what the init text draws to the "
         f"pictures among themselves; {identity} of its pictures are told from what the init text draws; obedience "
@@ -118,7 +118,8 @@ def _name(candidate: Candidate, several: bool) -> str:
     return f"step {candidate.step}{f' of {candidate.run}' if several else ''}"
 
 
-def _percent(figure: Figure) -> str:
+def percent(figure: Figure) -> str:
+    """With its interval, in words."""
     return "unknown" if _missing(figure) else f"{figure.value:.0%} ({figure.low:.0%} to {figure.high:.0%})"
 
 

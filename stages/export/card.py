@@ -7,7 +7,7 @@ import pandas as pd
 from PIL import Image
 
 from pseudoword.records import Choice, RunRecord
-from pseudoword.results.images import open_drawn
+from pseudoword.results.images import open_drawn, scaled
 from pseudoword.results.settings import flat
 
 SAMPLES = "samples.jpg"  # A1111 takes each PNG and WebP in its folder for a word
@@ -19,18 +19,13 @@ SHOWN_SETTINGS = ("word.kind", "word.init_text", "word.vectors", "train.steps", 
 def samples(drawn: pd.DataFrame) -> Image.Image:
     """Pictures (rows of the measured table) side by side: the first of each prompt."""
     firsts = drawn.sort_values("seed", kind="stable").groupby("prompt", sort=False).head(1)[:MAX_SAMPLES]
-    pictures = [_enlarged(open_drawn(Path(file))) for file in firsts["file"]]
+    pictures = [scaled(open_drawn(Path(file)), SAMPLE_PX) for file in firsts["file"]]
     width, height = (max(side) for side in zip(*(picture.size for picture in pictures), strict=True))
     rows = -(-len(pictures) // COLUMNS)
     sheet = Image.new("RGB", (width * min(COLUMNS, len(pictures)), height * rows), "white")
     for i, picture in enumerate(pictures):
         sheet.paste(picture, (i % COLUMNS * width, i // COLUMNS * height))
     return sheet
-
-
-def _enlarged(picture: Image.Image) -> Image.Image:
-    scale = SAMPLE_PX / max(picture.size)
-    return picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.BICUBIC)
 
 
 def card(choice: Choice, record: RunRecord, usage: str, drawn: pd.DataFrame) -> str:

@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pseudoword.findings import Finding
 from pseudoword.formats.hypernetwork import save_hypernetwork
@@ -17,8 +16,10 @@ from pseudoword.formats.writing import write_embedding
 from pseudoword.hypernetwork import Hypernetwork
 from pseudoword.learned import Learned
 from pseudoword.results.charts import score_charts, series_of, training_charts
+from pseudoword.results.html import environment
 from pseudoword.results.images import EmbeddedImage, data_uri, embed
 from pseudoword.results.reading import Results
+from pseudoword.results.scores import best_of_run
 from pseudoword.results.settings import flat, plain
 from pseudoword.templates import NAME
 
@@ -61,16 +62,10 @@ class FindingCard:
 
 def render(results: Results, settings: dict[str, dict[str, Any]], templates: Path) -> str:
     """The whole page from the `index.html.j2` in the folder `templates`; `settings` are those that no run records."""
-    environment = Environment(
-        loader=FileSystemLoader(templates),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "percent": percent, "plain": plain}
+    page = environment(templates)
+    page.filters |= {"number": number, "percent": percent, "plain": plain}
     chosen = results.runs[results.choice.run]
-    return environment.get_template("index.html.j2").render(
+    return page.get_template("index.html.j2").render(
         word=results.choice.word,
         choice=results.choice,
         metrics=results.metrics,
@@ -190,15 +185,8 @@ def comparison(results: Results) -> dict[str, Any]:
 
 
 def _best(results: Results, run: str) -> Row | None:
-    """The run's own best checkpoint: the chosen one where the choice fell on this run, else the highest score."""
     scores = results.scores[results.scores.run == run]
-    if run == results.choice.run:
-        scores = scores[scores.step == results.choice.step]
-    elif scores.chosen.any():
-        scores = scores[scores.chosen]
-    else:
-        scores = scores[scores.veto == ""].dropna(subset=["score"]).sort_values("score", ascending=False, kind="stable")
-    return next(iter(scores.to_dict("records")), None)
+    return next(iter(best_of_run(scores).to_dict("records")), None)
 
 
 def file_facts(results: Results) -> dict[str, Any] | None:

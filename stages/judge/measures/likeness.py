@@ -9,6 +9,8 @@ source         CLIP-I and DINO of Ruiz et al. 2023 (DreamBooth), mean over all p
 preprocessing  the image judge's own; see pseudoword/judge.py for which features
 """
 
+from functools import cache
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,6 +25,7 @@ def to_training(features: Tensor, training: Training) -> Floats:
     return (features @ training.sight.features.T).mean(1).double().numpy()
 
 
+@cache
 def among_training(training: Training) -> float:
     """Mean cosine of different training pictures; 1 for a single one."""
     apart = torch.from_numpy(training.apart())

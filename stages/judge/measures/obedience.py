@@ -12,6 +12,7 @@ source         CLIP-T of Gal et al. 2022, which takes the word out of the prompt
 preprocessing  the text judge's own
 """
 
+from functools import cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -42,6 +43,7 @@ def margins(pictures: Tensor, texts: list[str], text_embeddings: Tensor, others:
     return found
 
 
+@cache
 def of_training(training: Training) -> float:
     """Mean margin of the training pictures with their own captions; NaN without two different captions."""
     captioned = [i for i, caption in enumerate(training.captions) if caption]
