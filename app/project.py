@@ -33,7 +33,10 @@ def review(host: str, port: int, browser: bool) -> None:
     curate, texts = settings.curate, [run.word.init_text for run in runs(settings).values()]
     cutting = Cutting.of(curate.cut, settings.word.init_text)
     word = settings.word
-    desk = Desk(settings.data.folder, curate.existing, cutting, word.name, word.kind, texts, length, reviewer())
+    desk = Desk(
+        settings.data.folder, curate.existing, cutting, word.name, word.kind, texts, length, reviewer(),
+        curate.unescape,
+    )  # fmt: skip
     serve(desk, host, port, browser)
 
 

@@ -10,7 +10,7 @@ from transformers import CLIPTokenizer
 
 from pseudoword.errors import UserError
 from pseudoword.formats.embedding import Embedding
-from pseudoword.formats.reading import read_embedding
+from pseudoword.formats.reading import NotInBundle, read_embedding
 from pseudoword.settings.word import EMBEDDINGS as EMBEDDINGS
 
 # As the guides of textual inversion's users give it; MAX_VECTORS for more pictures.
@@ -28,7 +28,7 @@ class NameTaken(UserError):
 
 class BadStart(UserError):
     def __init__(self, path: Path, found: str, wanted: str) -> None:
-        super().__init__(f"word.init_file: {path} has {found}, wanted {wanted}.")
+        super().__init__(f"word.init_file: {path} {found}, wanted {wanted}.")
 
 
 def vectors_for(pictures: int) -> int:
@@ -78,18 +78,27 @@ def _spread(init_text: str, vectors: int, table: Tensor, tokenizer: CLIPTokenize
     return table[torch.tensor(spread, device=table.device)].detach().float().clone()
 
 
-def stored_vectors(file: Path, vectors: int | None, widths: Sequence[int], folder: Path = EMBEDDINGS) -> Tensor:
-    """(K, sum of widths) float32 from an embedding file of any format that is read here.
+def stored_vectors(
+    file: Path, vectors: int | None, widths: Sequence[int], folder: Path = EMBEDDINGS, word: str | None = None
+) -> Tensor:
+    """(K, sum of widths) float32 from an embedding file of any format that is read here; `word` is one of several.
 
-    Raises BadStart when it is of another base model, or has other than `vectors` rows (None: any number).
+    Raises BadStart when it is of another base model, has other than `vectors` rows (None: any number), or holds
+    several words and not that one.
     """
     path = folder / file
-    found = _parts(read_embedding(path))
+    try:
+        found = _parts(read_embedding(path, word))
+    except NotInBundle as error:
+        names = ", ".join(f"'{file}:{name}'" for name in error.words)
+        raise BadStart(path, error.found, f"one of them, written as {names}") from None
     if [part.shape[1] for part in found] != list(widths):
         sizes = " and ".join(str(part.shape[1]) for part in found)
-        raise BadStart(path, f"vectors of {sizes} numbers", f"{' and '.join(map(str, widths))} for this base model")
+        raise BadStart(path, f"has vectors of {sizes} numbers", f"{' and '.join(map(str, widths))} for this base model")
     if vectors not in (None, len(found[0])):
-        raise BadStart(path, f"{len(found[0])} vectors", f"word.vectors, which is {vectors}; auto takes what is there")
+        raise BadStart(
+            path, f"has {len(found[0])} vectors", f"word.vectors, which is {vectors}; auto takes what is there"
+        )
     return torch.cat(found, dim=1)
 
 

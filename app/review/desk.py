@@ -15,6 +15,7 @@ from app.review.saving import save_edit
 from pseudoword.captions.cuts.cutting import Cutting
 from pseudoword.captions.edits import Edit
 from pseudoword.captions.lint import LINT, lint
+from pseudoword.captions.marks import without_marks
 from pseudoword.captions.merging import CaptionRow, Merged, merge
 from pseudoword.captions.prompt_length import PromptLength
 from pseudoword.captions.sides import text_for
@@ -68,6 +69,7 @@ class Desk:
     init_texts: Sequence[str]
     length: PromptLength | None  # None: tokens are not counted
     who: str
+    unescape: bool = False
     _saving: threading.Lock = field(default_factory=threading.Lock)
 
     def overview(self) -> dict[str, Any]:
@@ -85,6 +87,8 @@ class Desk:
     def check(self, source: str, caption: str) -> dict[str, Any]:
         """What the findings and prompts would be if the picture had this caption. Raises NoSuchPicture."""
         merged, caption = self._merge(), one_line(caption)
+        if self.unescape:
+            caption = without_marks(caption)
         _present(merged, source)
         rows = [row._replace(caption=text_for(row.id, caption)) if row.source == source else row for row in merged.rows]
         found = self._findings(replace(merged, rows=rows))
@@ -106,7 +110,7 @@ class Desk:
             save_edit(merged.edits_file, source, edit)
 
     def _merge(self) -> Merged:
-        return merge(self.folder, self.existing, self.cutting)
+        return merge(self.folder, self.existing, self.cutting, self.unescape)
 
     def _findings(self, merged: Merged) -> list[Finding]:
         found = [*lint(merged, self.name, self.init_texts, self.length, self.kind), *_judged(merged)]

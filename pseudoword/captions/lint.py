@@ -11,6 +11,7 @@ import pandas as pd
 from pseudoword.captions.cuts.cutting import Cutting
 from pseudoword.captions.cuts.manner import manner_words
 from pseudoword.captions.cuts.traits import beginning, trait_words
+from pseudoword.captions.marks import marks_in, without_marks
 from pseudoword.captions.merging import CaptionRow, Merged
 from pseudoword.captions.prompt_length import PromptLength
 from pseudoword.captions.words import content_words, start_of, without_start
@@ -22,6 +23,7 @@ Check = Literal[
     "starts unlike the others",
     "repeats itself",
     "names what the word learns",
+    "holds marks of a prompt",
     "too long",
     "empty",
     "differs from the picture",
@@ -29,6 +31,7 @@ Check = Literal[
     "no such picture",
 ]
 MIN_CAPTIONS = 4  # with fewer nothing is said of the whole set
+MAX_MARKS = 5  # told of one caption
 
 
 def lint(
@@ -43,6 +46,7 @@ def lint(
     checks: list[Callable[[CaptionRow], Iterator[Finding]]] = [
         _empty,
         _repeats,
+        _marked,
         lambda row: _holds(row, name),
         lambda row: _names(row, taught, start, cutting),
         lambda row: _too_long(row, length),
@@ -140,6 +144,16 @@ def _without_repeats(caption: str) -> str:
             kept.append(phrase)
         said |= words
     return "".join(kept).rstrip(" ,") if len(kept) < len(phrases) else ""
+
+
+def _marked(row: CaptionRow) -> Iterator[Finding]:
+    if marks := marks_in(row.caption):
+        more = f" and {len(marks) - MAX_MARKS} more" if len(marks) > MAX_MARKS else ""
+        yield finding_of(
+            row, "holds marks of a prompt", "warning",
+            f"holds {_listed(marks[:MAX_MARKS])}{more}: marks for other tools, which are read as text here",
+            "write the words alone; curate.unescape: true does so for all captions", without_marks(row.caption),
+        )  # fmt: skip
 
 
 def _holds(row: CaptionRow, name: str) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from pseudoword.captions.cuts.cutting import Cutting
 from pseudoword.captions.drafts import read_drafts
 from pseudoword.captions.edits import Edit, check_places, read_edits
+from pseudoword.captions.marks import without_marks
 from pseudoword.captions.sides import text_for
 from pseudoword.captions.texts import Text, check_links, find_text, list_texts, one_line, read_texts
 from pseudoword.pictures.ids import PictureId
@@ -86,8 +87,8 @@ class Merged:
         return sorted(source for source in self.first if not self.approved(source))
 
 
-def merge(folder: Path, existing: str, cutting: Cutting) -> Merged:
-    """Read pictures, drafts, edits and files; `existing` as in section curate. Raises UserError."""
+def merge(folder: Path, existing: str, cutting: Cutting, unescape: bool = False) -> Merged:
+    """Read pictures, drafts, edits and files; `existing` and `unescape` as in section curate. Raises UserError."""
     pictures = read_pictures_table()
     ids, sources = list(pictures["id"]), list(pictures["source"])
     edits_file = folder / "captions.yaml"
@@ -103,7 +104,10 @@ def merge(folder: Path, existing: str, cutting: Cutting) -> Merged:
         edited = text_for(name, edit.caption) if edit else None
         own_text = text_for(name, text.said) if text else None
         rest, cut = cutting.draft(draft)
-        rows.append(CaptionRow(name, source, *_choose(edited, own_text, rest, existing), draft.text, rest, cut))
+        caption, origin = _choose(edited, own_text, rest, existing)
+        if unescape:
+            caption, rest = without_marks(caption), without_marks(rest)
+        rows.append(CaptionRow(name, source, caption, origin, draft.text, rest, cut))
     return Merged(
         rows,
         edits,

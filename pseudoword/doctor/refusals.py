@@ -92,7 +92,7 @@ def _vectors(case: Case, settings: RunIntent, model: Model) -> int:
     word = settings.word
     number = None if word.vectors == "auto" else int(word.vectors)
     if word.init_file is not None:
-        return len(stored_vectors(word.init_file.checked(), number, model.widths))
+        return len(stored_vectors(word.init_file.checked(), number, model.widths, word=word.init_file.word))
     return number or vectors_for(count_unmirrored(picture.id for picture in case.pictures))
 
 

@@ -81,6 +81,8 @@ def unreadable(path: Path, error: Exception) -> BadEmbedding:
     text = str(error)
     if unknown := re.search("unknown variant `(.*?)`", text):
         return BadEmbedding(path, f"its numbers are {unknown[1]}, wanted one of {', '.join(NUMBER_FORMATS)}")
+    if "incomplete metadata" in text or "invalid header length" in text:
+        return BadEmbedding(path, "it is cut off or damaged")
     return BadEmbedding(path, f"it cannot be read ({text})")
 
 

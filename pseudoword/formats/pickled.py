@@ -61,7 +61,10 @@ def _check_extent(path: Path, max_bytes: int, refused: Callable[[Path, str], Use
         extent = path.stat().st_size
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as file:
-                extent = max(extent, sum(member.file_size for member in file.infolist()))
+                members = file.infolist()
+                if not any(Path(member.filename).name == "data.pkl" for member in members):
+                    raise refused(path, f"it is a zip archive of {len(members)} files; unpack it first")
+                extent = max(extent, sum(member.file_size for member in members))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.") from None
     except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):

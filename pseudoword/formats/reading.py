@@ -24,8 +24,9 @@ MAX_MARK_BYTES = 256  # bytes of a file that say what it is
 
 class NotInBundle(UserError):
     def __init__(self, path: Path, word: str | None, words: list[str]) -> None:
-        found = f"has no word '{word}'" if word else f"holds {len(words)} words"
-        super().__init__(f"{path} {found}; name one of them with --word: {', '.join(map(repr, words))}.")
+        self.found = f"has no word '{word}'" if word else f"holds {len(words)} words"
+        self.words = words
+        super().__init__(f"{path} {self.found}; name one of them with --word: {', '.join(map(repr, words))}.")
 
 
 def read_embedding(path: Path, word: str | None = None) -> Embedding:

@@ -8,6 +8,8 @@ HYPERNETWORK_KEY = re.compile(r"\d{1,5}\.[kv]\.linear\.\d{1,3}\.(weight|bias)") 
 OUTPUTS = {"emp_params_out", "clip_l_out", "clip_g_out", "t5_out"}
 MODEL_PARTS = ("model.diffusion_model.", "first_stage_model.", "cond_stage_model.", "conditioner.", "down_blocks.")
 VAE_PARTS = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
+ARCHIVES = {b"\x1f\x8b": "gzip", b"7z\xbc\xaf": "7z", b"Rar!": "RAR"}
+SHOWN_TEXT = 60  # characters of a text in place of a file
 LORA_KEY = re.compile(r"lora_(unet|te\d?)_|.*\.(lora|lokr|hada)_|.*\.lora\.")
 
 
@@ -18,7 +20,21 @@ def told_by_bytes(start: bytes) -> str | None:
         return "it is a Git LFS pointer, which stands for a file that was not fetched; `git lfs pull` fetches it"
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         return "it is a web page, saved in place of the file; download the file itself"
-    return None
+    for mark, kind in ARCHIVES.items():
+        if start.startswith(mark):
+            return f"it is a {kind} archive; unpack it first"
+    if start.startswith(b"GGUF"):
+        return "it is a model in GGUF, which no file of words is"
+    return _told_by_text(start)
+
+
+def _told_by_text(start: bytes) -> str | None:
+    """What a server or a pointer says in place of a file: no file of tensors begins with text alone."""
+    text = " ".join(start.decode("utf-8-sig", errors="replace").split())
+    if not text.isprintable() or "\ufffd" in text[:-1]:  # the last character may be cut
+        return None
+    shown = text if len(text) <= SHOWN_TEXT else f"{text[:SHOWN_TEXT]}..."
+    return f"it is a text, perhaps a server's answer in place of the file: '{shown}'"
 
 
 def is_hypernetwork(content: object) -> bool:

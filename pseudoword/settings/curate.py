@@ -22,6 +22,11 @@ class Curate(Section):
         description="What becomes of a <picture>.txt: ignore it, copy it in place of the draft, prepend it to the "
         "draft or append it, with a space between. An edit in captions.yaml wins in any case.",
     )
+    unescape: Switch = Field(
+        False,
+        description="true: captions lose the marks of other tools' prompts, which are read as text here: "
+        "'(red hair:1.2), bow \\(weapon\\) BREAK' -> 'red hair, bow (weapon)'.",
+    )
     similarity: Switch = Field(
         True, description="Let the judge of texts look for captions that differ from their picture."
     )

@@ -81,13 +81,19 @@ def _text(value: object) -> str:
         return "_".join(map(_text, value))
     if re.fullmatch(r"-?\d+(\.\d*)?e[+-]?\d{1,3}", str(value)):  # 1e+38 of a schedule
         return _text(float(str(value)))
-    path = getattr(value, "path", value)  # of a file that was read with the settings
+    path = _named(value)
     if isinstance(path, PurePath) or "/" in str(path):
         return re.sub(r"\.[A-Za-z]\w*$", "", str(path).rstrip("/").rpartition("/")[2])
     return str(value)
 
 
+def _named(value: object) -> object:
+    """The path of a file that was read with the settings, with the word of it that is meant; else the value."""
+    path, word = getattr(value, "path", value), getattr(value, "word", None)
+    return path if word is None else f"{path}:{word}"
+
+
 def _digest(values: object) -> str:
     if isinstance(values, Mapping):
-        values = {key: getattr(value, "path", value) for key, value in values.items()}
+        values = {key: _named(value) for key, value in values.items()}
     return hashlib.sha256(str(values).encode()).hexdigest()[:6]

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainSe
 
 from pseudoword.errors import UserError
 from pseudoword.formats.keys import is_reserved
-from pseudoword.settings.fields import Auto, Section, content_of, path_text
+from pseudoword.settings.fields import Auto, Section, content_of
 from pseudoword.settings.kind import Kind
 
 EMBEDDINGS = Path("data/embeddings")
@@ -47,15 +47,19 @@ class InitFileChanged(UserError):
 
 @dataclass(frozen=True)
 class InitFile:
-    """An embedding file in data/embeddings; `path` is relative to there."""
+    """An embedding file in data/embeddings; `path` is relative to there, `word` the one of several that it holds."""
 
     path: Path
     sha256: str
+    word: str | None = None
 
     @classmethod
-    def read(cls, path: Path) -> "InitFile":
+    def read(cls, path: Path, word: str | None = None) -> "InitFile":
         """Raises OSError."""
-        return cls(path, _sha256(path))
+        return cls(path, _sha256(path), word)
+
+    def __str__(self) -> str:
+        return self.path.as_posix() if self.word is None else f"{self.path.as_posix()}:{self.word}"
 
     def checked(self) -> Path:
         """`path`, when the file is still the one that was read. Raises InitFileChanged."""
@@ -75,24 +79,35 @@ def _sha256(path: Path) -> str:
 def _init_file(value: object, info: ValidationInfo) -> object:
     if isinstance(value, InitFile):
         return value
-    path = Path(value) if isinstance(value, str | Path) else None
+    if not isinstance(value, str | Path):
+        raise ValueError(f"the name of a file in {EMBEDDINGS}, without a folder")
+    path, word = _file_and_word(str(value), info)
     # A name is no path: the file lies with the others, where `list` shows it.
-    if path is None or len(path.parts) != 1 or path.name in ("..", "."):
+    if len(path.parts) != 1 or path.name in ("..", "."):
         raise ValueError(f"the name of a file in {EMBEDDINGS}, without a folder")
     if (sha256 := content_of(path, info)) is not None:
-        return InitFile(path, sha256)
+        return InitFile(path, sha256, word)
     try:
-        return InitFile.read(path)
+        return InitFile.read(path, word)
     except FileNotFoundError:
         raise ValueError(f"the name of a file in {EMBEDDINGS}; {EMBEDDINGS / path} does not exist") from None
     except OSError as error:
         raise ValueError(f"a file that can be read ({error})") from None
 
 
+def _file_and_word(text: str, info: ValidationInfo) -> tuple[Path, str | None]:
+    """`lora.safetensors:cat` is the word cat of lora.safetensors, unless there is a file of that whole name."""
+    whole = Path(text)
+    file, colon, word = text.partition(":")
+    if not colon or not file or content_of(whole, info) is not None or (EMBEDDINGS / whole).is_file():
+        return whole, None
+    return Path(file), word
+
+
 InitFileName = Annotated[
     InstanceOf[InitFile],
     BeforeValidator(_init_file),
-    PlainSerializer(path_text),
+    PlainSerializer(str),
     WithJsonSchema({"type": "string", "format": "path"}),
 ]
 WordName = Annotated[
@@ -118,6 +133,8 @@ class Word(Section):
         "*", description="Words to start from, best the plain name of the thing. Empty starts from zeros."
     )
     init_file: InitFileName | None = Field(
-        None, description="An embedding file in data/embeddings to start from in place of init_text."
+        None,
+        description="An embedding file in data/embeddings to start from in place of init_text. Of a LoRA that brings "
+        "several words, lora.safetensors:cat is the word cat.",
     )
     overwrite: bool = Field(False, strict=True, description="Allow a name that a file in data/embeddings has already.")

@@ -80,7 +80,7 @@ def doubted_by_judge(merged: Merged, judge: str, model: ModelIdentity) -> list[F
 def main() -> None:
     settings = Settings.read("curate")
     cutting = Cutting.of(settings.curate.cut, settings.word.init_text)
-    merged = merge(settings.data.folder, settings.curate.existing, cutting)
+    merged = merge(settings.data.folder, settings.curate.existing, cutting, settings.curate.unescape)
     for line in warnings(merged):
         print(f"warning: {line}")
     model = ModelIdentity(settings.base.model, settings.base.revision, settings.base.config)

@@ -51,7 +51,7 @@ class Word:
             vectors = initial_vectors(word.init_text, number, base.tables, base.tokenizers)
             norms = usual.expand(len(vectors), -1)
         else:
-            vectors = stored_vectors(word.init_file.checked(), wanted, base.widths)
+            vectors = stored_vectors(word.init_file.checked(), wanted, base.widths, word=word.init_file.word)
             # What was learned before keeps its norms; a vector of zeros has none to keep.
             parts = vectors.cpu().split(list(base.widths), dim=1)
             norms = torch.stack([part.norm(dim=-1) for part in parts], dim=1)

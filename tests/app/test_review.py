@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,22 @@ def test_what_is_typed_is_checked_before_it_is_saved(client: TestClient) -> None
     answer = client.post("/api/check", json={"source": "b.png", "caption": "snow " * 80}).json()
     assert answer["findings"][0]["severity"] == "error"
     assert EDITS.read_text() == COMMENTED
+
+
+def test_marks_of_other_tools_have_a_suggestion_that_cleans_them(client: TestClient) -> None:
+    found = client.post("/api/check", json={"source": "b.png", "caption": r"bow \(weapon\) BREAK"}).json()["findings"]
+    (marked,) = [one for one in found if one["check"] == "holds marks of a prompt"]
+    assert marked["suggestion"] == "bow (weapon)"  # the page makes a button of it
+
+
+def test_what_curate_cleans_is_shown_clean(project: Path) -> None:
+    desk = replace(make_desk(), unescape=True)
+    with TestClient(make_app(desk), base_url=HERE) as client:
+        assert save(client, "b.png", "(a hat:1.3)").status_code == 200
+        assert cards(client)["b.png"]["caption"] == "a hat" and read_edits(EDITS)["b.png"].caption == "(a hat:1.3)"
+        answer = client.post("/api/check", json={"source": "b.png", "caption": "(a cap:1.2)"}).json()
+    assert answer["prompts"][0][0] == "a photo of a snorf a cap"
+    assert not [one for one in answer["findings"] if one["check"] == "holds marks of a prompt"]
 
 
 def test_a_save_changes_one_entry_of_the_file(client: TestClient) -> None:

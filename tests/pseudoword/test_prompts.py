@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from transformers import CLIPTokenizer
 
 from pseudoword.formats.embedding import Embedding
+from pseudoword.formats.tensors import save_tensors
 from pseudoword.formats.writing import write_embedding
 from pseudoword.prompts import PromptTooLong, Vocabulary, fill, without_name
 from pseudoword.templates import BadTemplate, Prompts
@@ -180,6 +181,18 @@ def test_a_word_starts_from_a_file_of_any_format(tmp_path: Path, name: str):
         stored_vectors(Path(name), 2, [16], tmp_path)
     with pytest.raises(BadStart, match="vectors of 16 numbers, wanted 16 and 20 for this base model"):
         stored_vectors(Path(name), None, [16, 20], tmp_path)
+
+
+def test_a_word_starts_from_one_of_several_words_of_a_lora(tmp_path: Path):
+    words = {"cat": torch.randn(2, 16), "dog": torch.randn(3, 16)}
+    save_tensors(tmp_path / "lora.safetensors", {f"bundle_emb.{name}.emb_params": v for name, v in words.items()}, {})
+    lora = Path("lora.safetensors")
+    torch.testing.assert_close(stored_vectors(lora, None, [16], tmp_path, "dog"), words["dog"])
+    wanted = "wanted one of them, written as 'lora.safetensors:cat', 'lora.safetensors:dog'"
+    with pytest.raises(BadStart, match=f"holds 2 words, {wanted}"):
+        stored_vectors(lora, None, [16], tmp_path)
+    with pytest.raises(BadStart, match=f"has no word 'cow', {wanted}"):
+        stored_vectors(lora, None, [16], tmp_path, "cow")
 
 
 # ---------------------------------------------------------------------------------------------- long prompts

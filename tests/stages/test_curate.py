@@ -133,6 +133,22 @@ def test_text_becomes_one_clean_line(project: Path, content: bytes, wanted: str)
     assert captions()[0] == (wanted, "file")
 
 
+def test_marks_of_other_tools_are_cleaned_where_asked_for(project: Path) -> None:
+    EDITS.write_text("a.jpg: {caption: '(red coat:1.2) BREAK at sea'}\n")
+    (FOLDER / "b.txt").write_text(r"bow \(weapon\)")
+    write_drafts({**DRAFTS, "null": "(a cat:1.3) sitting on a bench"})
+    before = {path: path.read_bytes() for path in FOLDER.iterdir()}
+    assert [caption for caption, _ in captions("none")][:2] == ["(red coat:1.2) BREAK at sea", r"bow \(weapon\)"]
+    marked = {name: advice for name, advice in findings().items() if "holds marks" in name}
+    assert list(marked) == [f"{name}: holds marks of a prompt" for name in DRAFTS]
+    assert marked["b.png: holds marks of a prompt"].endswith(": bow (weapon)")
+    assert captions("none", unescape=True) == [
+        ("red coat, at sea", "edit"), ("bow (weapon)", "file"), ("a cat sitting on a bench", "draft")
+    ]  # fmt: skip
+    assert not [name for name in findings() if "holds marks" in name]
+    assert {path: path.read_bytes() for path in FOLDER.iterdir()} == before
+
+
 def test_half_a_character_in_an_edit_is_replaced(project: Path) -> None:
     EDITS.write_text('a.jpg: {caption: "x\\ud800y"}\n')
     assert captions()[0] == ("x?y", "edit")

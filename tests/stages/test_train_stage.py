@@ -12,6 +12,7 @@ from PIL import Image
 from pseudoword.errors import UserError
 from pseudoword.formats.embedding import Embedding, load_embedding
 from pseudoword.formats.reading import read_embedding
+from pseudoword.formats.tensors import save_tensors
 from pseudoword.formats.writing import write_embedding
 from pseudoword.latents import Encoded, write_latents
 from pseudoword.progress import read_progress
@@ -274,6 +275,17 @@ def test_a_word_starts_from_a_file_and_keeps_the_norms_that_it_has_there(project
     if norm != "free":
         torch.testing.assert_close(end.norm(dim=1)[[0, 2]], old.norm(dim=1)[[0, 2]])
         assert 0 < end[1].norm() < 1
+
+
+def test_runs_start_from_several_words_of_a_lora(project: Path):
+    words = {name: torch.randn(2, 16, generator=torch.Generator().manual_seed(i)) for i, name in enumerate("ab")}
+    save_tensors(Path("data/embeddings/lora.safetensors"), {f"bundle_emb.{name}.*": words[name] for name in words}, {})
+    axis = [f"lora.safetensors:{name}" for name in words]
+    write_params({"sweep": {"word.init_file": axis}, "train": {"steps": 1, "norm": "free"}})
+    main()
+    for name, vectors in words.items():
+        (start,) = Path("outputs/words").glob(f"file_lora.safetensors_{name}/steps/snorf-0.safetensors")
+        torch.testing.assert_close(load_embedding(start).vectors, vectors)
 
 
 def test_only_every_nth_step_and_the_last_are_logged(project: Path):

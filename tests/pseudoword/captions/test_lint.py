@@ -1,14 +1,18 @@
 """Each finding has a set of captions that must bring it up, and one that must not."""
 
+from collections import Counter
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from transformers import CLIPTokenizer
 
 from pseudoword.captions.lint import common_start, lint
+from pseudoword.captions.marks import marks_in, without_marks
 from pseudoword.captions.merging import CaptionRow, Merged
 from pseudoword.captions.prompt_length import PromptLength
 from pseudoword.captions.similarity import differing, fit
@@ -99,6 +103,47 @@ def test_the_word_itself_in_a_caption_is_found() -> None:
 def test_an_empty_caption_is_told() -> None:
     (found,) = check("in snow", "", "at sea")
     assert (found.source, found.check, found.severity) == ("1.jpg", "empty", "info")
+
+
+MARKS = {
+    r"bow \(weapon\), :d": ("bow (weapon), :d", [r"\(", r"\)"]),
+    "(red hair:1.2), a (blue sky : .9)": ("red hair, a blue sky", ["(red hair:1.2)", "(blue sky : .9)"]),
+    r"(bow \(weapon\):1), (a (red:1.5) coat:1.1)": ("bow (weapon), a red coat", None),
+    "(sword (weapon):1.2), (((x)), y:1.2)": ("sword (weapon), x, y", None),
+    "a woman BREAK at sea, BREAK": ("a woman, at sea", ["BREAK"]),
+    "((masterpiece)), (((best))), [[blurred]], {{{{sharp}}}}": ("masterpiece, best, blurred, sharp", None),
+    "at sea <lora:a b-1:0.8>": ("at sea", ["<lora:a b-1:0.8>"]),
+    "(2girls:2)": ("2girls", ["(2girls:2)"]),
+}
+
+
+@pytest.mark.parametrize("caption", MARKS)
+def test_marks_of_other_tools_are_named_and_cleaned(caption: str) -> None:
+    (found,) = [one for one in check(caption) if one.check == "holds marks of a prompt"]
+    clean, marks = MARKS[caption]
+    assert found.suggestion == clean and without_marks(clean) == clean
+    assert marks is None or (marks_in(caption) == marks and all(mark in found.message for mark in marks))
+
+
+@pytest.mark.parametrize(
+    "caption",
+    ["sword (weapon)", "at (16:9), (12:30)", "BREAK A LEG", "a break", "[a bird], {b}", "a:1.2 b", "(^_^)", "<3"],
+)
+def test_brackets_of_plain_text_are_no_marks(caption: str) -> None:
+    assert without_marks(caption) == caption and not marks_in(caption)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text("ab ,:.12()[]{}\\<>BREAK", max_size=40))
+def test_cleaning_adds_nothing_and_never_breaks(caption: str) -> None:
+    clean = without_marks(caption)
+    assert not Counter(clean) - Counter(caption) - Counter({",": caption.count("BREAK")})
+
+
+@pytest.mark.timeout(60)  # hours, where each opening bracket looked through all that follows
+@pytest.mark.parametrize("piece", ["(", "((a", "\\(", "(a:1", "<lora:", "[[", "{{", "(a:1.2) ", "((((a))))"])
+def test_brackets_without_end_are_soon_read(piece: str) -> None:
+    assert len(without_marks(piece * (10**6 // len(piece)))) <= 10**6
 
 
 def test_a_mirrored_copy_is_not_told_twice() -> None:

@@ -11,6 +11,7 @@ from pseudoword.doctor.intent import RunIntent
 from pseudoword.errors import UserError
 from pseudoword.findings import Finding
 from pseudoword.formats.embedding import save_embedding
+from pseudoword.formats.tensors import save_tensors
 from pseudoword.settings.hypernetwork import Hypernetwork
 from pseudoword.settings.train import Train
 from pseudoword.settings.word import EMBEDDINGS, InitFile, Word
@@ -95,6 +96,16 @@ def test_a_file_to_start_from_that_does_not_fit_is_told() -> None:
 def test_a_file_to_start_from_with_another_number_of_vectors_is_told() -> None:
     (finding,) = refusals(init_file=embedding(vectors=3), vectors=5)
     assert "has 3 vectors, wanted word.vectors, which is 5" in finding.message
+
+
+def test_a_lora_of_several_words_of_which_none_is_named_is_told() -> None:
+    EMBEDDINGS.mkdir(parents=True)
+    words = {f"bundle_emb.{name}.emb_params": torch.randn(2, 128) for name in ("cat", "dog")}
+    save_tensors(EMBEDDINGS / "lora.safetensors", words, {})
+    (finding,) = refusals(init_file=InitFile.read(Path("lora.safetensors")))
+    assert "'lora.safetensors:cat', 'lora.safetensors:dog'" in finding.message
+    dog = wanted(init_file=InitFile.read(Path("lora.safetensors"), "dog"))
+    assert diagnose("refused", resolution=64, trained=dog) == []
 
 
 def test_a_file_to_start_from_that_is_no_embedding_is_told() -> None:

@@ -1,8 +1,10 @@
 """Files that users take for embeddings: each is told as what it is, and nothing of it is loaded or run."""
 
+import io
 import json
 import os
 import struct
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from pseudoword.formats.embedding import NUMBER_FORMATS, BadEmbedding
 from pseudoword.formats.reading import read_embeddings
 
 VECTOR, WORD = torch.ones(1, 8), torch.ones(2, 768)
+with zipfile.ZipFile(ZIPPED := io.BytesIO(), "w") as archive:
+    archive.writestr("cat.safetensors", b"x")
 LFS_POINTER = (
     b"version https://git-lfs.github.com/spec/v1\noid sha256:"
     + b"4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393"
@@ -27,6 +31,17 @@ LFS_POINTER = (
         (LFS_POINTER, "it is a Git LFS pointer.*`git lfs pull`"),
         (b"<!DOCTYPE html>\n<html><body>Sign in</body></html>", "it is a web page"),
         (b"\xef\xbb\xbf  <html>", "it is a web page"),
+        (
+            b'{"error": "Access to model cat is restricted. You must be authenticated."}\n',
+            'a text.*\'{"error": "Access',
+        ),
+        ("größe".encode(), "it is a text"),
+        (b"# xet version 0\nfilesize = 1\n", "it is a text"),
+        (b"\x1f\x8b\x08" + bytes(99), "a gzip archive; unpack it"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(99), "a 7z archive"),
+        (b"Rar!\x1a\x07\x01" + bytes(99), "a RAR archive"),
+        (b"GGUF\x03" + bytes(99), "a model in GGUF"),
+        (ZIPPED.getvalue(), "a zip archive of 1 files"),
     ],
 )
 def test_text_in_place_of_a_file_is_told(tmp_path: Path, suffix: str, content: bytes, told: str) -> None:
@@ -59,6 +74,16 @@ def test_what_other_tensors_are_is_told(tmp_path: Path, content: dict[object, ob
         save_file({str(key): value.clone() for key, value in content.items()}, tmp_path / "file.safetensors")
         with pytest.raises(BadEmbedding, match=told):
             read_embeddings(tmp_path / "file.safetensors")
+
+
+def test_a_file_that_is_cut_off_is_told_as_that(tmp_path: Path) -> None:
+    path = tmp_path / "word.safetensors"
+    save_file({"w": WORD}, path)
+    whole = path.read_bytes()
+    for length in (40, len(whole) - 4):
+        path.write_bytes(whole[:length])
+        with pytest.raises(BadEmbedding, match="it is cut off or damaged"):
+            read_embeddings(path)
 
 
 @pytest.mark.parametrize("name", ["lora_cat", "encoder", "t5xxl", "mid", "768"])
