@@ -10,9 +10,12 @@ from pseudoword.doctor.report import summary
 from pseudoword.errors import UserError
 from pseudoword.pictures.ids import count_unmirrored
 from pseudoword.pictures.prepared import used_ids
-from pseudoword.settings.loading import load_settings
+from pseudoword.settings.loading import PARAMS, load_settings
+from pseudoword.settings.messages import BadSettings
 from pseudoword.settings.sweep import runs
 from pseudoword.terminal import print_json, printable
+from stages.check.folder import folder_problems
+from stages.check.refusals import refusals
 from stages.curate.tokens import prompt_length
 from stages.doctor.diagnosis import diagnose
 
@@ -47,13 +50,18 @@ def doctor(folder: Path | None, as_json: bool) -> None:
         settings = settings.model_copy(update={"data": settings.data.model_copy(update={"folder": folder})})
     if not as_json:
         print(printable(f"reads {settings.data.folder}, with each picture as preprocess would make it"))
+    problems = refusals(settings)  # at which the stage check stops
+    if folder_problems(settings.data.folder):
+        raise BadSettings(PARAMS, problems)
     report = diagnose(settings, written=False)
     fail_on = settings.doctor.fail_on
     bad = report.at_least(fail_on)
     if as_json:
-        print_json({**report.model_dump(mode="json"), "would_stop": len(bad)})
+        print_json({**report.model_dump(mode="json"), "refused": problems, "would_stop": len(bad)})
     else:
         for line in summary(report).splitlines():
             print(printable(line))
+    if problems:
+        raise BadSettings(PARAMS, problems)
     if bad:
         raise WouldStop(fail_on, len(bad))

@@ -41,6 +41,7 @@ class RunRecord(Record):
     templates: list[str] = Field(min_length=1)
     versions: dict[str, str]
     device: str
+    threads: int | None = None  # on a CPU
     precision: str
     model: BaseModelRecord
 

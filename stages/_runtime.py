@@ -45,10 +45,25 @@ def _run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more of them would interrupt the message
         _stop("stopped by SIGINT; `dvc repro` goes on from what is finished.", 128 + signal.SIGINT)
-    except UserError as error:
+    except Interrupted as error:
         _stop(message_of(error), error.exit_code)
-    except (OSError, MemoryError) as error:
-        _stop(message_of(error), 1)
+    except (UserError, OSError, MemoryError) as error:
+        _tell_of_earlier_outputs()
+        _stop(message_of(error), error.exit_code if isinstance(error, UserError) else 1)
+    except Exception:
+        _tell_of_earlier_outputs()
+        raise
+
+
+def _tell_of_earlier_outputs() -> None:
+    """How to have the outputs again that DVC deleted before it started this stage. The error itself is said last."""
+    stage = os.environ.get("DVC_STAGE")
+    if stage is None:
+        return
+    from pseudoword.dvc.outputs import can_be_brought_back  # here, as it takes a second
+
+    if can_be_brought_back(stage):
+        print_error(f"note: `dvc checkout {stage}` brings back what this stage made when it last ended well.")
 
 
 def _stop(message: str, exit_code: int) -> NoReturn:

@@ -18,7 +18,7 @@ from stages._runtime import run_stage
 from stages.check.code import code_list, recall, remember
 from stages.check.graph import settings_by_stage
 from stages.check.refusals import refusals
-from stages.check.versions import other_versions
+from stages.check.versions import other_circumstances
 from stages.check.writing import write_settings
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +32,7 @@ def main() -> None:
         raise BadSettings(PARAMS, problems)
     write_settings(settings, keys)
     write_code(list(keys))
-    if told := other_versions():
+    if told := other_circumstances():
         print(told)
 
 

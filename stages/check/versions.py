@@ -1,25 +1,29 @@
-"""Whether the libraries that are installed are those that made the outputs. Nothing runs again for them."""
+"""Whether libraries and threads are those that made the outputs. Nothing runs again for them."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pseudoword.records import BadRecord, RunRecord, read_record
+from pseudoword.threads import thread_count
 
 WORDS = Path("outputs/words")
 
 
-def other_versions() -> str:
-    """A sentence on the packages whose version is not the one that the word was learned with; empty where all are."""
+def other_circumstances() -> str:
+    """A sentence on packages of another version and on another number of threads than the word was learned with; empty
+    where all are the same."""
     differences: dict[str, str] = {}
     for path in sorted(WORDS.glob("*/settings.json")):
         try:
-            used = read_record(path, RunRecord).versions
+            record = read_record(path, RunRecord)
         except BadRecord:
             continue  # the stages that read it say what is wrong
-        for package, then in used.items():
+        for package, then in record.versions.items():
             if package != "pseudoword" and (now := _installed(package)) != then:
                 differences[package] = f"{package} {then}, now {now}"
+        if record.threads not in (None, threads := thread_count()):
+            differences["threads"] = f"{record.threads} threads, now {threads}, which changes the last digits"
     if not differences:
         return ""
     return (

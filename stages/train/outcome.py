@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pseudoword.files import write_table, write_text
 from pseudoword.formats.modelspec import modelspec
+from pseudoword.threads import thread_count
 from stages.train.loop import Training
 from stages.train.pack import Packed
 from stages.train.state import RECORDED
@@ -62,6 +63,7 @@ def describe(packed: Packed, training: Training, model: dict[str, Any], data_sha
         "data_sha256": data_sha256,
         "versions": {"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
         "device": str(base.device),
+        "threads": thread_count() if base.device.type == "cpu" else None,
         "device_name": torch.cuda.get_device_name(base.device) if base.device.type == "cuda" else "",
         "precision": precision,
         "model": model,

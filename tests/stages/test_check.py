@@ -184,6 +184,29 @@ def test_other_versions_than_the_word_was_learned_with_are_told(
         assert capsys.readouterr().out.partition("was learned with ")[2].partition("Nothing")[0] == told
 
 
+@pytest.mark.parametrize(
+    ("threads", "told"), [(None, ""), (3, ""), (8, "8 threads, now 3, which changes the last digits. ")]
+)
+def test_another_number_of_threads_is_told(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, threads: int | None, told: str
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    record = {"settings": {}, "pictures": 1, "samples_per_update": 1, "windows": 1, "templates": ["a [name]"],
+              "device": "cpu", "precision": "float32", "versions": {}, "threads": threads,
+              "model": {"name": "models/toyworld", "family": "sd1", "resolution": 64}}  # fmt: skip
+    Path("outputs/words/base").mkdir(parents=True)
+    Path("outputs/words/base/settings.json").write_text(json.dumps(record))
+    main()
+    assert capsys.readouterr().out.partition("was learned with ")[2].partition("Nothing")[0] == told
+    assert written().keys() == {name for name in written() if name.startswith(("outputs/code", "outputs/settings"))} | {
+        "outputs/words/base/settings.json"
+    }
+    before = written()
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    main()
+    assert written() == before  # nothing that DVC watches knows of the threads
+
+
 def dvc_repro(folder: Path) -> str:
     """What `dvc repro` says, which has to fail."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}

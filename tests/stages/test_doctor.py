@@ -1,6 +1,7 @@
 """The stage doctor and `pseudoword doctor`, run as a person runs them."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -137,6 +138,21 @@ def test_the_command_line_needs_nothing_but_pictures(project: Path, capsys: pyte
         and "left out  words: there are no captions of these pictures yet" in printed
     )
     assert {path.name for path in Path("outputs").iterdir()} <= {"code", "settings"}
+
+
+def test_the_command_line_tells_what_check_would_refuse_beside_its_findings(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("data/embeddings").mkdir()
+    Path("data/embeddings/snorf.pt").touch()
+    change("word", vectors=40)
+    assert pseudoword(["doctor"]) == 1
+    printed = capsys.readouterr()
+    assert "word.name: data/embeddings/snorf.pt has the name 'snorf' already" in printed.err
+    assert "warning   number" in printed.out
+    os.mkfifo("data/sample/pipe.png")
+    assert pseudoword(["doctor"]) == 1
+    assert "pipe.png is a named pipe" in capsys.readouterr().err
 
 
 def test_the_command_line_looks_at_another_folder(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ import pytest
 from pseudoword.errors import UserError, message_of
 from pseudoword.files import write_text
 from stages._runtime import Interrupted, alone_on, run_stage
+from tests.dvc_project import begin_project
 
 fcntl = pytest.importorskip("fcntl", reason="this system has no file locks")
 
@@ -125,6 +126,57 @@ def test_a_fault_that_is_not_the_programs_is_one_message(
         signal.signal(signal.SIGINT, before)
     told = capsys.readouterr().err
     assert stopped.value.code == code and told.startswith("error: ") and message in told and told.count("\n") == 1
+
+
+FAILING = """
+import sys
+from pathlib import Path
+from pseudoword.errors import UserError
+from stages._runtime import run_stage
+
+def main():
+    text = Path("told").read_text()
+    if text == "fail":
+        raise UserError("it was told to")
+    if text == "crash":
+        raise ZeroDivisionError
+    Path("counted").mkdir()
+    Path("counted/a.txt").write_text(text)
+
+run_stage(main)
+"""
+
+
+@pytest.mark.parametrize("fault", ["fail", "crash"])
+def test_a_stage_that_fails_says_how_its_earlier_outputs_come_back(tmp_path: Path, fault: str):
+    begin_project(tmp_path)
+    (tmp_path / "dvc.yaml").write_text(
+        "stages: {count: {cmd: python -m stages.count, deps: [told], outs: [counted]}}\n"
+    )
+    (tmp_path / "stages/count").mkdir(parents=True)
+    for name in ("__init__.py", "_runtime.py", "_parent.py"):
+        shutil.copy(ROOT / "stages" / name, tmp_path / "stages")
+    (tmp_path / "stages/count/__main__.py").write_text(FAILING)
+
+    def dvc(*arguments: str) -> str:
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        command = [sys.executable, "-m", "dvc", *arguments]
+        done = subprocess.run(
+            command, cwd=tmp_path, env={**os.environ, "PATH": path, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        )  # fmt: skip
+        return done.stdout
+
+    (tmp_path / "told").write_text(fault)
+    assert "dvc checkout" not in dvc("repro")  # there is nothing yet
+    (tmp_path / "told").write_text("something")
+    dvc("repro")
+    (tmp_path / "told").write_text(fault)
+    printed = dvc("repro")
+    assert not (tmp_path / "counted").exists()
+    assert "note: `dvc checkout count` brings back what this stage made when it last ended well." in printed
+    dvc("checkout", "count")
+    assert (tmp_path / "counted/a.txt").read_text() == "something", printed
 
 
 def test_marks_in_names_do_not_reach_the_terminal_raw(
