@@ -46,7 +46,7 @@ compare: .venv
 # Of some 200 columns the dozen that one reads: how good, how dear, and what was changed.
 experiments: .venv
 	python -m dvc exp show --only-changed --sort-by chosen.score --sort-order desc \
-		--drop '(outputs|data|models|templates)/.*|(init|metrics)\..*|Executor|State|Created|.*\.(loss|similarity|variety|copying|overbaked|broken)'
+		--drop '(outputs|data|models|templates)/.*|(init|low|high|cost|swept|versions|metrics)\..*|Executor|State|Created|.*\.(loss|similarity|variety|copying|overbaked|broken)'
 
 bench: .venv
 	python -m bench.train

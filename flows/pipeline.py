@@ -43,6 +43,7 @@ from pseudoword.results.places import CHOICE, CHOSEN_SHEET, EMBEDDING
 MAX_ARTIFACT_BYTES = 2**20
 REPORT = Path("outputs/report/index.html")
 LOCK = Path(".scratch/locks/flow.lock")
+MEASURED = ("chosen", "low", "high", "init")  # what metrics.json holds measures of
 
 
 def _may_heal(_task: Task[..., object], _run: TaskRun, state: State[object]) -> bool:
@@ -202,9 +203,9 @@ def _show_stages(states: dict[str, State[object]]) -> None:
 
 
 def _show_metrics(root: Path) -> None:
-    """A row for each measured thing (`chosen`, `init`), a column for each figure."""
+    """A row for each measured thing, a column for each figure."""
     for path, content in graph.metrics(root).items():
-        rows = [{"": name, **figures} for name, figures in content.items() if isinstance(figures, dict)]
+        rows = [{"": name, **figures} for name, figures in content.items() if name in MEASURED]
         if rows:
             create_table_artifact(rows, key="metrics", description=path)
 

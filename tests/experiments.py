@@ -91,7 +91,7 @@ def _record(settings: dict[str, Any], pictures: int) -> dict[str, Any]:
 
 
 def _write_settings(folder: Path, evaluate: dict[str, Any], sweep: dict[str, Any]) -> None:
-    drawing = {"guidance": 3.0, "inference_steps": 20} | evaluate
+    drawing = {"guidance": 3.0, "inference_steps": 20, "timesteps": 8} | evaluate
     _write(folder / "evaluate.json", {"settings": {"evaluate": drawing}, "files": {}})
     _write(folder / "train.json", {"settings": {"train": {"norm": "rescale"}, "sweep": sweep}, "files": {}})
     _write(folder / "choose.json", {"settings": {"choose": {"likeness": 2.0}}, "files": {}})

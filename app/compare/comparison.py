@@ -15,16 +15,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from app.compare.experiments import Experiment, Gap
+from app.compare.settings import shipped_values
 from pseudoword.records import Scale
+from pseudoword.results.costs import Cost, cost_of
 from pseudoword.results.effects import Effect, Trained, interactions, main_effects
+from pseudoword.results.resolved import resolved
 from pseudoword.results.scores import best_of_run
-from pseudoword.results.settings import flat, plain
-from pseudoword.settings.caption import Caption
+from pseudoword.results.settings import plain
 from pseudoword.settings.choose import Choose
-from pseudoword.settings.fields import Section
-from pseudoword.settings.hypernetwork import Hypernetwork
-from pseudoword.settings.preprocess import Preprocess
-from pseudoword.settings.train import Train
 from stages.check.writing import MACHINE_KEYS
 from stages.choose.selection import RULE, SAMPLES, Candidate, Figure, Rule, Selection, figure, select
 
@@ -51,10 +49,30 @@ class Row:
     run: str
     step: int
     veto: str
-    settings: dict[str, str]  # of LEARNING, as written in params.yaml
+    every: dict[str, str]  # each setting as written in params.yaml, or as `auto` came to it
+    auto: set[str]  # keys of those that were worked out
     gaps: dict[str, str] = field(default_factory=dict)  # by measure, why it has no figure here
     figures: dict[str, Figure] = field(default_factory=dict)  # by measure, and `score`
     label: str = ""
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Those that say what was learned from, and how."""
+        return {key: value for key, value in self.every.items() if _is_learned_from(key)}
+
+    @property
+    def cost(self) -> Cost | None:
+        """Of its run to the end, and of looking at it; None where an earlier version did not write down enough."""
+        record, settings = self.experiment.runs[self.run], self.experiment.settings
+        wanted = [settings.get(f"evaluate.{key}") for key in ("timesteps", "inference_steps", "guidance")]
+        if None in wanted:
+            return None
+        levels, inference_steps, guidance = (float(str(value)) for value in wanted)
+        scored = self.experiment.scores[self.experiment.scores["run"] == self.run]
+        return cost_of(
+            int(scored["step"].max()) * record.samples_per_update, len(scored), record.pictures, int(levels),
+            len(self.drawn()), int(inference_steps), guidance,
+        )  # fmt: skip
 
     @property
     def samples(self) -> int:
@@ -110,7 +128,7 @@ def compare(experiments: Sequence[Experiment], gaps: Sequence[Gap]) -> Compariso
         row.figures = selection.figures[row.label, row.samples] if scored else dict(_figures(row, rows[0]))
     named = {(row.label, row.samples): row for row in measured}
     trained = [Trained({key: row.settings.get(key, "") for key in differing}, values[id(row)]) for row in measured]
-    usual = _shipped()
+    usual = shipped_values()
     effects = main_effects(trained, SHOWN, usual)
     return Comparison(
         rows=sorted(rows, key=lambda row: -_or_least(row.figures.get("score"))),
@@ -131,10 +149,12 @@ def _rows_of(experiment: Experiment) -> Iterator[Row]:
     for run, record in experiment.runs.items():
         taken = _taken(experiment, run)
         if taken is not None:
-            settings = experiment.settings | flat(record.settings) | {PICTURES: experiment.pictures}
-            settings["train.samples_per_update"] = record.samples_per_update
-            kept = {key: plain(value) for key, value in settings.items() if _is_learned_from(key)}
-            yield Row(experiment, run, int(taken["step"]), str(taken["veto"]), kept)
+            values, auto = resolved(
+                experiment.settings, record, experiment.judges, experiment.weighted, experiment.project
+            )
+            values |= {PICTURES: experiment.pictures, "train.samples_per_update": record.samples_per_update}
+            written = {key: plain(value) for key, value in values.items()}
+            yield Row(experiment, run, int(taken["step"]), str(taken["veto"]), written, auto)
 
 
 def _taken(experiment: Experiment, run: str) -> "pd.Series[Any] | None":
@@ -147,10 +167,9 @@ def _taken(experiment: Experiment, run: str) -> "pd.Series[Any] | None":
 
 
 def _is_learned_from(key: str) -> bool:
-    section = key.split(".")[0]
-    return key not in NOT_LEARNED_FROM and (
-        section in LEARNING or key == PICTURES or key.startswith("templates/training")
-    )
+    if key in NOT_LEARNED_FROM or key.startswith("train.preview."):
+        return False
+    return key.split(".")[0] in LEARNING or key == PICTURES or key.startswith("templates/training")
 
 
 def _differing(rows: Sequence[Row]) -> list[str]:
@@ -239,20 +258,3 @@ def _select(
 
 def _or_least(score: Figure | None) -> float:
     return -1.0 if score is None or math.isnan(score.value) else score.value
-
-
-def _shipped() -> dict[str, str]:
-    """The values of the shipped settings, as written in params.yaml."""
-    sections: dict[str, type[Section]] = {
-        "preprocess": Preprocess,
-        "caption": Caption,
-        "train": Train,
-        "hypernetwork": Hypernetwork,
-    }
-    values = flat({name: _defaults(section) for name, section in sections.items()})
-    return {key: plain(value) for key, value in values.items()}
-
-
-def _defaults(section: type[Section]) -> dict[str, Any]:
-    values = {key: field.get_default(call_default_factory=True) for key, field in section.model_fields.items()}
-    return {key: _defaults(type(value)) if isinstance(value, Section) else value for key, value in values.items()}

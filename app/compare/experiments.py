@@ -29,7 +29,7 @@ from pseudoword.results.places import (
     WORDS,
 )
 from pseudoword.results.settings import flat
-from pseudoword.results.tables import read_measured, read_scores, read_table
+from pseudoword.results.tables import count_weighted, read_measured, read_scores, read_table
 
 SETTINGS = Path("outputs/settings")
 OUTPUTS = Path("outputs")
@@ -64,6 +64,8 @@ class Experiment:
     measured: pd.DataFrame
     judges: JudgesRecord
     pictures: str  # a digest of the training pictures
+    weighted: int  # of them, how many have a loss weight by place
+    project: Path  # where a relative path of the base model begins
     settings: dict[str, Any]  # by key, as far as `check` wrote them
     runs: dict[str, RunRecord]
     files: "Folder | Revision"
@@ -131,6 +133,8 @@ class Source:
             measured=measured,
             judges=read_record(root / JUDGES, JudgesRecord),
             pictures=_digest_of_pictures(root),
+            weighted=count_weighted(root),
+            project=self.folder or self.project,
             settings=dict(_settings(root / SETTINGS)),
             runs={path.parent.name: read_record(root / path, RunRecord) for path in records},
             files=files,

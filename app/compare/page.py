@@ -15,8 +15,10 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from app.compare.charts import chart
+from app.compare.charts import CHARTED, chart, parallel, points_of
 from app.compare.comparison import SHOWN, Comparison, Row
+from app.compare.settings import Setting, setting
+from pseudoword.results.costs import Cost
 from pseudoword.results.effects import Effect, Interval
 from pseudoword.results.html import environment
 from pseudoword.results.images import EmbeddedImage, as_webp, data_uri, open_drawn, scaled
@@ -30,10 +32,18 @@ PICTURE_PX, TOP_PX = 160, 512  # longest sides, in the sheet and at the top
 MAX_PICTURES_BYTES = 3_600_000  # of all in the sheet; base64 makes a third more of it
 MAX_FILE_BYTES = 500_000  # of a file to download from the page; a hypernetwork is larger
 NUM_COLOURS = 6  # of style.css
+# Of params.yaml, those that have to do with what was learned and how it was looked at.
+SECTIONS = ("base", "word", "data", "preprocess", "caption", "curate", "latents", "train", "hypernetwork", "evaluate",
+            "judge", "choose")  # fmt: skip
 MIN_SAVING = 0.3  # of the samples, from which it is worth a sentence
+PARTS = {0.05: "a twentieth", 0.1: "a tenth", 0.2: "a fifth", 0.25: "a quarter", 1 / 3: "a third", 0.5: "half",
+         2 / 3: "two thirds"}  # fmt: skip
 
 
 Pictures = dict[tuple[int, int, str, int], EmbeddedImage]  # by `id` of a row, step, prompt and seed
+
+
+PASSES = ("trained", "scored", "drawn")  # of `Cost`
 
 
 @dataclass(frozen=True)
@@ -52,7 +62,8 @@ def render(comparison: Comparison, files: dict[int, Path]) -> str:
     script = (TEMPLATES / "workbench.js").read_text(encoding="utf-8")
     rows, choice = comparison.rows, comparison.choice
     pictures = embedded_pictures(rows, comparison)
-    colours = {id(row): i if i < NUM_COLOURS else "none" for i, row in enumerate(rows)}
+    first = sorted(rows, key=lambda row: row is not choice)
+    colours = {id(row): i if i < NUM_COLOURS else "none" for i, row in enumerate(first)}
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         environment(TEMPLATES)
@@ -65,6 +76,7 @@ def render(comparison: Comparison, files: dict[int, Path]) -> str:
             data=Markup(_json_in_html(sheet_data(comparison, pictures))),
             measures=SHOWN,
             differing=comparison.differing,
+            settings=shared_settings(comparison),
             rows=[_row(row, comparison, pictures, files.get(id(row))) for row in rows],
             choice={"label": choice.label, "picture": _first_picture(choice)},
             headline=headline(comparison),
@@ -73,8 +85,10 @@ def render(comparison: Comparison, files: dict[int, Path]) -> str:
             effects=[_effect(effect, group) for effect, group in _by_change(comparison)],
             repeated=comparison.repeated,
             cells=comparison.cells,
-            charts=[chart(name, rows, colours) for name in ("likeness", "obedience")],
-            legend=[(row.label, colours[id(row)]) for row in rows],
+            charts=[chart(name, comparison, colours) for name in CHARTED],
+            checkpoints=list(checkpoints(comparison)),
+            parallel=parallel(comparison, colours),
+            legend=[(row.label, colours[id(row)]) for row in first],
             judges=rows[0].experiment.judges,
             gaps=comparison.gaps,
             version=version("pseudoword"),
@@ -88,7 +102,7 @@ def headline(comparison: Comparison) -> str:
             if not math.isnan(choice.figures[name].value)]  # fmt: skip
     changes = ", ".join(f"{key} {choice.settings.get(key, '–')}" for key in comparison.differing)
     of = f"Of what was compared, take this one ({changes}): " if changes else "Take this one: "
-    return f"{of}{', '.join(said)}, after {choice.samples} samples."
+    return f"{of}{', '.join(said)}, after {choice.samples:,} samples."
 
 
 def certainty(comparison: Comparison) -> str:
@@ -106,7 +120,12 @@ def cheaper(comparison: Comparison) -> str:
     if choice is best or choice.samples > (1 - MIN_SAVING) * best.samples:
         return ""
     share = choice.samples / best.samples
-    return f"The same result as {best.label}, which has the highest score, for {share:.0%} of its samples."
+    part = min(PARTS, key=lambda size: abs(size - share))
+    about = "" if math.isclose(part, share, rel_tol=0.01) else "about "
+    return (
+        f"The same result as {best.label}, which has the highest score, for {about}{PARTS[part]} of the cost: "
+        f"{choice.samples:,} samples in place of {best.samples:,}."
+    )
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -115,7 +134,6 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _row(row: Row, comparison: Comparison, pictures: Pictures, file: Path | None) -> dict[str, Any]:
-    shipped = comparison.usual
     cells = row.at_choice().set_index(["prompt", "seed"])
     shown = []
     for prompt, seed in comparison.cells:
@@ -130,16 +148,37 @@ def _row(row: Row, comparison: Comparison, pictures: Pictures, file: Path | None
         "veto": row.veto,
         "step": row.step,
         "samples": row.samples,
-        "settings": [
-            {"text": row.settings.get(key, "–"), "is_shipped": row.settings.get(key) == shipped.get(key, object())}
-            for key in comparison.differing
-        ],
+        "cost": row.cost,
+        "settings": [setting(key, row.settings, row.auto, comparison.usual) for key in comparison.differing],
         "figures": [_figure(row, name) for name in ("score", *SHOWN)],
         "pictures": shown,
         "restore": row.experiment.restore,
         "again": again(row),
         "file": file and {"name": file.name, "source": data_uri("application/octet-stream", file.read_bytes())},
     }
+
+
+def shared_settings(comparison: Comparison) -> dict[str, list[tuple[str, Setting]]]:
+    """What is the same in all rows: what differs from the shipped settings, what was worked out, and the rest."""
+    row = comparison.rows[0]
+    groups: dict[str, list[tuple[str, Setting]]] = {"changed": [], "auto": [], "shipped": []}
+    for key in row.every:
+        if key.split(".")[0] in SECTIONS and len({other.every.get(key) for other in comparison.rows}) == 1:
+            shared = setting(key, row.every, row.auto, comparison.usual)
+            groups["auto" if shared.is_auto else "shipped" if shared.is_shipped else "changed"].append((key, shared))
+    return groups
+
+
+def checkpoints(comparison: Comparison) -> Iterator[dict[str, Any]]:
+    """What the charts show, in lines: of each drawn checkpoint its figures with their intervals."""
+    for row in comparison.rows:
+        points = {name: points_of(name, row, comparison) for name in CHARTED if name not in row.gaps}
+        by_step = {(name, point.step): point for name, line in points.items() for point in line}
+        for step in sorted({step for _, step in by_step}):
+            found = [by_step.get((name, step)) for name in CHARTED]
+            known = next(point for point in found if point)
+            yield {"label": row.label, "step": step, "samples": known.samples, "mark": known.mark,
+                   "figures": [p and (f"{p.value:.2f}", f"{p.low:.2f} to {p.high:.2f}") for p in found]}  # fmt: skip
 
 
 def _figure(row: Row, name: str) -> Shown:
@@ -289,7 +328,8 @@ def table(comparison: Comparison) -> pd.DataFrame:
     for row in comparison.rows:
         line: dict[str, Any] = {
             "training": row.label, "experiment": row.experiment.name, "run": row.run, "step": row.step,
-            "samples": row.samples, **{key: row.settings.get(key, "") for key in comparison.differing},
+            "samples": row.samples, **_passes(row.cost),
+            **{key: row.settings.get(key, "") for key in comparison.differing},
         }  # fmt: skip
         for name in (*SHOWN, "score"):
             figure = None if name in row.gaps else row.figures.get(name)
@@ -299,6 +339,13 @@ def table(comparison: Comparison) -> pd.DataFrame:
         line |= {"veto": row.veto, "tied": row in comparison.tied, "chosen": row is comparison.choice}
         lines.append(line)
     return pd.DataFrame(lines)
+
+
+def _passes(cost: Cost | None) -> dict[str, float]:
+    return {
+        "passes": math.nan if cost is None else cost.passes,
+        **{f"passes_{name}": math.nan if cost is None else getattr(cost, name) for name in PASSES},
+    }
 
 
 def as_json(comparison: Comparison) -> str:

@@ -11,7 +11,7 @@ from pseudoword.learned import Learned
 from pseudoword.records import BadRecord, Choice, JudgesRecord, Record, RunRecord, read_record
 from pseudoword.results.chosen import read_chosen
 from pseudoword.results.places import CHOICE, JUDGES, METRICS, PICTURES, PICTURES_TABLE, SCORES, TRAINING, WORDS
-from pseudoword.results.tables import read_measured, read_scores, read_table
+from pseudoword.results.tables import count_weighted, read_measured, read_scores, read_table
 from pseudoword.settings.naming import natural_order
 
 
@@ -49,6 +49,7 @@ class Results:
     scores: pd.DataFrame
     pictures: pd.DataFrame
     captions: pd.DataFrame
+    weighted: int  # pictures that have a loss weight by place
     picture_files: dict[str, Path]
     measured: pd.DataFrame  # a row for each drawn picture
     judges: JudgesRecord
@@ -68,6 +69,7 @@ def read_results(root: Path = Path()) -> Results:
         scores=read_scores(root / SCORES),
         pictures=read_table(root / PICTURES_TABLE, text=("id", "source", "state", "reason")),
         captions=read_table(root / CAPTIONS, text=("id", "caption", "origin", "draft")),
+        weighted=count_weighted(root),
         picture_files={path.stem: path for path in sorted((root / PICTURES).glob("*.png"))},
         measured=read_measured(root),
         judges=read_record(root / JUDGES, JudgesRecord),

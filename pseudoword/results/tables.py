@@ -33,6 +33,12 @@ def read_used(root: Path = Path()) -> pd.DataFrame:
     return table[table.state == "used"].sort_values("id", ignore_index=True)
 
 
+def count_weighted(root: Path = Path()) -> int:
+    """How many pictures have a loss weight by place; none where the table does not say."""
+    table = pd.read_csv(root / PICTURES_TABLE, dtype=str, keep_default_na=False)
+    return int((table["weighted"] == "yes").sum()) if "weighted" in table else 0
+
+
 def read_losses(path: Path) -> pd.DataFrame:
     """One row for each checkpoint, by run and step."""
     table = read_table(path, text=("run", "drawn"), numbers=("step", "loss"))

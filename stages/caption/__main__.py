@@ -9,13 +9,14 @@ tagger its tags, the file's name a text. Drafts made before are taken from .scra
 
 from pseudoword.base.placement import resolve_device, resolve_precision
 from pseudoword.captions.drafts import write_drafts
+from pseudoword.captions.models import captioner_name
 from pseudoword.captions.sides import text_for
 from pseudoword.pictures.prepared import read_pictures_table
 from pseudoword.settings.base import Base
 from pseudoword.settings.caption import Caption
 from pseudoword.settings.stage import StageSettings
 from stages._runtime import alone_on, run_stage
-from stages.caption.captioner import Captioner, choose_model
+from stages.caption.captioner import Captioner
 from stages.caption.filename import read_name
 from stages.caption.reuse import draft_all
 from stages.caption.tagger import TagModel
@@ -36,7 +37,7 @@ def main() -> None:
     def caption() -> list[str]:
         device = resolve_device(settings.base.device)
         precision = resolve_precision(settings.base.precision, device)
-        model = choose_model(options.model, settings.base.model)
+        model = captioner_name(options.model, settings.base.model)
         generation = (options.prefix, options.beams, options.min_tokens, options.max_tokens)
         with alone_on(device):
             return draft_all(Captioner(model, options.revision, device, precision, *generation), ids, options.batch)

@@ -19,9 +19,8 @@ from transformers import (
 
 from pseudoword.base.hub import CONFIGS, UNREADABLE, NotFetched, commit_of, fetch, fetch_model
 from pseudoword.base.location import digest
+from pseudoword.captions.models import FALLBACK
 from pseudoword.errors import UserError
-
-FALLBACK = "Salesforce/blip-image-captioning-base"
 
 
 class NoCaptioner(UserError):
@@ -47,14 +46,6 @@ class TooManyAtOnce(UserError):
             f"caption.batch: {pictures} pictures at once do not fit into the memory of {device} beside the captioner. "
             "Lower caption.batch or take a smaller caption.model."
         )
-
-
-def choose_model(model: str, base_model: str) -> str:
-    """`auto` is the captioner that lies in the base model's folder, else BLIP base from the hub."""
-    if model != "auto":
-        return model
-    beside = Path(base_model) / "captioner"
-    return str(beside) if beside.is_dir() else FALLBACK
 
 
 class Captioner:

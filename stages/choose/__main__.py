@@ -17,10 +17,13 @@ import pandas as pd
 
 from pseudoword.files import save_with, write_table, write_text
 from pseudoword.records import BadRecord, JudgesRecord, RunRecord, read_record
+from pseudoword.results.costs import cost_of
 from pseudoword.results.images import open_drawn
 from pseudoword.results.places import CHOICE, CHOSEN_SHEET, JUDGES, LOSSES, MEASURED, METRICS, PICTURES, SCORES, WORDS
+from pseudoword.results.settings import swept
 from pseudoword.results.tables import MEASURES, read_losses, read_measured, read_used
 from pseudoword.settings.choose import Choose
+from pseudoword.settings.evaluate import Evaluate
 from pseudoword.settings.stage import StageSettings
 from pseudoword.settings.word import Word
 from stages._runtime import run_stage
@@ -32,6 +35,7 @@ from stages.choose.words import Told, told
 class Settings(StageSettings):
     word: Word
     choose: Choose
+    evaluate: Evaluate
 
 
 def main() -> None:
@@ -44,9 +48,13 @@ def main() -> None:
     last = {run: int(losses[losses["run"] == run]["step"].max()) for run in records}
     words = told(selection, judges, records, last, nearest(measured, chosen))
     table = scores_table(losses, selection)
-    metrics: dict[str, dict[str, Any]] = {
-        "chosen": {"run": chosen.run, "step": chosen.step, **row_of(table, chosen.run, chosen.step)},
-               "init": row_of_init(table, measured, chosen.run)}  # fmt: skip
+    metrics = {
+        **rows_of(table, chosen.run, chosen.step),
+        "init": row_of_init(table, measured, chosen.run),
+        "cost": costs(losses, measured, chosen, records[chosen.run], settings.evaluate),
+        "swept": swept({run: record.settings for run, record in records.items()}, chosen.run),
+        "versions": records[chosen.run].versions,
+    }
     save_with(CHOSEN_SHEET, partial(chosen_sheet(measured, chosen).save, format="png"))
     write_table(SCORES, table)
     write_text(METRICS, json.dumps(metrics, indent=2) + "\n")
@@ -101,10 +109,27 @@ def _columns(name: str, figure: Figure | None) -> dict[str, float]:
     return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
 
 
-def row_of(table: pd.DataFrame, run: str, step: int) -> dict[str, float]:
-    """The figures of a checkpoint, for `dvc metrics show` and `dvc exp show`."""
+def rows_of(table: pd.DataFrame, run: str, step: int) -> dict[str, dict[str, Any]]:
+    """The figures of a checkpoint and the ends of their intervals, for `dvc metrics show` and `dvc exp show`."""
     row = table[(table["run"] == run) & (table["step"] == step)].iloc[0]
-    return {key: float(row[key]) for key in ("loss", *MEASURES, "score") if pd.notna(row[key])}
+    figures = {
+        name: {key: float(row[f"{key}{end}"]) for key in (*MEASURES, "score") if pd.notna(row[f"{key}{end}"])}
+        for name, end in (("chosen", ""), ("low", "_low"), ("high", "_high"))
+    }
+    return figures | {"chosen": {"run": run, "step": step, "loss": float(row["loss"]), **figures["chosen"]}}
+
+
+def costs(
+    losses: pd.DataFrame, measured: pd.DataFrame, chosen: Candidate, record: RunRecord, evaluate: Evaluate
+) -> dict[str, int]:
+    """`samples` that the chosen checkpoint has seen, and all `passes` through the UNet that its run took."""
+    scored = losses[losses["run"] == chosen.run]
+    drawn = int(((measured["run"] == chosen.run) & (measured["control"] == "")).sum())
+    cost = cost_of(
+        int(scored["step"].max()) * record.samples_per_update, len(scored), record.pictures, evaluate.timesteps, drawn,
+        evaluate.inference_steps, evaluate.guidance,
+    )  # fmt: skip
+    return {"samples": chosen.step * record.samples_per_update, "passes": cost.passes}
 
 
 def row_of_init(table: pd.DataFrame, measured: pd.DataFrame, run: str) -> dict[str, float]:

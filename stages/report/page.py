@@ -19,6 +19,7 @@ from pseudoword.results.charts import score_charts, series_of, training_charts
 from pseudoword.results.html import environment
 from pseudoword.results.images import EmbeddedImage, data_uri, embed
 from pseudoword.results.reading import Results
+from pseudoword.results.resolved import resolved
 from pseudoword.results.scores import best_of_run
 from pseudoword.results.settings import flat, plain
 from pseudoword.templates import NAME
@@ -65,6 +66,7 @@ def render(results: Results, settings: dict[str, dict[str, Any]], templates: Pat
     page = environment(templates)
     page.filters |= {"number": number, "percent": percent, "plain": plain}
     chosen = results.runs[results.choice.run]
+    worked_out, auto = resolved(flat(settings), chosen.record, results.judges, results.weighted)
     return page.get_template("index.html.j2").render(
         word=results.choice.word,
         choice=results.choice,
@@ -72,7 +74,8 @@ def render(results: Results, settings: dict[str, dict[str, Any]], templates: Pat
         judges=results.judges,
         interval=interval_of_choice(results),
         record=chosen.record,
-        settings={name: flat(values) for name, values in (chosen.record.settings | settings).items()},
+        settings=by_section(worked_out),
+        auto=auto,
         before_and_after=before_and_after(results),
         charts=score_charts(results) | training_charts(results),
         series=series_of(results.runs, results.choice.run),
@@ -85,6 +88,15 @@ def render(results: Results, settings: dict[str, dict[str, Any]], templates: Pat
         skipped=results.pictures[results.pictures.state != "used"].to_dict("records"),
         file=file_facts(results),
     )
+
+
+def by_section(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Settings by dotted key as a table for each section."""
+    tables: dict[str, dict[str, Any]] = {}
+    for key, value in settings.items():
+        section, _, name = key.partition(".")
+        tables.setdefault(section, {})[name] = value
+    return tables
 
 
 def interval_of_choice(results: Results) -> Row:

@@ -10,6 +10,7 @@
     return element;
   };
   document.body.classList.add("with-script");
+  const ARROWS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }; // down, right
 
   // -- the table: sorted by its columns, filtered by text
   const table = at("table");
@@ -46,6 +47,47 @@
     }
     at("filtered").textContent = target.value ? `${shown} of ${body.rows.length}` : "";
   });
+
+  // -- the charts: along a line with the arrows to the sides, from line to line with those up and down
+  for (const chart of document.querySelectorAll(".walk")) {
+    const readout = chart.closest("figure").querySelector(".readout");
+    const lines = [...chart.querySelectorAll(".series")].reverse() // the choice first
+      .map((line) => ("text" in line.dataset ? [line] : [...line.querySelectorAll("[data-text]")]))
+      .filter((line) => line.length);
+    let [line, point] = [0, 0];
+    const leave = () => {
+      for (const marked of chart.querySelectorAll(".active, .here")) marked.classList.remove("active", "here");
+    };
+    const show = (element) => {
+      leave();
+      element.closest(".series").classList.add("active");
+      element.classList.add("here");
+      readout.textContent = element.dataset.text;
+    };
+    const go = (down, right) => {
+      const before = lines[line][point];
+      line = (line + down + lines.length) % lines.length;
+      point = down ? Math.max(0, lines[line].findIndex((next) => next.dataset.text && next.getAttribute("cx") === before.getAttribute("cx")))
+        : (point + right + lines[line].length) % lines[line].length;
+      show(lines[line][point]);
+    };
+    if (!lines.length) continue;
+    chart.tabIndex = 0;
+    chart.setAttribute("role", "application"); // or a screen reader keeps the arrows for itself
+    chart.addEventListener("focus", () => show(lines[line][point]));
+    chart.addEventListener("blur", leave);
+    chart.addEventListener("keydown", (event) => {
+      if (!ARROWS[event.key]) return;
+      event.preventDefault();
+      const [down, right] = ARROWS[event.key];
+      go(lines.every((each) => each.length === 1) ? down || right : down, right);
+    });
+    chart.addEventListener("pointerover", ({ target }) => {
+      const element = target.closest("[data-text]");
+      if (element) show(element);
+    });
+    chart.addEventListener("pointerleave", () => { if (document.activeElement !== chart) leave(); });
+  }
 
   // -- the sheet: any two of training, step, prompt and seed
   const pictures = new Map();
@@ -97,12 +139,16 @@
     ];
     for (const name of names.filter((axis) => axis !== state.rows && axis !== state.columns)) {
       if (name === "step") {
-        const text = make("output", {}, state.step === TAKEN ? "as taken" : axes.step.text(state.step));
+        const text = make("output");
         const slider = make("input", { type: "range", name, min: -1, max: steps.length - 1, step: 1 });
         slider.value = steps.indexOf(state.step);
+        const tell = () => {
+          text.textContent = slider.ariaValueText = state.step === TAKEN ? "as taken" : axes.step.text(state.step);
+        };
+        tell();
         slider.addEventListener("input", () => {
           state.step = Number(slider.value) < 0 ? TAKEN : steps[slider.value];
-          text.textContent = state.step === TAKEN ? "as taken" : axes.step.text(state.step);
+          tell();
           fill();
         });
         form.push(make("label", {}, "step", slider, text));
@@ -111,7 +157,9 @@
         form.push(select(name, options, String(state[name]), (value) => { state[name] = Number(value); fill(); }));
       }
     }
+    const used = document.activeElement?.name;
     at("axes").replaceChildren(...form);
+    if (used) at("axes").elements[used]?.focus(); // or one who works by keyboard would begin again at the top
   };
   const fill = () => {
     const { rows, columns } = state;
@@ -142,7 +190,6 @@
   };
   const draw = () => { controls(); fill(); };
 
-  const ARROWS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
   const neighbour = ([i, j], [down, right]) => {
     for (i += down, j += right; cells[i]?.[j] !== undefined; i += down, j += right) if (cells[i][j]) return [i, j];
     return null;

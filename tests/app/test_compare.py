@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -14,9 +15,11 @@ import pytest
 
 from app.compare.command import OUT
 from app.compare.votes import order, read_votes
+from pseudoword.results.settings import flat
+from pseudoword.settings.loading import load_settings
 from tests.app.commands import Output, refusal, run
 from tests.browser import Browser, browser, chromium
-from tests.experiments import NUM_SAMPLES, TAKEN, likeness_of, write_experiment
+from tests.experiments import NUM_SAMPLES, PICTURES, STEPS, TAKEN, likeness_of, write_experiment
 from tests.stages.test_report import Page
 
 __all__ = ["browser", "chromium"]
@@ -88,6 +91,100 @@ def test_the_runs_of_a_sweep_with_figures_and_the_effect_of_each_setting(project
     assert effect["changes"] == [["train.learn_rate", "0.005", "0.02"]]
     assert effect["value"] == pytest.approx(0.2)
     assert effect["trainings"] == 2 and effect["shown"]
+
+
+def test_each_training_says_what_it_cost_in_samples_and_passes(project: Path, capsys: Output) -> None:
+    write_experiment(project, GRID)
+    row = compared(capsys)["rows"]["lr0.02-seed1"]
+    drawn = len(STEPS) * PICTURES * 20 * 2  # by 20 steps of the sampler, with the prompt and without
+    assert (row["passes_trained"], row["passes_drawn"]) == (max(STEPS) * NUM_SAMPLES, drawn)
+    assert row["passes_scored"] == len(STEPS) * 3 * 8  # three pictures at eight noise levels
+    assert row["passes"] == row["passes_trained"] + row["passes_scored"] + drawn
+    assert f"{row['passes']:,}" in Page((OUT / "index.html").read_text()).all_text()
+
+
+def test_the_same_result_for_a_third_of_the_cost_is_said(project: Path, capsys: Output) -> None:
+    """As good as the best in each picture but for a little both ways, and trained on a third of the samples a step."""
+    write_experiment(project, {"dear": ({"train": {"batch": 6}}, 0.605), "cheap": ({"train": {"batch": 2}}, 0.6)})
+    path = project / "outputs/words/cheap/settings.json"
+    path.write_text(path.read_text().replace(f'"samples_per_update": {NUM_SAMPLES}', '"samples_per_update": 2'))
+    measured = pd.read_csv("outputs/judged/pictures.csv")
+    worse = (measured["run"] == "dear") & (measured["seed"] == 0)
+    measured.loc[worse, "likeness"] -= 0.2
+    measured.loc[(measured["run"] == "dear") & ~worse, "likeness"] += 0.2
+    measured.to_csv("outputs/judged/pictures.csv", index=False)
+    assert compared(capsys)["chosen"] == "cheap"
+    text = Page((OUT / "index.html").read_text()).all_text()
+    assert "The same result as dear, which has the highest score, for a third of the cost: 80 samples" in text
+
+
+def test_what_auto_came_to_is_shown_for_every_key(project: Path, capsys: Output) -> None:
+    """With the shipped settings as `check` writes them, and a run that recorded what train made of them."""
+    write_experiment(project, {"base": ({"train": {"steps": 300}, "word": {"name": "snorf", "vectors": 5}}, 0.6)})
+    settings = load_settings(ROOT / "params.yaml").model_dump(mode="json")
+    recorded = json.loads((project / "outputs/words/base/settings.json").read_text())
+    trained = {name: keys_resolved(settings[name], 7) for name in ("base", "train", "word")}
+    auto = [f"{section}.{key}" for section in trained for key, value in settings[section].items() if value == "auto"]
+    recorded |= {"settings": trained, "auto": auto}
+    (project / "outputs/words/base/settings.json").write_text(json.dumps(recorded))
+    (project / "outputs/settings/report.json").write_text(json.dumps({"settings": settings}))
+    run(capsys, "compare")
+    page = (OUT / "index.html").read_text()
+    listed = dict(re.findall(r'<th scope="row">([\w.]+)</th><td>\s*<span[^>]*>([^<]*)</span>', page))
+    wanted = {key for key, value in flat(settings).items() if value == "auto" and not key.startswith("hypernetwork.")}
+    assert wanted <= set(listed) and "auto" not in listed.values()
+    assert listed["judge.images"] == "a judge" and listed["preprocess.resolution"] == "64"
+
+
+def keys_resolved(section: dict[str, Any], value: int) -> dict[str, Any]:
+    return {
+        key: keys_resolved(content, value) if isinstance(content, dict) else value if content == "auto" else content
+        for key, content in section.items() if key != "preview"
+    }  # fmt: skip
+
+
+def test_what_differs_from_the_shipped_settings_is_marked(project: Path, capsys: Output) -> None:
+    write_experiment(project, GRID, evaluate={"guidance": 7.0})
+    run(capsys, "compare")
+    page = (OUT / "index.html").read_text()
+    marked = set(re.findall(r'<span class="changed">([^<]*)</span>', page))
+    assert marked == {"0.02", "1", "7.0"}
+    text = Page(page).all_text()
+    assert "0.02 shipped: 0.005" in text and "evaluate.guidance 7.0 shipped: 3.0" in text
+
+
+def test_parallel_lines_cross_settings_and_measures_where_there_is_something_to_cross(
+    project: Path, capsys: Output
+) -> None:
+    write_experiment(project, GRID)
+    run(capsys, "compare")
+    page = (OUT / "index.html").read_text()
+    section = page[page.index('<section id="parallel">') : page.index('<section id="sheet">')]
+    told = [tag["data-text"] or "" for tag in Page(section).all("g")]
+    assert len(told) == len(GRID) and told[-1].startswith("lr0.02-seed1 (take this): train.learn_rate 0.02")
+    assert all("samples 240" in line and "score 0." in line for line in told)
+    paths = [path["d"] for path in Page(section).all("path")]
+    assert len(set(paths)) == len(GRID)  # one for the eye and one to point at
+    two = {run: GRID[run] for run in list(GRID)[:2]}
+    shutil.rmtree(project / "outputs")
+    write_experiment(project, two)
+    run(capsys, "compare")
+    assert 'id="parallel"' not in (OUT / "index.html").read_text()
+
+
+def test_the_charts_mark_what_to_take_and_what_ties_and_their_table_has_each_checkpoint(
+    project: Path, capsys: Output
+) -> None:
+    write_experiment(project, {run: (settings, 0.6) for run, (settings, _) in GRID.items()})
+    run(capsys, "compare")
+    page = (OUT / "index.html").read_text()
+    section = page[page.index('<section id="steps">') : page.index('<section id="vote"')]
+    dots = [tag["class"] for tag in Page(section).all("circle") if "data-text" in tag]
+    charts = 4
+    assert len(dots) == charts * len(GRID) * len(STEPS)
+    assert dots.count("dot chosen") == charts and dots.count("dot tied") == charts * (len(GRID) - 1)
+    assert len(Page(section).all("tr")) == 1 + len(GRID) * len(STEPS)
+    assert "240 samples: likeness 0.60 (0.55 to 0.65), as good" in section
 
 
 def test_an_effect_of_nothing_is_not_shown(project: Path, capsys: Output) -> None:

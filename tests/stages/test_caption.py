@@ -21,9 +21,10 @@ from transformers import (
     CLIPModel,
 )
 
+from pseudoword.captions.models import FALLBACK, captioner_name
 from pseudoword.errors import UserError
 from stages.caption.__main__ import main
-from stages.caption.captioner import FALLBACK, choose_model, tidy
+from stages.caption.captioner import tidy
 from stages.caption.filename import read_name
 from tests.project import shipped_params, write_checked
 from tests.tiny_captioners import KINDS
@@ -136,8 +137,8 @@ def test_auto_is_the_base_models_captioner_and_else_blip(project: Path, captione
     save_captioner(Path("base/captioner"), seed=1)
     own = run("auto", base_model="base")
     assert own == run("base/captioner") and own != run(captioner)
-    assert choose_model("auto", "somebody/some-model") == FALLBACK
-    assert choose_model("somebody/some-captioner", "base") == "somebody/some-captioner"
+    assert captioner_name("auto", "somebody/some-model") == FALLBACK
+    assert captioner_name("somebody/some-captioner", "base") == "somebody/some-captioner"
 
 
 def test_a_model_that_cannot_be_loaded_is_an_error_with_the_way_out(

@@ -178,8 +178,8 @@ JUDGES = JudgesRecord(images="i", texts="t", kind="thing", retrieval=Share(value
 def record(**train: object) -> RunRecord:
     return RunRecord.model_validate(
         {"settings": {"train": {"learn_rate": 0.005} | train, "word": {"vectors": 5}}, "pictures": 8,
-         "samples_per_update": 8, "windows": 1, "templates": ["a [name]"], "versions": {}, "device": "cpu",
-         "precision": "fp32", "model": {"name": "m", "family": "sd1", "resolution": 64}}
+         "samples_per_update": 8, "windows": 1, "templates": ["a [name]"], "versions": {"torch": "2.13.0"},
+         "device": "cpu", "precision": "fp32", "model": {"name": "m", "family": "sd1", "resolution": 64}}
     )  # fmt: skip
 
 
@@ -285,8 +285,32 @@ def test_the_stage_chooses_and_says_why(project: Path):
     metrics = json.loads(Path("outputs/choice/metrics.json").read_text())
     assert metrics["chosen"]["likeness"] == pytest.approx(0.6) and metrics["init"]["likeness"] == 0
     assert metrics["init"]["loss"] == pytest.approx(0.1)
+    row = scores[scores["chosen"]].iloc[0]
+    assert metrics["low"]["likeness"] == row["likeness_low"] and metrics["high"]["score"] == row["score_high"]
+    assert metrics["versions"] == record().versions
     with Image.open("outputs/choice/chosen.png") as sheet:
         assert sheet.size == (2 * 32 + 4, 3 * 32 + 8)
+
+
+def test_the_metrics_say_what_the_choice_cost_and_what_of_it_was_swept(project: Path):
+    learned = record()
+    train = learned.settings["train"] | {"learn_rate": "0.02"}
+    other = learned.model_copy(update={"settings": learned.settings | {"train": train}})
+    Path("outputs/words/run01/settings.json").write_text(other.model_dump_json())
+    content = shipped_params()
+    content["evaluate"] |= {"timesteps": 3, "inference_steps": 7, "guidance": 3.0}
+    write_checked(content)
+    main()
+    metrics = json.loads(Path("outputs/choice/metrics.json").read_text())
+    samples = learned.samples_per_update
+    scored, drawn = 4 * learned.pictures * 3, 2 * 2 * 7 * 2  # checkpoints, and pictures with and without the prompt
+    assert metrics["cost"] == {"samples": 20 * samples, "passes": 30 * samples + scored + drawn}
+    assert metrics["swept"] == {"train.learn_rate": "0.02"}
+    content["evaluate"]["guidance"] = 1.0
+    write_checked(content)
+    main()
+    without_guidance = json.loads(Path("outputs/choice/metrics.json").read_text())["cost"]["passes"]
+    assert without_guidance == metrics["cost"]["passes"] - drawn // 2
 
 
 def test_another_weight_is_another_choice(project: Path):

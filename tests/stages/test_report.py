@@ -277,6 +277,18 @@ def test_the_chosen_step_the_reason_and_the_advice_are_named(project: Path) -> N
     assert "broken.jpg : cannot be opened" in text
 
 
+def test_what_auto_came_to_is_shown_for_every_key(project: Path) -> None:
+    write_outputs(1)
+    pictures = pd.read_csv("outputs/pictures.csv", dtype=str).assign(weighted="yes")
+    pictures.to_csv("outputs/pictures.csv", index=False)
+    content = report()
+    section = content[content.index('<section id="settings">') :]
+    values = re.findall(r'<th scope="row">(\w+)</th><td>([^<]*?) <span class="badge quiet">auto</span>', section)
+    assert {("resolution", "64"), ("images", "models/toyworld/image_judge"), ("texts", "models/toyworld/judge"),
+            ("masks", "used for 7 of 6 pictures"), ("vectors", "4")} <= set(values)  # fmt: skip
+    assert "model" in dict(values) and "<td>auto</td>" not in section
+
+
 def test_the_page_carries_the_file_that_export_writes(project: Path) -> None:
     write_outputs(1)
     (link,) = [link for link in Page(report()).all("a") if "download" in link]

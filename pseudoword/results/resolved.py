@@ -1,0 +1,37 @@
+"""What `auto` came to, of all settings: the record of a run has those that decide its training."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pseudoword.captions.models import captioner_name
+from pseudoword.records import JudgesRecord, RunRecord
+from pseudoword.results.settings import flat
+
+AUTO = "auto"
+
+
+def resolved(
+    settings: Mapping[str, Any], record: RunRecord, judges: JudgesRecord, weighted: int, project: Path = Path()
+) -> tuple[dict[str, Any], set[str]]:
+    """The settings by dotted key with what `auto` came to in its place, and the keys where it stood.
+
+    settings  of all stages, as `check` wrote them; what the run was trained with replaces them
+    weighted  how many of the pictures have a loss weight by place
+    project   where a relative path of the base model begins
+    """
+    values = {**settings, **flat(record.settings)}
+    if values.get("train.learn") != "hypernetwork":  # then these say nothing
+        values = {key: value for key, value in values.items() if not key.startswith("hypernetwork.")}
+    drafters = values.get("caption.drafters", [])
+    came_to = {
+        "caption.model": captioner_name(AUTO, record.model.name, project) if "captioner" in drafters else "not used",
+        "judge.images": judges.images,
+        "judge.texts": judges.texts,
+        "preprocess.masks": f"used for {weighted} of {record.pictures} pictures" if weighted else "there are none",
+        "preprocess.resolution": record.model.resolution,
+        "train.preview.height": record.model.resolution,
+        "train.preview.width": record.model.resolution,
+    }
+    found = {key for key in came_to if values.get(key) == AUTO}
+    return values | {key: came_to[key] for key in found}, found | set(record.auto)
