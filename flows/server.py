@@ -15,6 +15,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import IO
 
@@ -157,5 +158,5 @@ def _health(api: str, timeout: float) -> str:
         return "" if error.code in (401, 403) else f"it answers {error.code} {error.reason}"
     except urllib.error.URLError as error:
         return str(getattr(error.reason, "strerror", None) or error.reason)
-    except (OSError, ValueError) as error:  # ValueError: no address at all
-        return str(error)
+    except (OSError, ValueError, HTTPException) as error:  # no address at all, or no web server
+        return " ".join(str(error).split())

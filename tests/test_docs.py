@@ -3,12 +3,14 @@
 import re
 from functools import reduce
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
 import yaml
 
 from pseudoword.captions import lint
+from pseudoword.doctor.budget import WARNING_SHARE, memory_of
 from pseudoword.doctor.examine import CHECKS
 from pseudoword.settings.loading import Settings, load_settings
 
@@ -45,6 +47,29 @@ def test_the_page_on_captions_tells_every_check_of_lint() -> None:
     table = page[page.index("| finding | means |") :].split("\n\n")[0]
     told = [check for row in table.splitlines()[2:] for check in row.split("|")[1].strip().split(", ")]
     assert sorted(told) == sorted(get_args(lint.Check))
+
+
+# Parameters of UNet, text encoders and VAE, and levels of the UNet, of the published models.
+PARAMETERS = {
+    "Stable Diffusion 1.5": (859_520_964, 123_060_480, 83_653_863, 4),
+    "Stable Diffusion 2.1": (865_910_724, 340_387_840, 83_653_863, 4),
+    "SDXL": (2_567_463_684, 817_720_320, 83_653_863, 3),
+}
+CARD_GB = 8
+
+
+def test_what_fits_into_a_small_card_is_what_the_doctor_estimates() -> None:
+    page = (ROOT / "docs/platforms.md").read_text()
+    rows = re.findall(r"^\| ([\w .]+) \| (\d+) \| ([\d.]+) GB \| ([\d.]+) GB \| (\w+) \|$", page, re.MULTILINE)
+    assert {row[0] for row in rows} == set(PARAMETERS)
+    for name, px, weights, each, pictures in rows:
+        unet, encoders, vae, levels = PARAMETERS[name]
+        model = SimpleNamespace(unet=unet, encoders=encoders, vae=vae, levels=levels, shrink=8)
+        case = SimpleNamespace(pictures=[SimpleNamespace(px=(int(px), int(px)))])
+        needed, more = memory_of(case, model)  # type: ignore[arg-type]
+        assert (weights, each) == (f"{needed / 1e9:.1f}", f"{more / 1e9:.1f}")
+        fitting = int((WARNING_SHARE * CARD_GB * 1e9 - needed) // more)
+        assert pictures == (str(fitting) if fitting > 0 else "none")
 
 
 def test_the_tests_that_keep_a_defect_out_exist() -> None:

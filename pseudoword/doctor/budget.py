@@ -118,7 +118,7 @@ def budget(case: Case) -> list[Finding]:
         plan = plan_of(case)
     except AccumulationWithoutBatch:
         return []  # `number` says so
-    weights, each = _memory(case, model)
+    weights, each = memory_of(case, model)
     at_once = case.intent.runs * (int(case.intent.batch) if case.intent.batch != "auto" else 1)
     memory, disk, flops = weights + at_once * each, _disk(case, model, plan), _flops(case, model, plan)
     times = {machine: round(_minutes(case, flops, plan, machine), 1) for machine in TFLOPS}
@@ -177,7 +177,7 @@ def _layout(model: Model) -> tuple[float, float]:
     return LAYOUTS[min(LAYOUTS, key=lambda levels: abs(levels - model.levels))]
 
 
-def _memory(case: Case, model: Model) -> tuple[float, float]:
+def memory_of(case: Case, model: Model) -> tuple[float, float]:
     """Bytes on a GPU in half precision: weights and overhead, and what one sample keeps for the backward pass."""
     kept = _layout(model)[1] * math.sqrt(model.unet) * max(_latent_px(case, model))
     return 2.0 * (model.unet + model.encoders + model.vae) + OVERHEAD_BYTES, 2 * kept

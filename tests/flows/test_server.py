@@ -1,6 +1,7 @@
 """The server behind a flow: which one, that its page works, and one message where there is none."""
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -54,9 +55,39 @@ def test_an_address_that_never_answers_is_named(monkeypatch: pytest.MonkeyPatch)
     assert re.search("no answer within|timed out", message)
 
 
-@pytest.mark.parametrize("address", ["nonsense", "localhost:4200"])
+@pytest.mark.parametrize(
+    "address", ["nonsense", "localhost:4200", "http://", "http://local host:4200/api", "http://127.0.0.1:port/api"]
+)
 def test_what_is_no_address_is_named(address: str) -> None:
-    refused(address)
+    assert "no answer within" not in refused(address)
+
+
+def test_what_is_no_web_server_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def greet() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"SSH-2.0-OpenSSH_9.6\r\n")
+
+        threading.Thread(target=greet, daemon=True).start()
+        assert "no answer within" not in refused(f"http://127.0.0.1:{listener.getsockname()[1]}/api")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("PREFECT_API_URL", "http://[::1", "an address: Invalid IPv6 URL"),
+        ("PREFECT_API_REQUEST_TIMEOUT", "soon", "request_timeout: Input should be a valid number"),
+    ],
+)
+def test_settings_that_prefect_cannot_read_are_one_message(
+    project: Project, flow_command: list[str], name: str, value: str, told: str
+) -> None:
+    done = subprocess.run(flow_command, env={**os.environ, name: value}, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and done.stderr.startswith("error: Prefect's settings cannot be read: ")
+    assert told in done.stderr and name in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_another_website_is_no_prefect_server() -> None:
