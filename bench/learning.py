@@ -59,6 +59,9 @@ METHODS: dict[str, dict[str, dict[str, Any]] | None] = {
     "rate 0.02": {"train": {"learn_rate": 0.02}},
     "rate 0.02:4, 0.005": {"train": {"learn_rate": "0.02:4, 0.005"}},
     "4 an update": {"train": {"batch": 4, "accumulation": 1}},
+    "4 an update, 0.01": {"train": {"batch": 4, "accumulation": 1, "learn_rate": 0.01}},
+    "4 an update, 0.01:12, 0.005": {"train": {"batch": 4, "accumulation": 1, "learn_rate": "0.01:12, 0.005"}},
+    "4 an update, 0.01, average": {"train": {"batch": 4, "accumulation": 1, "learn_rate": 0.01, "average": 0.8}},
 }
 SAMPLES = 600  # that our runs see
 LADDER = (30, 60, 120, 180, 300, 600)  # samples at which checkpoints are measured

@@ -95,6 +95,27 @@ class Checkpoint(Record):
     step: int
 
 
+class Estimate(Record):
+    """A mean with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def apart_from_zero(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+
+class Carried(Record):
+    """What the chosen checkpoint does elsewhere; None where it could not be measured."""
+
+    elsewhere: str  # "on <base model>" or "with <word>"
+    figures: dict[str, Estimate | None]  # by measure
+    gains: dict[str, Estimate | None]  # by measure, there less on the base model alone
+    sentence: str  # of all that
+
+
 class Choice(Checkpoint):
     """outputs/choice/choice.json: the chosen checkpoint and why; the least bad one where nothing is better than the
     init."""
@@ -107,6 +128,7 @@ class Choice(Checkpoint):
     notes: list[str] = []
     sure: float | None = None
     tied: list[Checkpoint] = []
+    carried: list[Carried] = []
     loss: float | None = None
     similarity: float | None = None
     likeness: float | None = None

@@ -26,9 +26,11 @@ class NameTaken(UserError):
         )
 
 
-class BadStart(UserError):
-    def __init__(self, path: Path, found: str, wanted: str) -> None:
-        super().__init__(f"word.init_file: {path} {found}, wanted {wanted}.")
+class DoesNotFit(UserError):
+    """An embedding file that the setting `key` names is not one for what it is named for."""
+
+    def __init__(self, key: str, path: Path, found: str, wanted: str) -> None:
+        super().__init__(f"{key}: {path} {found}, wanted {wanted}.")
 
 
 def vectors_for(pictures: int) -> int:
@@ -78,28 +80,39 @@ def _spread(init_text: str, vectors: int, table: Tensor, tokenizer: CLIPTokenize
     return table[torch.tensor(spread, device=table.device)].detach().float().clone()
 
 
-def stored_vectors(
-    file: Path, vectors: int | None, widths: Sequence[int], folder: Path = EMBEDDINGS, word: str | None = None
-) -> Tensor:
-    """(K, sum of widths) float32 from an embedding file of any format that is read here; `word` is one of several.
+def embedding_for(
+    file: Path, widths: Sequence[int], key: str, folder: Path = EMBEDDINGS, word: str | None = None
+) -> Embedding:
+    """The word of an embedding file of any format that is read here, which the setting `key` names.
 
-    Raises BadStart when it is of another base model, has other than `vectors` rows (None: any number), or holds
-    several words and not that one.
+    word  one of several in the file
+
+    Raises DoesNotFit when it is of another base model, or the file holds several words and not that one.
     """
     path = folder / file
     try:
-        found = _parts(read_embedding(path, word))
+        embedding = read_embedding(path, word)
     except NotInBundle as error:
         names = ", ".join(f"'{file}:{name}'" for name in error.words)
-        raise BadStart(path, error.found, f"one of them, written as {names}") from None
-    if [part.shape[1] for part in found] != list(widths):
-        sizes = " and ".join(str(part.shape[1]) for part in found)
-        raise BadStart(path, f"has vectors of {sizes} numbers", f"{' and '.join(map(str, widths))} for this base model")
-    if vectors not in (None, len(found[0])):
-        raise BadStart(
-            path, f"has {len(found[0])} vectors", f"word.vectors, which is {vectors}; auto takes what is there"
-        )
-    return torch.cat(found, dim=1)
+        raise DoesNotFit(key, path, error.found, f"one of them, written as {names}") from None
+    if (found := [part.shape[1] for part in _parts(embedding)]) != list(widths):
+        sizes, wanted = (" and ".join(map(str, each)) for each in (found, widths))
+        raise DoesNotFit(key, path, f"has vectors of {sizes} numbers", f"{wanted} for this base model")
+    return embedding
+
+
+def stored_vectors(
+    file: Path, vectors: int | None, widths: Sequence[int], folder: Path = EMBEDDINGS, word: str | None = None
+) -> Tensor:
+    """(K, sum of widths) float32 of a file to start from; `word` is one of several in it.
+
+    Raises DoesNotFit, also when it has other than `vectors` rows (None: any number).
+    """
+    found = side_by_side(embedding_for(file, widths, "word.init_file", folder, word))
+    if vectors not in (None, len(found)):
+        wanted = f"word.vectors, which is {vectors}; auto takes what is there"
+        raise DoesNotFit("word.init_file", folder / file, f"has {len(found)} vectors", wanted)
+    return found
 
 
 def _parts(embedding: Embedding) -> list[Tensor]:

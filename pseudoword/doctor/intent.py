@@ -12,7 +12,7 @@ from pseudoword.settings.hypernetwork import Hypernetwork
 from pseudoword.settings.kind import Kind
 from pseudoword.settings.preprocess import Preprocess
 from pseudoword.settings.train import Train
-from pseudoword.settings.word import Word
+from pseudoword.settings.word import InitFile, Word
 from pseudoword.templates import Prompts
 
 
@@ -39,6 +39,8 @@ class Intent:
     accumulation: int | str
     save_every: int | str
     prompts: Prompts  # of the evaluation
+    also_on: Sequence[str] = ()
+    together_with: Sequence[InitFile] = ()
     clip_skip: int = 0
     attention: str = "auto"
     kind: Kind = "thing"
@@ -64,6 +66,8 @@ class Intent:
             accumulation=train.accumulation,
             save_every=train.save_every,
             prompts=evaluate.prompts,
+            also_on=evaluate.also_on,
+            together_with=evaluate.together_with,
             clip_skip=base.clip_skip,
             attention=base.attention,
             kind=word.kind,

@@ -14,11 +14,13 @@ from pseudoword.doctor.model import Model
 from pseudoword.doctor.pictures import MeasuredPicture
 from pseudoword.errors import UserError
 from pseudoword.findings import Finding, names
+from pseudoword.formats.embedding import Embedding
 from pseudoword.hypernetwork import widths_of
 from pseudoword.pictures.ids import count_unmirrored
 from pseudoword.plan import AccumulationWithoutBatch
 from pseudoword.prompts import PromptTooLong, Vocabulary, fill
 from pseudoword.schedule import WarmUpTooLong
+from pseudoword.surroundings import other_model, other_word
 from pseudoword.training_prompts import Texts, windows_needed
 from pseudoword.word import stored_vectors, vectors_for
 
@@ -35,7 +37,8 @@ def refused(case: Case) -> list[Finding]:
     """Each refusal as a finding, so that it comes before the VAE and the UNet have run."""
     model = case.model
     assert isinstance(model, Model)
-    findings, runs = [*_model(case, model)], list[TrainedRun]()
+    beside, findings = _elsewhere(case)
+    findings, runs = [*_model(case, model), *findings], list[TrainedRun]()
     for settings in case.intent.trained:
         findings += _too_long_warm_up(case, settings)
         try:
@@ -47,7 +50,7 @@ def refused(case: Case) -> list[Finding]:
     windows = max((windows_needed(run.texts) for run in runs if _windowed(run)), default=1)
     for run in runs:
         run.texts.vocabulary.widen(windows)
-        findings += [*_long_prompts(case, run)]
+        findings += [*_long_prompts(case, run), *_long_beside(case, run, beside)]
     findings += _long_captions(case, runs)
     return list({finding.message: finding for finding in findings}.values())  # the runs of a sweep say the same
 
@@ -75,6 +78,38 @@ def _model(case: Case, model: Model) -> Iterator[Finding]:
                 widths_of(run.hypernetwork.structure, run.hypernetwork.widths, intent.model.context_widths)
         except UserError as error:
             yield _error(str(error), "Change hypernetwork.widths or hypernetwork.layers.")
+
+
+def _elsewhere(case: Case) -> tuple[list[Embedding], list[Finding]]:
+    """The words of evaluate.together_with, and what of them and of evaluate.also_on does not go with this one."""
+    intent, words, findings = case.intent, list[Embedding](), list[Finding]()
+    for file in intent.together_with:
+        try:
+            words.append(other_word(file, intent.model, intent.name))
+        except UserError as error:
+            findings.append(_error(str(error), "Name another file in evaluate.together_with, or none."))
+    for name in intent.also_on:
+        try:
+            other_model(name, intent.model)
+        except UserError as error:
+            findings.append(_error(str(error), "Name another model in evaluate.also_on, or none."))
+    return words, findings
+
+
+def _long_beside(case: Case, run: TrainedRun, beside: list[Embedding]) -> Iterator[Finding]:
+    """Prompts of the evaluation that have no room for another word beside this one."""
+    name, path = case.intent.name, case.intent.prompts.path
+    for embedding in beside:
+        others = {embedding.name: len(embedding.vectors)}
+        vocabulary = Vocabulary(
+            run.texts.vocabulary.tokenizers, [0] * len(run.texts.vocabulary.tokenizers), name, run.vectors,
+            run.texts.vocabulary.windows, others,
+        )  # fmt: skip
+        for line in case.intent.prompts.lines:
+            try:
+                vocabulary.encode(f"{fill(line, name)}, {embedding.name}")
+            except PromptTooLong as error:
+                yield _error(f"{path}: {_excess(error)}.", f"Shorten it in {path}, or empty evaluate.together_with.")
 
 
 def _too_long_warm_up(case: Case, settings: RunIntent) -> Iterator[Finding]:

@@ -61,14 +61,28 @@ def _true(column: "pd.Series[str]") -> "pd.Series[bool]":
 def read_drawn(root: Path = Path()) -> pd.DataFrame:
     """One row for each drawn picture and run that it belongs to; `file` as a path. Raises BadRecord."""
     path = root / DRAWN
-    table = read_table(path, text=("run", "control", "prompt", "file"), numbers=("step", "seed"))
-    return _with_paths(table[["run", "step", "control", "prompt", "seed", "file"]], path, root)
+    table = read_table(path, text=("run", "control", "elsewhere", "prompt", "file"), numbers=("step", "seed"))
+    return _with_paths(table[["run", "step", "control", "elsewhere", "prompt", "seed", "file"]], path, root)
 
 
 def read_measured(root: Path = Path()) -> pd.DataFrame:
-    """The same rows with what was measured, on the scales that the files in stages/judge/measures define."""
+    """Those of the same rows that were drawn at home, on the base model and with nothing beside the word.
+
+    With what was measured, on the scales that the files in stages/judge/measures define.
+    """
+    table = _measured(root)
+    return table[table["elsewhere"] == ""].drop(columns="elsewhere")
+
+
+def read_elsewhere(root: Path = Path()) -> pd.DataFrame:
+    """The rows that were drawn elsewhere, named in the column `elsewhere`."""
+    table = _measured(root)
+    return table[table["elsewhere"] != ""]
+
+
+def _measured(root: Path) -> pd.DataFrame:
     path = root / MEASURED
-    text, numbers = ("run", "control", "prompt", "file", "nearest"), ("step", "seed", *MEASURES)
+    text, numbers = ("run", "control", "elsewhere", "prompt", "file", "nearest"), ("step", "seed", *MEASURES)
     return _with_paths(read_table(path, text=text, numbers=numbers), path, root)
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from pseudoword.settings.fields import BY_KIND, InferenceSteps, PositiveInt, PromptFile, Section
+from pseudoword.settings.word import InitFileName
 
 
 class Evaluate(Section):
@@ -14,6 +15,12 @@ class Evaluate(Section):
         "word.kind.",
     )
     seeds: PositiveInt = Field(2, description="Pictures for each prompt, each from its own noise.")
+    also_on: list[Annotated[str, Field(strict=True, min_length=1)]] = Field(
+        [], description="Further base models of the same family, by folder or hub id, to see how far the word carries."
+    )
+    together_with: list[InitFileName] = Field(
+        [], description="Embedding files in data/embeddings whose words are tried beside this one, one at a time."
+    )
     timesteps: Annotated[int, Field(strict=True, ge=1, le=64)] = Field(
         8, description="Noise levels of the deterministic loss."
     )

@@ -42,7 +42,7 @@ def _free(name: str) -> str:
 
 class InitFileChanged(UserError):
     def __init__(self, path: Path) -> None:
-        super().__init__(f"word.init_file: {path} is another file than when the pipeline began. Run `dvc repro` again.")
+        super().__init__(f"{path} is another file than when the pipeline began. Run `dvc repro` again.")
 
 
 @dataclass(frozen=True)

@@ -65,10 +65,11 @@ def _files(settings: Settings, keys: set[str]) -> Iterator[tuple[str, list[str] 
     for run in runs(settings).values():
         for section, _, key in (name.partition(".") for name in keys):
             value = getattr(getattr(run, section), key)
-            if isinstance(value, Prompts):
-                yield value.path.as_posix(), list(value.lines)
-            elif isinstance(value, InitFile):
-                yield value.path.as_posix(), value.sha256
+            for file in value if isinstance(value, list) else [value]:
+                if isinstance(file, Prompts):
+                    yield file.path.as_posix(), list(file.lines)
+                elif isinstance(file, InitFile):
+                    yield file.path.as_posix(), file.sha256
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

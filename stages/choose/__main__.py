@@ -16,17 +16,18 @@ from typing import Any
 import pandas as pd
 
 from pseudoword.files import save_with, write_table, write_text
-from pseudoword.records import BadRecord, JudgesRecord, RunRecord, read_record
+from pseudoword.records import BadRecord, Carried, JudgesRecord, RunRecord, read_record
 from pseudoword.results.costs import cost_of
 from pseudoword.results.images import open_drawn
 from pseudoword.results.places import CHOICE, CHOSEN_SHEET, JUDGES, LOSSES, MEASURED, METRICS, PICTURES, SCORES, WORDS
 from pseudoword.results.settings import swept
-from pseudoword.results.tables import MEASURES, read_losses, read_measured, read_used
+from pseudoword.results.tables import MEASURES, read_elsewhere, read_losses, read_measured, read_used
 from pseudoword.settings.choose import Choose
 from pseudoword.settings.evaluate import Evaluate
 from pseudoword.settings.stage import StageSettings
 from pseudoword.settings.word import Word
 from stages._runtime import run_stage
+from stages.choose.elsewhere import carried
 from stages.choose.selection import RULE, Candidate, Figure, Rule, Selection, select
 from stages.choose.sheet import contact_sheet
 from stages.choose.words import Told, told
@@ -47,6 +48,7 @@ def main() -> None:
     records = {run: read_record(WORDS / run / "settings.json", RunRecord) for run in dict.fromkeys(losses["run"])}
     last = {run: int(losses[losses["run"] == run]["step"].max()) for run in records}
     words = told(selection, judges, records, last, nearest(measured, chosen))
+    places = list(carried(measured, read_elsewhere(), chosen))
     table = scores_table(losses, selection)
     metrics = {
         **rows_of(table, chosen.run, chosen.step),
@@ -58,8 +60,9 @@ def main() -> None:
     save_with(CHOSEN_SHEET, partial(chosen_sheet(measured, chosen).save, format="png"))
     write_table(SCORES, table)
     write_text(METRICS, json.dumps(metrics, indent=2) + "\n")
-    write_text(CHOICE, json.dumps(record_of(settings.word.name, selection, words, metrics["chosen"]), indent=2) + "\n")
-    print("\n".join([words.reason, *words.notes, *words.advice]))
+    record = record_of(settings.word.name, selection, words, metrics["chosen"], places)
+    write_text(CHOICE, json.dumps(record, indent=2) + "\n")
+    print("\n".join([words.reason, *words.notes, *(place.sentence for place in places), *words.advice]))
 
 
 def rule_of(choose: Choose) -> Rule:
@@ -140,7 +143,9 @@ def row_of_init(table: pd.DataFrame, measured: pd.DataFrame, run: str) -> dict[s
     return {**({"loss": float(loss.iloc[0])} if len(loss) else {}), **means}
 
 
-def record_of(word: str, selection: Selection, words: Told, figures: dict[str, Any]) -> dict[str, Any]:
+def record_of(
+    word: str, selection: Selection, words: Told, figures: dict[str, Any], places: list[Carried]
+) -> dict[str, Any]:
     chosen = selection.chosen
     shown = ("loss", "similarity", *RULE, "score")
     return {
@@ -154,6 +159,7 @@ def record_of(word: str, selection: Selection, words: Told, figures: dict[str, A
         "advice": words.advice,
         "sure": selection.sure,
         "tied": [{"run": c.run, "step": c.step} for c in selection.tied],
+        "carried": [place.model_dump() for place in places],
         **{name: figures[name] for name in shown if name in figures},
     }
 

@@ -1,6 +1,7 @@
 """evaluate: every checkpoint scored by loss; a shortlist and the controls drawn, with the same noise for all.
 
 reads   outputs/words/, outputs/latents, outputs/captions.csv, the base model
+        evaluate.also_on, evaluate.together_with    other base models, and words in data/embeddings
 writes  outputs/evaluation/losses.csv, pictures.csv, sheets/   (see docs/files.md)
 
 What was drawn before is taken from the scratch: more seeds, prompts or checkpoints draw what is new, with the same bits
@@ -8,6 +9,7 @@ for the rest.
 """
 
 import shutil
+from itertools import groupby
 
 import pandas as pd
 import torch
@@ -22,8 +24,9 @@ from pseudoword.settings.base import Base as BaseSettings
 from pseudoword.settings.evaluate import Evaluate
 from pseudoword.settings.stage import StageSettings
 from pseudoword.settings.word import Word
+from pseudoword.surroundings import surroundings
 from stages._runtime import alone_on, run_stage
-from stages.evaluate.checkpoints import read_checkpoints, score, shortlist
+from stages.evaluate.checkpoints import Checkpoint, read_checkpoints, score, shortlist
 from stages.evaluate.columns import columns_of, pictures_table
 from stages.evaluate.drawing import Sampling, draw_columns
 from stages.evaluate.kept import Kept
@@ -42,19 +45,26 @@ def main() -> None:
     dtype = resolve_precision(settings.base.precision, device)
     model = ModelIdentity(settings.base.model, settings.base.revision, settings.base.config, settings.base.vae)
     latents, checkpoints = read_latents(), read_checkpoints(model)
-    kept = Kept(hardware(device), model.sha256, str(dtype), settings.base.clip_skip, settings.base.attention)
     sampling = Sampling(drawn_shape(latents), evaluate.inference_steps, evaluate.guidance)
+    places = list(surroundings(evaluate, model, name))
+    losses, drawn, tables = list[float](), list[Checkpoint](), []
     with alone_on(device):
-        base = load_base(model, device, dtype, settings.base.clip_skip, settings.base.attention)
-        losses = score(base, name, latents, checkpoints, evaluate.timesteps, kept)
-        drawn = shortlist(checkpoints, losses, evaluate.shortlist)
-        columns = columns_of(drawn, checkpoints, name, evaluate.prompts.lines, evaluate.seeds)
-        shutil.rmtree(SHEETS, ignore_errors=True)  # as dvc does before a stage
-        draw_columns(base, columns, sampling, kept)
-    kept.prune()
+        for used, here in groupby(places, key=lambda place: place.model):
+            kept = Kept(hardware(device), used.sha256, str(dtype), settings.base.clip_skip, settings.base.attention)
+            base = load_base(used, device, dtype, settings.base.clip_skip, settings.base.attention)
+            if used is model:
+                losses = score(base, name, latents, checkpoints, evaluate.timesteps, kept)
+                drawn = shortlist(checkpoints, losses, evaluate.shortlist)
+                shutil.rmtree(SHEETS, ignore_errors=True)  # as dvc does before a stage
+            for place in here:
+                columns = columns_of(drawn, checkpoints, name, evaluate.prompts.lines, evaluate.seeds, place)
+                draw_columns(base, columns, sampling, kept, place)
+                tables.append(pictures_table(columns, place.label))
+            del base  # before the next one is loaded
+            kept.prune()
     rows = [(c.run, c.step, loss, c in drawn) for c, loss in zip(checkpoints, losses, strict=True)]
     write_table(LOSSES, pd.DataFrame(rows, columns=["run", "step", "loss", "drawn"]))
-    write_table(DRAWN, pictures_table(columns))
+    write_table(DRAWN, pd.concat(tables))
 
 
 def drawn_shape(latents: Latents) -> torch.Size:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from pseudoword.files import sha256_of
 from pseudoword.prompts import fill, without_name
+from pseudoword.surroundings import Surroundings
 from stages.evaluate.checkpoints import Checkpoint
 from stages.evaluate.kept import key_of
 
@@ -46,10 +47,10 @@ class Column:
 
 def columns_of(
     shortlisted: Sequence[Checkpoint], checkpoints: Sequence[Checkpoint], name: str, templates: tuple[str, ...],
-    seeds: int,
+    seeds: int, around: Surroundings,
 ) -> list[Column]:  # fmt: skip
     """The columns to draw, the controls first."""
-    with_name = tuple(fill(template, name) for template in templates)
+    with_name = tuple(around.prompt(fill(template, name)) for template in templates)
     columns: dict[str, Column] = {}
 
     def add(column: Column, owner: tuple[str, int, str]) -> None:
@@ -59,27 +60,28 @@ def columns_of(
     for run in dict.fromkeys(checkpoint.run for checkpoint in shortlisted):
         start = next(c for c in checkpoints if c.run == run)
         text = start.init_text
-        shown = tuple(fill(template, text) for template in templates) if text else with_name
+        shown = tuple(around.prompt(fill(template, text)) for template in templates) if text else with_name
         file = None if text else start.file
-        init = Column(file, name if file else "", start.windows, shown, templates, seeds, f"controls/init-{run}")
-        without = tuple(without_name(template) for template in templates)
-        nothing = Column(None, "", start.windows, without, templates, seeds, f"controls/nothing-{run}")
+        controls = f"{around.folder}controls"
+        init = Column(file, name if file else "", start.windows, shown, templates, seeds, f"{controls}/init-{run}")
+        without = tuple(around.prompt(without_name(template)) for template in templates)
+        nothing = Column(None, "", start.windows, without, templates, seeds, f"{controls}/nothing-{run}")
         add(init, (run, 0, "init"))
         add(nothing, (run, 0, "nothing"))
     for c in shortlisted:
-        column = Column(c.file, name, c.windows, with_name, templates, seeds, f"{c.run}-{c.step}")
+        column = Column(c.file, name, c.windows, with_name, templates, seeds, f"{around.folder}{c.run}-{c.step}")
         add(column, (c.run, c.step, ""))
     return list(columns.values())
 
 
-def pictures_table(columns: Sequence[Column]) -> pd.DataFrame:
-    """pictures.csv: the rows of each owner, by run, controls first."""
+def pictures_table(columns: Sequence[Column], elsewhere: str) -> pd.DataFrame:
+    """Rows of pictures.csv: those of each owner, by run, controls first."""
     rows = [
-        (run, step, control, column.templates[prompt], seed, file)
+        (run, step, control, elsewhere, column.templates[prompt], seed, file)
         for column in columns
         for run, step, control in column.owners
         for prompt, seed, file in column.cells()
     ]
     order = {run: i for i, run in enumerate(dict.fromkeys(row[0] for row in rows))}
     rows.sort(key=lambda row: (order[row[0]], row[1], row[2]))
-    return pd.DataFrame(rows, columns=["run", "step", "control", "prompt", "seed", "file"])
+    return pd.DataFrame(rows, columns=["run", "step", "control", "elsewhere", "prompt", "seed", "file"])

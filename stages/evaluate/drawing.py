@@ -18,6 +18,7 @@ from pseudoword.draws import Stream, generator
 from pseudoword.learned import AtWork, read_learned
 from pseudoword.progress import Bar
 from pseudoword.results.places import SHEETS
+from pseudoword.surroundings import Surroundings
 from stages.evaluate.columns import Column
 from stages.evaluate.kept import Kept, key_of
 
@@ -53,22 +54,23 @@ def starting_noise(shape: tuple[int, ...], template: str, seed: int) -> Tensor:
     return torch.from_numpy(generator(SEED, Stream.PICTURE, prompt, seed).standard_normal(shape, np.float32))
 
 
-def draw_columns(base: Base, columns: Sequence[Column], sampling: Sampling, kept: Kept) -> None:
+def draw_columns(base: Base, columns: Sequence[Column], sampling: Sampling, kept: Kept, around: Surroundings) -> None:
     """Draw what is not kept, keep it, and write all pictures of the columns below SHEETS."""
     files: list[tuple[str, str]] = []
     missing: list[Missing] = []
     for i, column in enumerate(columns):
         learned = column.learned
         for prompt, seed, file in column.cells():
-            key = key_of(learned, column.windows, column.name, column.prompts[prompt], column.templates[prompt], seed,
-                         tuple(sampling.shape), sampling.inference_steps, sampling.guidance)  # fmt: skip
+            key = key_of(learned, column.windows, column.name, column.prompts[prompt], around.beside_sha256,
+                         column.templates[prompt], seed, tuple(sampling.shape), sampling.inference_steps,
+                         sampling.guidance)  # fmt: skip
             files.append((key, file))
             if not kept.has_picture(key):
                 missing.append(Missing(i, prompt, seed, key))
     if before := len(files) - len(missing):
         print(f"{before} of {len(files)} pictures were drawn before")
     with Bar[str]("evaluate", total=len(missing), label="draw", unit="picture") as bar:
-        for conditioning, jobs in _batches(base, columns, missing, sampling.batch):
+        for conditioning, jobs in _batches(base, columns, missing, sampling.batch, around):
             noise = torch.stack(
                 [starting_noise(sampling.shape, columns[j.column].templates[j.prompt], j.seed) for j in jobs]
             )
@@ -84,14 +86,15 @@ def draw_columns(base: Base, columns: Sequence[Column], sampling: Sampling, kept
 
 
 def _batches(
-    base: Base, columns: Sequence[Column], missing: Sequence[Missing], batch: int
+    base: Base, columns: Sequence[Column], missing: Sequence[Missing], batch: int, around: Surroundings
 ) -> Iterator[tuple[Conditioning, list[Missing]]]:
     """The prompts of at most `batch` pictures, which go through the UNet together: words of any columns, but one
     hypernetwork at most."""
     waiting: dict[tuple[object, ...], list[tuple[Conditioning, Missing]]] = {}
     for i, jobs in groupby(missing, lambda job: job.column):
         column = columns[i]
-        work = AtWork(base, read_learned(column.file) if column.file else None, column.name, column.windows)
+        learned = read_learned(column.file) if column.file else None
+        work = AtWork(base, learned, column.name, column.windows, beside=around.words)
         for prompt, of_prompt in groupby(jobs, lambda job: job.prompt):
             # Alone, since a prompt's rounding too depends on how many are encoded at once.
             conditioning = work.condition(work.tokens([column.prompts[prompt]]))

@@ -56,6 +56,8 @@ def card(choice: Choice, record: RunRecord, usage: str, drawn: pd.DataFrame) -> 
             "",
             choice.reason,
             "",
+            *(f"- {place.sentence}" for place in choice.carried),
+            *([""] if choice.carried else []),
             *by_prompt(drawn, word),
             "## How it was made",
             "",

@@ -62,7 +62,7 @@ def main() -> None:
         embedded = texts.texts([text or "-" for text in said.values()])
     place, row = {file: i for i, file in enumerate(files)}, {prompt: i for i, prompt in enumerate(said)}
     tables, scales, obeyed = [], {}, Scale()
-    for run, of_run in drawn.groupby("run", sort=False):
+    for (run, elsewhere), of_run in drawn.groupby(["run", "elsewhere"], sort=False):
         controls = {
             name: sight[[place[file] for file in of_run["file"][of_run["control"] == name]]]
             for name in ("init", "nothing")
@@ -75,7 +75,7 @@ def main() -> None:
                 is_init=control == "init",
             )  # fmt: skip
             tables.append(measured(column, evidence))
-            if control == "init":
+            if control == "init" and not elsewhere:
                 similarity = to_training(evidence.drawn.features, training)
                 scales[str(run)] = Scale(zero=float(similarity.mean()), one=among_training(training))
                 top = ceiling(evidence)
@@ -112,7 +112,7 @@ def look_at(files: list[Path], images: ImageJudge | FaceJudge, texts: TextJudge)
 
 def look_alikes(drawn: pd.DataFrame, sight: Sight, place: dict[str, int]) -> Sight:
     """What the init texts of all runs draw, each picture once."""
-    files = dict.fromkeys(drawn["file"][drawn["control"] == "init"])
+    files = dict.fromkeys(drawn["file"][(drawn["control"] == "init") & (drawn["elsewhere"] == "")])
     return sight[[place[file] for file in files]]
 
 

@@ -15,7 +15,7 @@ from pseudoword.formats.writing import write_embedding
 from pseudoword.prompts import PromptTooLong, Vocabulary, fill, without_name
 from pseudoword.templates import BadTemplate, Prompts
 from pseudoword.word import (
-    BadStart,
+    DoesNotFit,
     NameTaken,
     check_name,
     initial_vectors,
@@ -177,9 +177,9 @@ def test_a_word_starts_from_a_file_of_any_format(tmp_path: Path, name: str):
     vectors = torch.randn(3, 16)
     write_embedding(tmp_path / name, Embedding("old", vectors, {}))
     torch.testing.assert_close(stored_vectors(Path(name), None, [16], tmp_path), vectors)
-    with pytest.raises(BadStart, match=r"has 3 vectors, wanted word\.vectors, which is 2"):
+    with pytest.raises(DoesNotFit, match=r"has 3 vectors, wanted word\.vectors, which is 2"):
         stored_vectors(Path(name), 2, [16], tmp_path)
-    with pytest.raises(BadStart, match="vectors of 16 numbers, wanted 16 and 20 for this base model"):
+    with pytest.raises(DoesNotFit, match="vectors of 16 numbers, wanted 16 and 20 for this base model"):
         stored_vectors(Path(name), None, [16, 20], tmp_path)
 
 
@@ -189,9 +189,9 @@ def test_a_word_starts_from_one_of_several_words_of_a_lora(tmp_path: Path):
     lora = Path("lora.safetensors")
     torch.testing.assert_close(stored_vectors(lora, None, [16], tmp_path, "dog"), words["dog"])
     wanted = "wanted one of them, written as 'lora.safetensors:cat', 'lora.safetensors:dog'"
-    with pytest.raises(BadStart, match=f"holds 2 words, {wanted}"):
+    with pytest.raises(DoesNotFit, match=f"holds 2 words, {wanted}"):
         stored_vectors(lora, None, [16], tmp_path)
-    with pytest.raises(BadStart, match=f"has no word 'cow', {wanted}"):
+    with pytest.raises(DoesNotFit, match=f"has no word 'cow', {wanted}"):
         stored_vectors(lora, None, [16], tmp_path, "cow")
 
 

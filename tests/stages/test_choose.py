@@ -259,8 +259,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 Image.new("RGB", (16, 16), (len(rows), step, 0)).save(picture)
                 like = likeness - step / 100 if not control else 0.0
                 values = dict.fromkeys(MEASURES, 0.0) | {"likeness": like, "identity": 1.0, "obedience": 0.9}
-                rows.append({"run": run, "step": step, "control": control, "prompt": prompt, "seed": 0, "file": file,
-                             **values, "variety": 1.0, "nearest": "0" * 12})  # fmt: skip
+                rows.append({"run": run, "step": step, "control": control, "elsewhere": "", "prompt": prompt,
+                             "seed": 0, "file": file, **values, "variety": 1.0, "nearest": "0" * 12})  # fmt: skip
     pd.DataFrame(losses, columns=["run", "step", "loss", "drawn"]).to_csv("outputs/evaluation/losses.csv", index=False)
     Path("outputs/judged").mkdir()
     pd.DataFrame(rows).to_csv("outputs/judged/pictures.csv", index=False)
@@ -365,3 +365,31 @@ def test_weights_of_nothing_are_refused(project: Path):
     content["choose"] |= {"likeness": 0.0, "identity": 0.0, "obedience": 0.0}
     with pytest.raises(UserError, match=r"choose: .*weight above 0"):
         write_checked(content)
+
+
+def test_the_choice_says_how_far_it_carries(project: Path):
+    """On another model half as like in every picture, beside another word no different."""
+    path = Path("outputs/judged/pictures.csv")
+    home = pd.read_csv(path, keep_default_na=False)
+    on_another = home.assign(elsewhere="on another", likeness=home["likeness"] / 2)
+    beside = home.assign(elsewhere="with gloop")
+    pd.concat([home, on_another, beside]).to_csv(path, index=False)
+    main()
+    choice = read_record(Path("outputs/choice/choice.json"), Choice)
+    assert (choice.run, choice.step, choice.likeness) == ("run01", 20, pytest.approx(0.6))
+    another, gloop = choice.carried
+    assert another.elsewhere == "on another" and another.figures["likeness"].value == pytest.approx(0.3)
+    assert another.gains["likeness"].value == pytest.approx(-0.3) and another.gains["obedience"].value == 0
+    assert another.sentence.startswith("On another: likeness 30% (30% to 30%), obedience 90%")
+    assert another.sentence.endswith("; that is 30% less likeness than on the base model alone.")
+    assert gloop.sentence.endswith("; not to be told from what it does on the base model alone.")
+
+
+def test_what_could_not_be_measured_elsewhere_is_no_gain(project: Path):
+    path = Path("outputs/judged/pictures.csv")
+    home = pd.read_csv(path, keep_default_na=False)
+    pd.concat([home, home.assign(elsewhere="on another", likeness="", obedience="")]).to_csv(path, index=False)
+    main()
+    (another,) = read_record(Path("outputs/choice/choice.json"), Choice).carried
+    assert another.figures["likeness"] is None and another.gains["likeness"] is None
+    assert "likeness unknown, obedience unknown; which could not be held against" in another.sentence

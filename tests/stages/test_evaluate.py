@@ -1,6 +1,7 @@
 """Shortlist and pictures, and the evaluate stage on tiny random models of both prediction types."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from PIL import Image
 
 from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.interface import Base
+from pseudoword.errors import UserError
 from pseudoword.formats.embedding import Embedding, save_embedding
 from pseudoword.formats.hypernetwork import save_hypernetwork
 from pseudoword.formats.writing import write_embedding
@@ -96,9 +98,14 @@ def outputs() -> dict[str, bytes]:
 
 
 def pictures() -> dict[tuple[object, ...], bytes]:
-    """What was drawn, by run, step, control, prompt and seed."""
+    """What was drawn at home, by run, step, control, prompt and seed."""
+    return elsewhere("")
+
+
+def elsewhere(label: str) -> dict[tuple[object, ...], bytes]:
     table = pd.read_csv("outputs/evaluation/pictures.csv", keep_default_na=False)
-    return {tuple(row[:-1]): (SHEETS / row[-1]).read_bytes() for row in table.itertuples(index=False, name=None)}
+    rows = table[table["elsewhere"] == label].drop(columns="elsewhere")
+    return {tuple(row[:-1]): (SHEETS / row[-1]).read_bytes() for row in rows.itertuples(index=False, name=None)}
 
 
 def test_pictures_are_square_where_the_pictures_have_several_shapes(project: Path):
@@ -220,3 +227,61 @@ def test_a_damaged_picture_in_the_scratch_is_drawn_anew(project: Path, monkeypat
     rows = count_drawn(monkeypatch)
     main()
     assert len(rows) == 1 and pictures() == before
+
+
+def write_other_word(name: str, number: int = 2) -> bytes:
+    path = Path("data/embeddings", f"{name}.safetensors")
+    save_embedding(path, name, torch.randn(number, 16, generator=torch.Generator().manual_seed(number)), {})
+    return path.read_bytes()
+
+
+def test_the_word_is_drawn_elsewhere_too_and_what_is_drawn_at_home_keeps_its_bits(project: Path):
+    main()
+    home = pictures()
+    write_other_word("gloop")
+    tiny_stable_diffusion("v_prediction").save_pretrained("another")
+    settings(together_with=["gloop.safetensors"], also_on=["another"])
+    main()
+    assert pictures() == home
+    beside, on_another = elsewhere("with gloop"), elsewhere("on another")
+    assert beside.keys() == on_another.keys() == home.keys()
+    for key, picture in home.items():
+        assert len({picture, beside[key], on_another[key]}) == 3, key
+    # Beside the other word alone, as at home with it in the prompt.
+    settings("a [name], gloop", "a [name] by the sea, gloop")
+    Path("outputs/words/vectors1/steps/snorf-5.safetensors").unlink()
+    main()
+    assert pictures()["vectors1", 15, "", "a [name], gloop", 0] != beside["vectors1", 15, "", "a [name]", 0]
+
+
+def test_another_file_of_the_word_beside_is_drawn_anew(project: Path):
+    write_other_word("gloop")
+    settings(together_with=["gloop.safetensors"])
+    main()
+    first = elsewhere("with gloop")
+    write_other_word("gloop", 3)
+    settings(together_with=["gloop.safetensors"])
+    main()
+    assert all(elsewhere("with gloop")[key] != picture for key, picture in first.items())
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"also_on": ["wide"]}, "'wide' reads vectors of 24 numbers, base.model of 16"),
+        ({"also_on": ["xl"]}, "'xl' is of the family sdxl, base.model of sd1"),
+        ({"together_with": ["broad.safetensors"]}, "broad.safetensors has vectors of 24 numbers, wanted 16"),
+        ({"together_with": ["snorf.safetensors"]}, "is called 'snorf', as the one that is learned"),
+    ],
+)
+def test_what_the_word_does_not_go_with_is_told_before_anything_is_drawn(
+    project: Path, changes: dict[str, object], told: str
+):
+    tiny_sdxl().save_pretrained("xl")
+    tiny_stable_diffusion(width=24).save_pretrained("wide")
+    save_embedding(Path("data/embeddings/broad.safetensors"), "broad", torch.randn(1, 24), {})
+    write_other_word("snorf")
+    settings(**changes)
+    with pytest.raises(UserError, match=re.escape(told)):
+        main()
+    assert not Path("outputs/evaluation").exists()

@@ -91,6 +91,7 @@ def write_sheets() -> None:
         "run": "base",
         "step": steps,
         "control": "",
+        "elsewhere": "",
         "prompt": "a [name]",
         "seed": [0, 1, 0],
         "file": list(COLOURS),

@@ -275,8 +275,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 thing = THING if step == 40 or (step == 20 and seed) else OTHER
                 file = f"{control or step}/{place}-{seed}.png"
                 save(render(thing, prompt.split()[-1], random), Path("outputs/evaluation/sheets", file))
-                table.append(("base", step, control, prompt, seed, file))
-    columns = ["run", "step", "control", "prompt", "seed", "file"]
+                table.append(("base", step, control, "", prompt, seed, file))
+    columns = ["run", "step", "control", "elsewhere", "prompt", "seed", "file"]
     pd.DataFrame(table, columns=columns).to_csv("outputs/evaluation/pictures.csv", index=False)
     settings()
     return tmp_path
@@ -385,3 +385,26 @@ def test_the_weights_have_what_the_code_takes_for_things_and_styles():
     config = json.loads((TOYWORLD / "image_judge/config.json").read_text())
     width = config["hidden_sizes"][-1]
     assert config["features_by_kind"] == {"thing": [0, width // 2], "style": [width // 2, width]}
+
+
+def test_what_is_drawn_elsewhere_is_held_against_the_controls_there(project: Path):
+    """Elsewhere the init text draws the thing itself, so no likeness can be told there."""
+    main()
+    home = pd.read_csv("outputs/judged/pictures.csv", dtype=str, keep_default_na=False)
+    scales = read_record(Path("outputs/judged/judges.json"), JudgesRecord).likeness
+    path = Path("outputs/evaluation/pictures.csv")
+    drawn = pd.read_csv(path, keep_default_na=False)
+    there = drawn.assign(elsewhere="on another")
+    of_40 = drawn[drawn["step"] == 40].set_index(["prompt", "seed"])["file"]
+    of_init = there["control"] == "init"
+    cells = there[of_init][["prompt", "seed"]].itertuples(index=False, name=None)
+    there.loc[of_init, "file"] = [of_40[cell] for cell in cells]
+    pd.concat([drawn, there]).to_csv(path, index=False)
+    main()
+    table = pd.read_csv("outputs/judged/pictures.csv", dtype=str, keep_default_na=False)
+    pd.testing.assert_frame_equal(table[table["elsewhere"] == ""], home)
+    assert read_record(Path("outputs/judged/judges.json"), JudgesRecord).likeness == scales
+    there, here = (
+        table[(table["step"] == "40") & (table["elsewhere"] == label)]["likeness"] for label in ("on another", "")
+    )
+    assert set(there) == {""} and here.astype(float).mean() > 0.8

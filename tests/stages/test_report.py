@@ -125,10 +125,12 @@ def write_evaluation(names: list[str], paint: Paint, prompts: list[str]) -> None
                 for seed in (0, 1):
                     file = f"{name}-{step}{control}/{index}-{seed}.png"
                     save(paint(prompt, index, seed, step), Path("outputs/evaluation/sheets", file))
-                    drawn.append((name, step, control, prompt, seed, file, *[0.5] * len(MEASURES), "0" * 12))
+                    drawn.append((name, step, control, "", prompt, seed, file, *[0.5] * len(MEASURES), "0" * 12))
     for folder in ("judged", "choice"):
         Path("outputs", folder).mkdir(parents=True)
-    table = pd.DataFrame(drawn, columns=["run", "step", "control", "prompt", "seed", "file", *MEASURES, "nearest"])
+    table = pd.DataFrame(
+        drawn, columns=["run", "step", "control", "elsewhere", "prompt", "seed", "file", *MEASURES, "nearest"]
+    )
     table.to_csv("outputs/judged/pictures.csv", index=False)
     pd.DataFrame(scores).to_csv("outputs/choice/scores.csv", index=False)
     judges = {

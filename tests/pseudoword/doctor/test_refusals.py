@@ -135,6 +135,28 @@ def test_what_the_base_model_has_not_is_told(changes: dict[str, object], told: s
 
 
 @pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"also_on": ["nowhere"]}, "evaluate.also_on: 'nowhere'"),
+        (
+            {"together_with": "wide"},
+            "evaluate.together_with: data/embeddings/old.safetensors has vectors of 768 numbers",
+        ),
+        ({"together_with": "long"}, "templates/eval.txt: 'a snorf, old' takes"),
+        ({"together_with": "fit"}, ""),
+    ],
+)
+def test_what_the_word_cannot_be_drawn_with_is_told(changes: dict[str, object], told: str) -> None:
+    if kind := changes.get("together_with"):
+        file = embedding(width=768 if kind == "wide" else 128, vectors=74 if kind == "long" else 3)
+        changes = {"together_with": [file]}
+    preprocessed([scenery(at, 64, 64) for at in range(4)], SCENERY[:4])
+    prompts = Prompts(Path("templates/eval.txt"), ("a [name]",))
+    found = diagnose("refused", resolution=64, trained=wanted(), prompts=prompts, **changes)
+    assert [(finding.severity, finding.message.startswith(told)) for finding in found] == [("error", True)] * bool(told)
+
+
+@pytest.mark.parametrize(
     ("section", "told"),
     [
         ({"widths": [123]}, "hypernetwork.widths: found 123, wanted some of the base model's own: 128"),
@@ -157,7 +179,7 @@ def test_what_the_runs_of_a_sweep_share_is_told_once() -> None:
 # Where each refusal that train can come to is made before it: every class of error that its modules define or import.
 REFUSED_BEFORE = {
     "check": "BadSettings BadTemplate NoSuchDevice UnknownSampler",
-    "doctor: refused": "BadClipSkip BadEmbedding BadStart CannotBeMade NotForThisModel NoVae NoXformers NotInBundle "
+    "doctor: refused": "BadClipSkip BadEmbedding DoesNotFit CannotBeMade NotForThisModel NoVae NoXformers NotInBundle "
     "PromptTooLong WarmUpTooLong",
     "doctor: number": "AccumulationWithoutBatch",
     "doctor: name": "NameTaken",

@@ -1,0 +1,66 @@
+"""How far the chosen checkpoint carries: its figures on other base models and beside other words.
+
+"Home" is the base model that it was learned on, with nothing beside it.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+
+from pseudoword.records import Carried, Estimate
+from stages.choose.selection import RULE, SAMPLES, Candidate, Figure, figure
+
+COMPARED = ("likeness", "obedience")
+
+
+def carried(home: pd.DataFrame, elsewhere: pd.DataFrame, chosen: Candidate) -> Iterator[Carried]:
+    """The chosen checkpoint's figures in each of the surroundings, and what it gains there, paired by prompt and seed.
+
+    home, elsewhere  rows of the measured table
+    """
+    at_home = _of(home, chosen)
+    for label, rows in elsewhere.groupby("elsewhere", sort=False):
+        there = _of(rows, chosen)
+        samples = np.random.default_rng(0).integers(len(there), size=(SAMPLES, len(there)))
+        figures = {name: figure(there[name].to_numpy(float), samples) for name in RULE}
+        gains = {
+            name: figure((there[name] - at_home[name].reindex(there.index)).to_numpy(float), samples)
+            for name in COMPARED
+        }
+        estimates = {name: _estimate(value) for name, value in figures.items()}
+        differences = {name: _estimate(value) for name, value in gains.items()}
+        sentence = _sentence(str(label), estimates, differences)
+        yield Carried(elsewhere=str(label), figures=estimates, gains=differences, sentence=sentence)
+
+
+def _of(rows: pd.DataFrame, chosen: Candidate) -> pd.DataFrame:
+    """The checkpoint's pictures, by prompt and seed."""
+    own = rows[(rows["run"] == chosen.run) & (rows["step"] == chosen.step) & (rows["control"] == "")]
+    return own.set_index(["prompt", "seed"])
+
+
+def _estimate(value: Figure) -> Estimate | None:
+    return None if math.isnan(value.value) else Estimate(value=value.value, low=value.low, high=value.high)
+
+
+def _sentence(label: str, figures: Mapping[str, Estimate | None], gains: Mapping[str, Estimate | None]) -> str:
+    """The figures there, and whether they can be told from those at home."""
+    shown = ", ".join(f"{name} {_percent(figures[name])}" for name in COMPARED)
+    changes = [
+        f"{abs(gain.value):.0%} {'more' if gain.value > 0 else 'less'} {name}"
+        for name, gain in gains.items()
+        if gain is not None and gain.apart_from_zero
+    ]
+    if changes:
+        compared = f"that is {' and '.join(changes)} than on the base model alone"
+    elif any(gains.values()):
+        compared = "not to be told from what it does on the base model alone"
+    else:
+        compared = "which could not be held against the base model alone"
+    return f"{label[:1].upper()}{label[1:]}: {shown}; {compared}."
+
+
+def _percent(estimate: Estimate | None) -> str:
+    return "unknown" if estimate is None else f"{estimate.value:.0%} ({estimate.low:.0%} to {estimate.high:.0%})"
