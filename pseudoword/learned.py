@@ -11,11 +11,39 @@ from pseudoword.base.hypernetwork import Hypernetworks
 from pseudoword.base.interface import Base, Conditioning
 from pseudoword.formats.embedding import Embedding
 from pseudoword.formats.reading import read_file, word_of
-from pseudoword.hypernetwork import Hypernetwork
+from pseudoword.hypernetwork import Hypernetwork, widths_of
 from pseudoword.prompts import Vocabulary
-from pseudoword.word import side_by_side
+from pseudoword.settings.hypernetwork import Hypernetwork as HypernetworkSettings
+from pseudoword.settings.word import EMBEDDINGS
+from pseudoword.word import DoesNotFit, side_by_side
 
 Learned = Embedding | Hypernetwork
+
+
+def start_of_hypernetwork(section: HypernetworkSettings, widths: list[int]) -> Hypernetwork | list[int]:
+    """What a hypernetwork starts from: that of `init_file`, or the widths of one that has to be drawn.
+
+    widths  of the base model's contexts
+
+    Raises NotForThisModel and CannotBeMade, and DoesNotFit for a file that is none, or of other layers or widths.
+    """
+    if section.init_file is None:
+        return widths_of(section.structure, section.widths, widths)
+    key, path = "hypernetwork.init_file", EMBEDDINGS / section.init_file.checked()
+    found = read_file(path)
+    if not isinstance(found, Hypernetwork):
+        raise DoesNotFit(key, path, "is an embedding", "a hypernetwork")
+    wanted, has = (replace(structure, dropout=()) for structure in (section.structure, found.structure))
+    if has != wanted:
+        raise DoesNotFit(
+            key, path, f"has the layers {has.summary}",
+            f"{wanted.summary}, as hypernetwork.layers, hypernetwork.activation and hypernetwork.layer_norm say",
+        )  # fmt: skip
+    chosen = widths_of(section.structure, found.widths if section.widths == "auto" else section.widths, widths)
+    if found.widths != chosen:
+        has_widths, wanted_widths = (", ".join(map(str, each)) for each in (found.widths, chosen))
+        raise DoesNotFit(key, path, f"has the widths {has_widths}", f"{wanted_widths}, as hypernetwork.widths says")
+    return found
 
 
 def read_learned(path: Path) -> Learned:

@@ -23,6 +23,7 @@ class Surroundings:
     model: ModelIdentity
     beside: Embedding | None = None  # another word, which every prompt ends with
     beside_sha256: str = ""  # of its file
+    strength: float = 1.0  # of a hypernetwork
 
     @property
     def words(self) -> list[Embedding]:
@@ -33,12 +34,14 @@ class Surroundings:
         return ", ".join(part for part in (text, self.beside and self.beside.name) if part)
 
 
-def surroundings(evaluate: Evaluate, model: ModelIdentity, word: str) -> Iterator[Surroundings]:
-    """Home first, then all that need the same model. Raises UserError."""
+def surroundings(evaluate: Evaluate, model: ModelIdentity, word: str, hypernetwork: bool) -> Iterator[Surroundings]:
+    """Home first, then all that need the same model; `hypernetwork` is what was learned. Raises UserError."""
     yield Surroundings("", "", model)
     for i, file in enumerate(evaluate.together_with):
         beside = other_word(file, model, word)
         yield Surroundings(f"with {beside.name}", f"with-{i}/", model, beside, file.sha256)
+    for i, strength in enumerate(evaluate.strengths if hypernetwork else ()):
+        yield Surroundings(f"at strength {strength:g}", f"strength-{i}/", model, strength=strength)
     for i, name in enumerate(evaluate.also_on):
         yield Surroundings(f"on {name}", f"on-{i}/", other_model(name, model))
 

@@ -15,7 +15,7 @@ from pseudoword.doctor.pictures import MeasuredPicture
 from pseudoword.errors import UserError
 from pseudoword.findings import Finding, names
 from pseudoword.formats.embedding import Embedding
-from pseudoword.hypernetwork import widths_of
+from pseudoword.learned import start_of_hypernetwork
 from pseudoword.pictures.ids import count_unmirrored
 from pseudoword.plan import AccumulationWithoutBatch
 from pseudoword.prompts import PromptTooLong, Vocabulary, fill
@@ -75,9 +75,9 @@ def _model(case: Case, model: Model) -> Iterator[Finding]:
     for run in intent.trained:
         try:
             if run.hypernetwork is not None:
-                widths_of(run.hypernetwork.structure, run.hypernetwork.widths, intent.model.context_widths)
+                start_of_hypernetwork(run.hypernetwork, intent.model.context_widths)
         except UserError as error:
-            yield _error(str(error), "Change hypernetwork.widths or hypernetwork.layers.")
+            yield _error(str(error), "Change hypernetwork.widths, hypernetwork.layers or hypernetwork.init_file.")
 
 
 def _elsewhere(case: Case) -> tuple[list[Embedding], list[Finding]]:

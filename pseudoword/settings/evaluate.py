@@ -21,6 +21,9 @@ class Evaluate(Section):
     together_with: list[InitFileName] = Field(
         [], description="Embedding files in data/embeddings whose words are tried beside this one, one at a time."
     )
+    strengths: list[Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]] = Field(
+        [], description="Of a hypernetwork, at which it is drawn besides 1."
+    )
     timesteps: Annotated[int, Field(strict=True, ge=1, le=64)] = Field(
         8, description="Noise levels of the deterministic loss."
     )

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 from pseudoword.settings.fields import Auto, ScheduleText, Section
+from pseudoword.settings.word import InitFileName
 from pseudoword.structure import ACTIVATIONS, MAX_MULTIPLIER, Structure
 
 NUMBERS = {"type": "array", "items": {"type": "number"}}
@@ -74,6 +75,10 @@ class Hypernetwork(Section):
         strict=True,
         description="Normalise after each layer. The start is then far from the base model, and with an activation "
         "ComfyUI draws other pictures than A1111.",
+    )
+    init_file: InitFileName | None = Field(
+        None,
+        description="A hypernetwork in data/embeddings to go on from, of the same layers, activation and layer norm.",
     )
     widths: Auto | Annotated[tuple[int, ...], BeforeValidator(_widths), WithJsonSchema(NUMBERS)] = Field(
         "auto", description="Of the contexts that are changed. auto: all that the base model has."

@@ -46,7 +46,10 @@ def main() -> None:
     model = ModelIdentity(settings.base.model, settings.base.revision, settings.base.config, settings.base.vae)
     latents, checkpoints = read_latents(), read_checkpoints(model)
     sampling = Sampling(drawn_shape(latents), evaluate.inference_steps, evaluate.guidance)
-    places = list(surroundings(evaluate, model, name))
+    hypernetwork = checkpoints[0].is_hypernetwork
+    if evaluate.strengths and not hypernetwork:
+        print(f"note: evaluate.strengths is for hypernetworks; a word is weighted in its prompt, as in ({name}:0.8)")
+    places = list(surroundings(evaluate, model, name, hypernetwork))
     losses, drawn, tables = list[float](), list[Checkpoint](), []
     with alone_on(device):
         for used, here in groupby(places, key=lambda place: place.model):

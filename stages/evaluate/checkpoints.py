@@ -14,6 +14,7 @@ from pseudoword.captions.table import read_captions
 from pseudoword.deterministic_loss import DeterministicLoss
 from pseudoword.errors import UserError
 from pseudoword.files import sha256_of
+from pseudoword.hypernetwork import Hypernetwork
 from pseudoword.latents import Latents, latents_digest
 from pseudoword.learned import AtWork, read_learned
 from pseudoword.progress import Bar
@@ -43,6 +44,10 @@ class Checkpoint:
     windows: int  # that its prompts were read in
     template: str  # the first one that it was trained with
     init_text: str  # that its run started from; empty where that is no text that a prompt could have
+
+    @property
+    def is_hypernetwork(self) -> bool:
+        return isinstance(read_learned(self.file), Hypernetwork)
 
     def at_work(self, base: Base, name: str) -> AtWork:
         """Its word under that `name`, or its hypernetwork, in the model."""

@@ -62,8 +62,8 @@ def draw_columns(base: Base, columns: Sequence[Column], sampling: Sampling, kept
         learned = column.learned
         for prompt, seed, file in column.cells():
             key = key_of(learned, column.windows, column.name, column.prompts[prompt], around.beside_sha256,
-                         column.templates[prompt], seed, tuple(sampling.shape), sampling.inference_steps,
-                         sampling.guidance)  # fmt: skip
+                         around.strength, column.templates[prompt], seed, tuple(sampling.shape),
+                         sampling.inference_steps, sampling.guidance)  # fmt: skip
             files.append((key, file))
             if not kept.has_picture(key):
                 missing.append(Missing(i, prompt, seed, key))
@@ -94,7 +94,7 @@ def _batches(
     for i, jobs in groupby(missing, lambda job: job.column):
         column = columns[i]
         learned = read_learned(column.file) if column.file else None
-        work = AtWork(base, learned, column.name, column.windows, beside=around.words)
+        work = AtWork(base, learned, column.name, column.windows, around.strength, around.words)
         for prompt, of_prompt in groupby(jobs, lambda job: job.prompt):
             # Alone, since a prompt's rounding too depends on how many are encoded at once.
             conditioning = work.condition(work.tokens([column.prompts[prompt]]))

@@ -20,7 +20,8 @@ from pseudoword.base.hypernetwork import Applied, Hypernetworks
 from pseudoword.base.interface import Base, Conditioning
 from pseudoword.files import save_with
 from pseudoword.formats.hypernetwork import load_hypernetwork, save_hypernetwork
-from pseudoword.hypernetwork import Hypernetwork, State, initial_modules, widths_of
+from pseudoword.hypernetwork import Hypernetwork, State, initial_modules
+from pseudoword.learned import start_of_hypernetwork
 from stages.train.settings import Settings
 from stages.train.trainee import Step, tensor_digest
 
@@ -34,10 +35,12 @@ class Network:
 
     @classmethod
     def of(cls, settings: Settings, widths: list[int]) -> Self:
-        """`widths`: of the base model's contexts. Raises NotForThisModel and CannotBeMade."""
+        """`widths`: of the base model's contexts. Raises NotForThisModel, CannotBeMade and DoesNotFit."""
         section, name = settings.hypernetwork, settings.word.name
-        chosen = widths_of(section.structure, section.widths, widths)
-        modules = initial_modules(section.structure, chosen, section.initialisation, settings.train.seed)
+        start = start_of_hypernetwork(section, widths)
+        if isinstance(start, Hypernetwork):
+            return cls(name, replace(start, name=name, structure=section.structure, metadata={}))
+        modules = initial_modules(section.structure, start, section.initialisation, settings.train.seed)
         stated: dict[str, str] = {"weight_initialization": section.initialisation}
         return cls(name, Hypernetwork(name, section.structure, modules, stated))
 

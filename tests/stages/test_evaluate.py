@@ -146,6 +146,27 @@ def test_hypernetworks_are_scored_and_drawn(project: Path):
     assert len(set(drawn)) == len(drawn) == 8
 
 
+def test_a_hypernetwork_is_drawn_at_other_strengths_too(project: Path, capsys: pytest.CaptureFixture[str]):
+    widths = ModelIdentity("base").context_widths
+    for seed, path in enumerate(sorted(Path("outputs/words").glob("*/steps/*.safetensors"))):
+        modules = initial_modules(Structure(), widths, "XavierNormal", seed)
+        save_hypernetwork(path, Hypernetwork("snorf", Structure(), modules, {}))
+    settings(strengths=[0.5, 1.0])
+    main()
+    home, half, whole = pictures(), elsewhere("at strength 0.5"), elsewhere("at strength 1")
+    assert whole == home
+    for control, same in (("", False), ("nothing", True)):
+        assert {half[key] == home[key] for key in home if key[2] == control} == {same}
+    assert "for hypernetworks" not in capsys.readouterr().out
+
+
+def test_strengths_of_a_word_are_told_to_be_none(project: Path, capsys: pytest.CaptureFixture[str]):
+    settings(strengths=[0.5])
+    main()
+    assert "a word is weighted in its prompt, as in (snorf:0.8)" in capsys.readouterr().out
+    assert elsewhere("at strength 0.5") == {}
+
+
 def test_a_run_without_checkpoints_is_left_out(project: Path, capsys: pytest.CaptureFixture[str]):
     for path in Path("outputs/words/vectors3/steps").glob("*-[15]*"):
         path.unlink()

@@ -1,7 +1,9 @@
 """The train stage with train.learn: hypernetwork: what it writes, and that it goes on as a word's training does."""
 
 import json
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,9 @@ import torch
 from PIL import Image
 
 from pseudoword.errors import UserError
-from pseudoword.formats.hypernetwork import load_hypernetwork
+from pseudoword.formats.embedding import save_embedding
+from pseudoword.formats.hypernetwork import load_hypernetwork, save_hypernetwork
+from pseudoword.hypernetwork import Hypernetwork, initial_modules
 from pseudoword.structure import Structure
 from stages.train import session
 from stages.train.__main__ import main
@@ -121,3 +125,39 @@ def test_what_this_base_model_does_not_take_is_refused(project: Path, values: di
     with pytest.raises(UserError, match=told):
         main()
     assert not Path("outputs/words").exists()
+
+
+def test_a_hypernetwork_goes_on_from_a_file(project: Path) -> None:
+    write_params({"train": LEARN | {"steps": 5}, "hypernetwork": {"activation": "relu", "learn_rate": 0.001}})
+    main()
+    first = load_hypernetwork(Path("outputs/words/base/steps/snorf-5.safetensors"))
+    Path("data/embeddings").mkdir(parents=True, exist_ok=True)
+    for suffix in ("pt", "safetensors"):
+        save_hypernetwork(Path(f"data/embeddings/old.{suffix}"), replace(first, name="old"))
+        section = {"activation": "relu", "learn_rate": 0.001, "init_file": f"old.{suffix}"}
+        write_params({"train": LEARN | {"steps": 5}, "hypernetwork": section})
+        main()
+        start = load_hypernetwork(Path("outputs/words/base/steps/snorf-0.safetensors"))
+        assert start.structure == first.structure
+        for width, pair in first.modules.items():
+            for module, begun in zip(pair, start.modules[width], strict=True):
+                assert all(torch.equal(value, begun[key]) for key, value in module.items())
+
+
+@pytest.mark.parametrize(
+    ("section", "told"),
+    [
+        ({}, "has the layers 1, 2, 1; relu, wanted 1, 2, 1, as hypernetwork.layers"),
+        ({"activation": "relu", "widths": [8]}, "has the widths 16, 8, wanted 8, as hypernetwork.widths says"),
+        ({"activation": "relu", "init_file": "word.safetensors"}, "is an embedding, wanted a hypernetwork"),
+    ],
+)
+def test_a_file_that_it_cannot_go_on_from_is_told(project: Path, section: dict[str, object], told: str) -> None:
+    modules = initial_modules(Structure(activation="relu"), [16, 8], "Normal", 0)
+    Path("data/embeddings").mkdir(parents=True, exist_ok=True)
+    old = Hypernetwork("old", Structure(activation="relu"), modules, {})
+    save_hypernetwork(Path("data/embeddings/old.safetensors"), old)
+    save_embedding(Path("data/embeddings/word.safetensors"), "word", torch.randn(1, 16), {})
+    write_params({"train": LEARN, "hypernetwork": {"init_file": "old.safetensors"} | section})
+    with pytest.raises(UserError, match=re.escape(told)):
+        main()
