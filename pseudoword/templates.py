@@ -35,8 +35,10 @@ class Prompts:
             beside = sorted(file.name for file in path.parent.glob("*.txt"))
             near = difflib.get_close_matches(path.name, beside, 1)
             raise BadTemplate(path, f"there is no such file{_in(path.parent, near)}") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadTemplate(path, f"cannot be read ({error})") from None
+        except UnicodeDecodeError:
+            raise BadTemplate(path, "is not text in UTF-8") from None
+        except OSError as error:
+            raise BadTemplate(path, f"cannot be read ({error.strerror})") from None
         prompts = tuple(line for line in lines if line)
         if not prompts:
             raise BadTemplate(path, "has no prompts")

@@ -27,7 +27,7 @@ from pseudoword.settings.hypernetwork import Hypernetwork
 from pseudoword.settings.judge import Judge
 from pseudoword.settings.kind import resolve_kind
 from pseudoword.settings.latents import Latents
-from pseudoword.settings.messages import BadSettings, explain, keys_of, nearest, shown
+from pseudoword.settings.messages import ELSEWHERE, BadSettings, explain, keys_of, nearest, shown
 from pseudoword.settings.preprocess import Preprocess
 from pseudoword.settings.sweep import SWEPT, read_value, runs
 from pseudoword.settings.train import Train
@@ -76,7 +76,11 @@ def load_settings(path: Path = PARAMS) -> Settings:
 
 def read_settings(content: dict[Any, Any], path: Path = PARAMS) -> Settings:
     """The settings that this content of `path` comes to; otherwise as `load_settings`."""
-    if problems := list(_typographic(content)):
+    try:
+        problems = list(_typographic(content))
+    except RecursionError:
+        raise BadSettings(path, ["an alias (*name) that holds itself; write the values out"]) from None
+    if problems:
         raise BadSettings(path, problems)
     try:
         settings = Settings.model_validate(content)
@@ -100,6 +104,8 @@ def read_content(path: Path) -> dict[Any, Any]:
         problem = re.sub('" with value.*', '"', " ".join(str(error.problem).split()))
         if _tab_in(path, error):
             problem = "a tab before the key; YAML takes spaces only"
+        elif tag := re.search("constructor for the tag '(.*)'", problem):
+            problem = f"the tag {tag[1]}, which is for another program; write a plain value"
         raise BadSettings(path, [f"not YAML: {line}{problem}"]) from None
     except (YAMLError, ValueError, LookupError) as error:  # the latter of a wrong date or number
         raise BadSettings(path, [f"not YAML: {error}"]) from None
@@ -156,8 +162,13 @@ def _sweep_problems(settings: Settings) -> list[str]:
 
 def _why_not(axis: str) -> str:
     *section, key = axis.split(".")
-    if section and key in keys_of(Settings, section):
-        return f": the runs of a sweep share it. Use `dvc exp run -S {axis}=...` for each value"
+    known = keys_of(Settings, section) if section else []
+    meant = axis if key in known else ".".join([*section, ELSEWHERE.get(key.lower(), key)])
+    if meant in SWEPT:
+        return f", did you mean '{meant}'?"
+    if meant.split(".")[-1] in known:
+        named = "" if meant == axis else f" it is {meant} here, and"
+        return f":{named} the runs of a sweep share it. Use `dvc exp run -S {meant}=...` for each value"
     return nearest(axis, SWEPT) or f"; can be: {', '.join(SWEPT)}"
 
 

@@ -16,6 +16,8 @@ from pseudoword.settings.sweep import SWEPT
 
 MAX_SHOWN = 100  # characters of a wrong value
 MAX_DISTANCE = 0.5  # of a misspelt key, below which nothing is proposed: difflib's ratio
+MIN_ALIKE = 0.7  # likewise, of a value that is one of a few
+YES_AND_NO = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}  # YAML 1.1's
 
 # What other trainers call it.
 ELSEWHERE = {
@@ -51,7 +53,7 @@ def explain(errors: Sequence[ErrorDetails], model: type[BaseModel]) -> list[str]
     wanted: dict[str, list[str]] = {}
     hints: dict[str, str] = {}
     for error in errors:
-        keys, kind = [str(part) for part in error["loc"]], error["type"]
+        keys, kind = ["null" if part in (None, "None") else str(part) for part in error["loc"]], error["type"]
         if kind == "extra_forbidden":
             known, key = keys_of(model, keys[:-1]), ".".join(keys)
             moved = f"; it is {MOVED[key]} now" if key in MOVED else ""
@@ -66,7 +68,7 @@ def explain(errors: Sequence[ErrorDetails], model: type[BaseModel]) -> list[str]
         found.setdefault(path, f"found {'values that do not fit together' if together else shown(error['input'])}")
         if (text := _wanted(error, model, keys)) not in wanted.setdefault(path, []):
             wanted[path].append(text)
-        hints[path] = _hint(path, error["input"], kind)
+        hints[path] = hints.get(path) or _hint(path, error)
     return [
         f"{path}: {text}" + (f", wanted {' or '.join(wanted[path])}{hints[path]}" if path in wanted else "")
         for path, text in found.items()
@@ -109,8 +111,9 @@ def _wanted(error: ErrorDetails, model: type[BaseModel], keys: list[str]) -> str
     return text
 
 
-def _hint(path: str, value: object, kind: str) -> str:
+def _hint(path: str, error: ErrorDetails) -> str:
     """How to write what was probably meant."""
+    value, kind = error["input"], error["type"]
     if isinstance(value, list) and path in SWEPT and path != "train.betas":
         return f"; to try several, sweep: {{{path}: {_yaml(value)}}}"
     if isinstance(value, str) and kind.startswith("float"):
@@ -118,6 +121,16 @@ def _hint(path: str, value: object, kind: str) -> str:
             return f"; with a decimal point: {found[1]}.{found[2]}"
         if found := re.fullmatch(r"([+-]?\d+(?:\.\d+)?) ?%", value):
             return f"; as a share: {float(found[1]) / 100:g}"
+    if kind.startswith("int") and isinstance(value, float) and value.is_integer():
+        return f"; as {int(value)}"
+    if kind.startswith("int") and isinstance(value, str) and re.fullmatch(r"\d+|\d{1,3}([ ,_]\d{3})+", value.strip()):
+        return f"; as {int(re.sub(r'[ ,_]', '', value))}, without quotes"
+    if kind.startswith("bool") and isinstance(value, str) and value.lower() in YES_AND_NO:
+        return f"; as {YES_AND_NO[value.lower()]}"
+    if kind == "literal_error" and isinstance(value, str):
+        options = re.findall("'(.*?)'", error.get("ctx", {}).get("expected", ""))
+        near = difflib.get_close_matches(value.strip().lower(), options, 1, MIN_ALIKE)
+        return f"; did you mean '{near[0]}'?" if near else ""
     return ""
 
 

@@ -92,7 +92,7 @@ def _init_file(value: object, info: ValidationInfo) -> object:
     except FileNotFoundError:
         raise ValueError(f"the name of a file in {EMBEDDINGS}; {EMBEDDINGS / path} does not exist") from None
     except OSError as error:
-        raise ValueError(f"a file that can be read ({error})") from None
+        raise ValueError(f"a file that can be read ({error.strerror})") from None
 
 
 def _file_and_word(text: str, info: ValidationInfo) -> tuple[Path, str | None]:
