@@ -31,7 +31,7 @@ from prefect.utilities.urls import url_for
 from flows.command import run_flow, setting
 from flows.overrides import Overrides
 from flows.progress import as_markdown, shown_progress
-from flows.workspace import FOLDER, Experiment
+from flows.workspace import FOLDER, Experiment, fetched
 from pseudoword.dvc import graph
 from pseudoword.dvc.graph import Stage
 from pseudoword.dvc.process import Outcome, StageFailed, nothing_left_behind, reproduce
@@ -59,14 +59,16 @@ def _may_heal(_task: Task[..., object], _run: TaskRun, state: State[object]) -> 
     retry_delay_seconds=5,
     retry_condition_fn=_may_heal,
 )
-def reproduce_stage(stage: str, root: Path, up_to_date: bool = False, force: bool = False) -> State[object]:
+def reproduce_stage(
+    stage: str, root: Path, up_to_date: bool = False, force: bool = False, pull: bool = False
+) -> State[object]:
     """A failure is returned, not raised, so that the log holds the stage's own error and not prefect's traceback."""
     if up_to_date:
         return Completed(name="Unchanged", message="0.0")
     started = time.monotonic()
     try:
         with shown_progress(stage, root):
-            outcome: Outcome = reproduce(stage, root, get_run_logger().info, force)
+            outcome: Outcome = reproduce(stage, root, get_run_logger().info, force, pull)
     except StageFailed as failure:
         return Failed(message=failure.headline, data=failure)
     return Completed(name=outcome, message=f"{time.monotonic() - started:.1f}")
@@ -92,28 +94,34 @@ def pipeline(
     name: str = "",
     force: bool = False,
     remote: str = "",
+    revision: str = "",
 ) -> State[object]:
     """Bring the targets and all that they need up to date.
 
     Args:
         targets: Stages of dvc.yaml; none means every stage.
-        overrides: Settings that differ from params.yaml. They, or a name, make the run a DVC experiment.
+        overrides: Settings that differ from params.yaml. They, or whatever stands below but force, make the run a DVC
+            experiment in a workspace of its own.
         name: What to call the experiment. Empty: by what differs, such as lr0.02-seed1.
         force: Run every stage, whether anything has changed or not.
-        remote: Git remote that workers without a common disk fetch experiments from and send them to, such as origin.
+        remote: Git remote, such as origin, that workers without a common disk get commits and experiments from and send
+            experiments to, their files through the DVC remote.
+        revision: Commit, branch or tag to begin from. Empty: the project as it is, or the remote's default branch.
     """
     root = Path.cwd()
     try:
-        if not overrides and not name:
+        if not (overrides or name or remote or revision):
             return bring_up_to_date(root, targets, force)
-        experiment = Experiment.planned(root, overrides, name)
+        if remote:
+            revision = fetched(root, remote, revision)
+        experiment = Experiment.planned(root, overrides, name, revision)
         _show_experiment(experiment)
         if remote:
             experiment.fetch(remote)
         if experiment.is_saved(targets) and not force:
             return Completed(name="Unchanged", message=f"the experiment {experiment.name} is there already")
         with experiment.workspace() as folder:
-            state = bring_up_to_date(folder, targets, force)
+            state = bring_up_to_date(folder, targets, force, pull=bool(remote))
             if state.is_completed():
                 experiment.save(folder, targets, f"Prefect: {url_for('flow-run', obj_id=runtime.flow_run.id)}")
                 state = Completed(message=f"the experiment {experiment.name}: {state.message}")
@@ -124,14 +132,17 @@ def pipeline(
         return Failed(message=str(error), data=error)
 
 
-def bring_up_to_date(root: Path, targets: Sequence[str], force: bool = False) -> State[object]:
-    """Run the stages in this folder and show what they did. Raises UserError."""
+def bring_up_to_date(root: Path, targets: Sequence[str], force: bool = False, pull: bool = False) -> State[object]:
+    """Run the stages in this folder and show what they did. Raises UserError.
+
+    pull  take from the DVC remote what another machine has made
+    """
     if runtime.deployment.id:  # a worker's
         end_with_parent()
     stages = graph.stages_in_order(root, targets)
     # Two runs would fight over the same outputs, and give each other's stages up for lost.
     with file_lock(root / LOCK, f"another run in {root} to end"), nothing_left_behind():
-        states = _run(stages, root, force)
+        states = _run(stages, root, force, pull)
     _show_stages(states)
     if not all(state.is_completed() for state in states.values()):
         failure = PipelineFailed(states)
@@ -142,14 +153,14 @@ def bring_up_to_date(root: Path, targets: Sequence[str], force: bool = False) ->
     return Completed(message=f"{len(stages)} stages up to date")
 
 
-def _run(stages: list[Stage], root: Path, force: bool) -> dict[str, State[object]]:
+def _run(stages: list[Stage], root: Path, force: bool, pull: bool) -> dict[str, State[object]]:
     runs: dict[str, PrefectFuture[State[object]]] = {}
 
     def submit(stage: Stage, up_to_date: bool = False) -> None:
         needed = [runs[name] for name in stage.needs]
         # With its name already while it waits.
         run = reproduce_stage.with_options(name=stage.name)
-        runs[stage.name] = run.submit(stage.name, root, up_to_date, force, return_state=False, wait_for=needed)
+        runs[stage.name] = run.submit(stage.name, root, up_to_date, force, pull, return_state=False, wait_for=needed)
 
     # What runs each time comes first and alone; then one look tells of all others whether there is anything to do.
     first = [stage for stage in stages if stage.always and not stage.needs]

@@ -1,9 +1,11 @@
 """Prefect's page with forms for every flow, on this machine alone: server, work pool, workers and deployments.
 
     python -m flows.serve [--port 4200] [--workers N]
+    python -m flows.serve --prepare
 
 Ends them all with Ctrl-C. A worker takes one run after another, so there is one for each GPU; one more takes sweeps,
-which only wait for their points. The database lies in PREFECT_HOME.
+which only wait for their points. The database lies in PREFECT_HOME. With --prepare a server that runs already, for many
+machines, gets pool, deployments and what notices dead workers; see docs/scaling.md.
 """
 
 import argparse
@@ -32,7 +34,7 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.workers.process import ProcessWorker
 
-from flows.server import Process, prefect, start_server
+from flows.server import Process, prefect, prefect_server, start_server
 from pseudoword import processes
 from pseudoword.errors import UserError, message_of
 
@@ -49,6 +51,14 @@ class PortTaken(UserError):
         super().__init__(
             f"port {port} of this machine is taken. If a Prefect server runs there already, stop it; or choose another "
             f"port: python -m flows.serve --port {port + 1}"
+        )
+
+
+class NoServerNamed(UserError):
+    def __init__(self) -> None:
+        super().__init__(
+            "--prepare wants a server of many machines: start it by `prefect server start` and set PREFECT_API_URL to "
+            "its address with /api at the end. For this machine alone: python -m flows.serve"
         )
 
 
@@ -73,8 +83,8 @@ def serve(port: int, cards: Sequence[str | None]) -> None:
     try:
         with temporary_settings({PREFECT_API_URL: f"{address}/api"}):
             prepare()
-            env = {"PREFECT_API_URL": f"{address}/api", **heartbeats}
-            _deploy(env)
+            # A run works in the PWD of its worker, which is the folder of the caller's shell: another after `make -C`.
+            env = {"PREFECT_API_URL": f"{address}/api", "PWD": str(Path.cwd()), **heartbeats}
         for name, (queue, limit, card) in queues.items():
             workers[name] = _worker(name, queue, limit, env | card)
         print(f"Open {address}/deployments and choose a flow. Ctrl-C ends it all.", flush=True)
@@ -96,11 +106,29 @@ def named(cards: Sequence[str | None]) -> list[tuple[str, str | None]]:
 
 
 def prepare() -> None:
-    """Make the work pool, its queues, and the automation that tells of a run whose worker died, where they are not."""
+    """Make the work pool, the deployments of prefect.yaml, and the automation that tells of a run whose worker died.
+
+    What is there already stays or is renewed. Raises ChildEnded, after showing what Prefect said.
+    """
     template = ProcessWorker.get_default_base_job_template()
     with get_client(sync_client=True) as client, contextlib.suppress(ObjectAlreadyExists):
         client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template))
     asyncio.run(_notice_the_dead())
+    deploying = prefect(
+        ["--no-prompt", "deploy", "--all"], {"PREFECT_API_URL": str(PREFECT_API_URL.value())}, subprocess.PIPE
+    )
+    printed, _ = deploying.communicate()
+    if deploying.returncode:
+        print(printed, file=sys.stderr)
+        raise ChildEnded("deploy --all")
+
+
+def _prepare_named() -> None:
+    if not PREFECT_API_URL.value():
+        raise NoServerNamed
+    with prefect_server():
+        prepare()
+    print(f"Ready. On each machine, in the project: prefect worker start --pool {POOL} --work-queue {RUNS} --limit 1")
 
 
 async def _notice_the_dead() -> None:
@@ -130,16 +158,6 @@ def _silent_run_has_crashed() -> Automation:
             )
         ],
     )
-
-
-def _deploy(env: dict[str, str]) -> None:
-    """The deployments of prefect.yaml. Raises ChildEnded with what Prefect said."""
-    # prefect.yaml has runs work in $PWD, which is the folder of the caller's shell: another one after `make -C`.
-    deploying = prefect(["--no-prompt", "deploy", "--all"], env={**env, "PWD": str(Path.cwd())}, output=subprocess.PIPE)
-    printed, _ = deploying.communicate()
-    if deploying.returncode:
-        print(printed, file=sys.stderr)
-        raise ChildEnded("deploy --all")
 
 
 def _worker(name: str, queue: str, limit: int, env: dict[str, str]) -> Process:
@@ -176,6 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--port", type=int, default=4200)
     parser.add_argument("--workers", type=int, help="runs at once; by default one for each GPU, or one")
+    parser.add_argument("--prepare", action="store_true", help="the server that PREFECT_API_URL names, and start none")
     options = parser.parse_args(arguments)
     cards = visible_cards() if options.workers is None else [None] * options.workers
 
@@ -187,7 +206,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, end)
     signal.signal(signal.SIGTERM, end)
     try:
-        serve(options.port, cards)
+        if options.prepare:
+            _prepare_named()
+        else:
+            serve(options.port, cards)
     except (UserError, OSError) as error:
         print(f"error: {message_of(error)}", file=sys.stderr)
         return 1

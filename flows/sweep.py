@@ -24,11 +24,11 @@ from prefect.states import Cancelling, Completed, Failed
 from pydantic import WithJsonSchema
 
 from flows.command import run_flow, setting
-from flows.compare import NoComparison, comparison
+from flows.compare import comparison
 from flows.overrides import Overrides, flat
 from flows.pipeline import NOTHING, pipeline
-from flows.workspace import FOLDER, Experiment
-from pseudoword.dvc import graph
+from flows.workspace import Experiment, fetched
+from pseudoword.dvc.experiments import figures
 from pseudoword.errors import UserError
 from pseudoword.processes import end_with_parent
 from pseudoword.settings.messages import shown
@@ -64,19 +64,26 @@ class PointsFailed(RuntimeError):
 
 
 @flow(name="sweep", persist_result=False)
-def sweep(grid: Grid, overrides: Overrides = NOTHING, force: bool = False, remote: str = "") -> State[object]:
+def sweep(
+    grid: Grid, overrides: Overrides = NOTHING, force: bool = False, remote: str = "", revision: str = ""
+) -> State[object]:
     """Train at every point of a grid.
 
     Args:
         grid: Lists of values by section.key. Axes that can share a UNet batch train together in one run.
         overrides: Settings of all points that differ from params.yaml.
         force: Run points too that are there already.
-        remote: Git remote that workers without a common disk fetch experiments from and send them to, such as origin.
+        remote: Git remote, such as origin, that workers without a common disk get commits and experiments from and send
+            experiments to, their files through the DVC remote.
+        revision: Commit, branch or tag that all points begin from. Empty: the project as it is, or the remote's default
+            branch.
     """
     root = Path.cwd()
     try:
         points = split(grid, flat(overrides))
-        experiments = [Experiment.planned(root, point) for point in points]
+        if remote:  # one commit for all of them, whatever is sent there meanwhile
+            revision = fetched(root, remote, revision)
+        experiments = [Experiment.planned(root, point, revision=revision) for point in points]
         for experiment in experiments if remote else ():
             experiment.fetch(remote)
     except UserError as error:
@@ -88,13 +95,16 @@ def sweep(grid: Grid, overrides: Overrides = NOTHING, force: bool = False, remot
     }
     if runtime.deployment.id:
         end_with_parent()
-    ended = (_by_workers if runtime.deployment.id else _here)(missing, {"force": force, "remote": remote})
-    _show(experiments, ended)
-    done = [e.name for e in experiments if e.name not in ended or ended[e.name].is_completed()]
+    options = {"force": force, "remote": remote, "revision": revision}
+    ended = (_by_workers if runtime.deployment.id else _here)(missing, options)
+    done = [e for e in experiments if e.name not in ended or ended[e.name].is_completed()]
     try:
+        for experiment in done if remote else ():  # which ran elsewhere
+            experiment.fetch(remote)
+        _show(experiments, ended)
         if done:
-            comparison(root, done, COMPARISON)
-    except NoComparison as error:
+            comparison(root, [experiment.revision for experiment in done], COMPARISON)
+    except UserError as error:
         get_run_logger().warning(f"no page that compares them: {error}")
     failed = {name: str(state.message or state.name) for name, state in ended.items() if not state.is_completed()}
     if failed:
@@ -170,11 +180,9 @@ def _show(experiments: list[Experiment], ended: dict[str, State[Any]]) -> None:
         state = ended.get(experiment.name)
         row = {"experiment": experiment.name, "state": state.name if state else "Unchanged"}
         row |= {key: shown(value) for key, value in experiment.overrides.items()}
-        folder = experiment.root / FOLDER / experiment.name
-        if folder.is_dir() and (state is None or state.is_completed()):
-            for content in graph.metrics(folder).values():
-                chosen = content.get("chosen", {})
-                row |= {key: str(figure) for key, figure in chosen.items()} if isinstance(chosen, dict) else {}
+        if state is None or state.is_completed():
+            chosen = figures(experiment.root, experiment.revision).get("chosen")
+            row |= {key: str(figure) for key, figure in chosen.items()} if isinstance(chosen, dict) else {}
         rows.append(row)
     create_table_artifact(rows, key="sweep", description="Bring one into the project with `dvc exp apply EXPERIMENT`")
 

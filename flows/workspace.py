@@ -6,8 +6,9 @@
         experiment.save(folder, stages, note)
 
 A workspace is a git worktree in the scratch, with the cache and the scratch of the project. It begins as the project's
-tracked files are now, edits included. DVC's own `exp run --temp` would run all stages as one command that ends with
-255 when the experiment is there already, and its `--queue` loses experiments.
+tracked files are now, edits included, or as they are in another commit, which `fetched` brings from a git remote. DVC's
+own `exp run --temp` would run all stages as one command that ends with 255 when the experiment is there already, and
+its `--queue` loses experiments.
 """
 
 import contextlib
@@ -37,6 +38,7 @@ LOCK = "of-git.lock"
 ORIGIN = Path(".scratch/origin")  # in a workspace: what it was begun from
 LINKS = Path(".scratch/links")  # there: what leads back into the project, and is none of the experiment's
 LOCKED = "dvc.lock"
+COMMIT_DIGITS = 40
 ALL = "all"
 WITH_OVERRIDES = Path("params.yaml with these overrides")
 
@@ -44,6 +46,16 @@ WITH_OVERRIDES = Path("params.yaml with these overrides")
 class NoExperiments(UserError):
     def __init__(self, root: Path, why: str) -> None:
         super().__init__(f"{root} {why}, so a run cannot have settings of its own. Edit {PARAMS} there in their place.")
+
+
+class NoSuchRevision(UserError):
+    def __init__(self, root: Path, revision: str) -> None:
+        super().__init__(f"revision: found {revision!r}, wanted a commit, branch or tag of {root}")
+
+
+class CannotFetch(UserError):
+    def __init__(self, what: str, remote: str, why: str) -> None:
+        super().__init__(f"{what} cannot be fetched from the git remote {remote}: {why}")
 
 
 class NameTaken(UserError):
@@ -60,18 +72,21 @@ class Experiment:
 
     root: Path
     name: str
-    commit: str  # that the user works on
-    tree: str  # the tracked files as they are now, as git has them
+    commit: str  # that it is over
+    tree: str  # the tracked files that it begins from, as git has them
     overrides: dict[str, Any]  # by section.key
     pictures: Path | None  # what to carry into data.folder: git does not have it
     folder: Path  # data.folder, below the workspace
 
     @classmethod
-    def planned(cls, root: Path, overrides: Mapping[str, Any], name: str = "") -> "Experiment":
-        """`root` is the current folder. Raises BadSettings for wrong overrides, NoExperiments, NameTaken."""
-        commit = _commit(root)
+    def planned(cls, root: Path, overrides: Mapping[str, Any], name: str = "", revision: str = "") -> "Experiment":
+        """`root` is the current folder. Raises BadSettings for wrong overrides, NoExperiments, NameTaken.
+
+        revision  commit, branch or tag to begin from. Empty: the tracked files as they lie in the project
+        """
+        commit = _commit(root, revision)
         exchanged = flat(overrides)
-        content = read_content(PARAMS)
+        content = _content_in(root, commit) if revision else read_content(PARAMS)
         put(content, exchanged)
         # A path below the project is written as it is there, so that it means the same in the workspace.
         source = Path(read_settings(content, WITH_OVERRIDES).data.folder)
@@ -84,14 +99,19 @@ class Experiment:
         if folder != source:
             exchanged["data.folder"] = folder.as_posix()
             put(content, exchanged)
-        in_git = bool(_git(root, "ls-files", "--", str(folder)))
-        tree = _tree(root, [str(folder)] if in_git else [])
+        if revision:
+            tree = _git(root, "rev-parse", f"{commit}^{{tree}}")
+            # Or named by a .dvc file, of which each machine gets the content by itself.
+            in_git = bool(_git(root, "ls-tree", tree, "--", str(folder), f"{folder}.dvc"))
+        else:
+            in_git = bool(_git(root, "ls-files", "--", str(folder)))
+            tree = _tree(root, [str(folder)] if in_git else [])
         carried = pictures if not in_git and pictures.is_dir() else None
         planned = cls(root, name, commit, tree, exchanged, carried, folder)
         return planned._named(content, bool(name))
 
     def _named(self, content: dict[str, Any], chosen: bool) -> "Experiment":
-        name = self.name or _what_differs(self.root, content, self.tree)
+        name = self.name or _what_differs(self.root, self.commit, content, self.tree)
         named = replace(self, name=name)
         if not named._is_free():
             if chosen:
@@ -102,6 +122,11 @@ class Experiment:
     def _is_free(self) -> bool:
         message = experiments.message_of_experiment(self.root, self.commit, self.name)
         return message is None or f"Origin: {self.origin}" in message.splitlines()
+
+    @property
+    def revision(self) -> str:
+        """What git and DVC call it here, in the commit's own words where its name alone could be another's."""
+        return self.name if self.commit == _commit(self.root) else experiments.ref(self.commit, self.name)
 
     @property
     def origin(self) -> str:
@@ -168,11 +193,14 @@ class Experiment:
         links = []
         for path in named:
             here, there = self.root / path, folder / path
-            inside = not path.is_absolute() and ".." not in path.parts and path != self.folder
-            if inside and here.exists() and not there.exists():
+            if path.is_absolute() or ".." in path.parts or path == self.folder or there.exists():
+                continue
+            if here.exists():
                 there.parent.mkdir(parents=True, exist_ok=True)
                 there.symlink_to(here)
                 links.append(path.as_posix())
+            elif there.with_name(f"{there.name}.dvc").exists():
+                experiments.check_out(folder, path)
         write_text(folder / LINKS, "\n".join(links))
 
     def save(self, folder: Path, stages: Sequence[str], note: str) -> None:
@@ -186,25 +214,56 @@ class Experiment:
             experiments.save(folder, self.name, "\n".join([message[0], "", *message[1:]]), stages)
 
     def fetch(self, remote: str) -> None:
-        """Fetch the experiment from a git remote, if it is there and not here. Raises CannotFetch."""
+        """Fetch the experiment from a git remote, if it is there and not here. Raises CannotFetch, CannotReceive."""
         if experiments.message_of_experiment(self.root, self.commit, self.name) is None:
+            ref = experiments.ref(self.commit, self.name)
             with self._alone():
-                experiments.pull(self.root, remote, self.commit, self.name)
+                if _asked(self.root, f"the experiment {self.name}", remote, "ls-remote", remote, ref):
+                    experiments.pull(self.root, remote, self.commit, self.name)
 
     def send(self, remote: str) -> None:
         """Send the experiment to a git remote, its files and pictures to the DVC remote. Raises CannotSend."""
         with self._alone():
-            experiments.push(self.root, remote, self.name)
+            experiments.push(self.root, remote, self.commit, self.name)
 
     def _alone(self) -> contextlib.AbstractContextManager[bool]:
-        """The one process that works on what the worktrees share."""
-        return file_lock(self.root / FOLDER / LOCK, "another workspace to be made or saved")
+        return _alone(self.root)
 
 
-def _commit(root: Path) -> str:
+def fetched(root: Path, remote: str, revision: str = "") -> str:
+    """The commit that a branch, tag or commit of the git remote is, once all of it is here. Raises CannotFetch.
+
+    revision  empty: the remote's default branch
+    """
+    with _alone(root):
+        if len(revision) == COMMIT_DIGITS:
+            with contextlib.suppress(subprocess.CalledProcessError):  # it is here already
+                return _git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+        _asked(root, revision or "the default branch", remote, "fetch", "--quiet", remote, revision or "HEAD")
+        return _git(root, "rev-parse", "FETCH_HEAD^{commit}")
+
+
+def _asked(root: Path, what: str, remote: str, *arguments: str) -> str:
+    """What the git remote answers. Raises CannotFetch."""
     try:
-        commit = _git(root, "rev-parse", "--verify", "HEAD")
+        return _git(root, *arguments, env={"GIT_TERMINAL_PROMPT": "0"})
+    except OSError as error:
+        raise CannotFetch(what, remote, str(error)) from None
+    except subprocess.CalledProcessError as error:
+        raise CannotFetch(what, remote, " ".join(error.stderr.split())) from None
+
+
+def _alone(root: Path) -> contextlib.AbstractContextManager[bool]:
+    """The one process that works on what the worktrees share."""
+    return file_lock(root / FOLDER / LOCK, "another workspace to be made or saved")
+
+
+def _commit(root: Path, revision: str = "") -> str:
+    try:
+        commit = _git(root, "rev-parse", "--verify", f"{revision or 'HEAD'}^{{commit}}")
     except (OSError, subprocess.CalledProcessError):
+        if revision and (root / ".git").exists():
+            raise NoSuchRevision(root, revision) from None
         raise NoExperiments(root, "is no git repository with a commit") from None
     if _git(root, "rev-parse", "--is-shallow-repository") == "true":
         raise NoExperiments(root, "is a shallow clone, in which DVC loses experiments (`git fetch --unshallow`)")
@@ -232,19 +291,24 @@ def _tree(root: Path, whole: list[str]) -> str:
         return _git(root, "write-tree", env=env)
 
 
-def _what_differs(root: Path, content: dict[str, Any], tree: str) -> str:
+def _content_in(root: Path, commit: str) -> dict[str, Any]:
+    """What params.yaml holds in the commit. Raises UserError, CalledProcessError where it has none."""
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(_git(root, "show", f"{commit}:./{PARAMS}"))
+        file.flush()
+        return read_content(Path(file.name))
+
+
+def _what_differs(root: Path, commit: str, content: dict[str, Any], tree: str) -> str:
     """The settings that are not those of the commit, and a digest of whatever else is not."""
     try:
-        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-            file.write(_git(root, "show", f"HEAD:./{PARAMS}"))
-            file.flush()
-            before = _leaves(read_content(Path(file.name)))
+        before = _leaves(_content_in(root, commit))
     except (subprocess.CalledProcessError, UserError):
         before = {}
     now = _leaves(content)
     differing = {key: now[key] for key in sorted(now) if key not in before or before[key] != now[key]}
     (name,) = names_of([differing]) if differing else ["unchanged"]
-    rest = _git(root, "diff", "--name-only", "HEAD", tree, "--", ".", f":(exclude){PARAMS}", f":(exclude){LOCKED}")
+    rest = _git(root, "diff", "--name-only", commit, tree, "--", ".", f":(exclude){PARAMS}", f":(exclude){LOCKED}")
     return f"{name}_{_digest(tree)}" if rest else name
 
 

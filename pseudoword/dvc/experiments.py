@@ -8,9 +8,12 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from dvc.config import Config
+from dvc.exceptions import DvcException
 from dvc.repo import Repo
+from scmrepo.exceptions import SCMError
 
 from pseudoword.errors import UserError
 
@@ -33,19 +36,22 @@ class CannotSend(UserError):
         )
 
 
-class CannotFetch(UserError):
+class CannotReceive(UserError):
     def __init__(self, name: str, remote: str, why: str) -> None:
-        super().__init__(f"{remote} cannot be asked for the experiment {name}: {why}")
+        super().__init__(f"{remote} has the experiment {name}, but it cannot be fetched with its files: {why}")
 
 
 def share_cache(root: Path, workspace: Path) -> None:
     """Give the workspace the cache and the remotes of `root`, wherever their relative paths lead from there."""
     with Repo(str(root)) as repo:
         cache, config = repo.cache.local_cache_dir, Config(repo.dvc_dir)
-        remotes = config.load_one("repo").get("remote", {}) | config.load_one("local").get("remote", {})
+        here = config.load_one("local")
+        remotes = config.load_one("repo").get("remote", {}) | here.get("remote", {})
     with Config(str(workspace / ".dvc")).edit("local") as local:
         local.setdefault("cache", {})["dir"] = str(cache)
         local.setdefault("remote", {}).update(remotes)
+        if default := here.get("core", {}).get("remote"):
+            local.setdefault("core", {})["remote"] = default
 
 
 def track(workspace: Path, folder: Path) -> None:
@@ -69,27 +75,35 @@ def save(workspace: Path, name: str, message: str, stages: Sequence[str] = ()) -
         raise CannotSave(name, problem)
 
 
-def push(root: Path, remote: str, name: str) -> None:
-    """Send the experiment to a git remote and its files to the DVC remote. Raises CannotSend."""
-    if problem := _run(root, ["exp", "push", "--quiet", "--force", remote, name]):
+def push(root: Path, remote: str, commit: str, name: str) -> None:
+    """Send the experiment over this commit to a git remote, its files and what was made of what to the DVC remote.
+
+    Raises CannotSend.
+    """
+    if problem := _run(root, ["exp", "push", "--quiet", "--force", "--run-cache", remote, ref(commit, name)]):
         raise CannotSend(name, remote, problem)
 
 
 def pull(root: Path, remote: str, commit: str, name: str) -> None:
-    """Fetch the experiment over this commit with its files, if the git remote has it. Raises CannotFetch."""
-    listed = subprocess.run(
-        ["git", "ls-remote", remote, _ref(commit, name)], cwd=root, capture_output=True, text=True, check=False
-    )
-    if listed.returncode:
-        raise CannotFetch(name, remote, listed.stderr.strip())
-    if listed.stdout and (problem := _run(root, ["exp", "pull", "--quiet", remote, name])):
-        raise CannotFetch(name, remote, problem)
+    """Fetch the experiment over this commit with its files from a git remote that has it. Raises CannotReceive."""
+    if problem := _run(root, ["exp", "pull", "--quiet", remote, ref(commit, name)]):
+        raise CannotReceive(name, remote, problem)
+
+
+def figures(root: Path, revision: str) -> dict[str, Any]:
+    """The content of the metrics files of an experiment, commit or branch; empty where there are none."""
+    try:
+        with Repo(str(root)) as repo:
+            files = repo.metrics.show(revs=[revision]).get(revision, {}).get("data", {})
+    except (DvcException, SCMError):
+        return {}
+    return {key: value for content in files.values() for key, value in content.get("data", {}).items()}
 
 
 def message_of_experiment(root: Path, commit: str, name: str) -> str | None:
     """The message that the experiment over this commit was saved with; None where there is none of that name."""
     shown = subprocess.run(
-        ["git", "log", "-1", "--format=%B", _ref(commit, name), "--"],
+        ["git", "log", "-1", "--format=%B", ref(commit, name), "--"],
         cwd=root,
         capture_output=True,
         text=True,
@@ -98,7 +112,8 @@ def message_of_experiment(root: Path, commit: str, name: str) -> str | None:
     return shown.stdout if shown.returncode == 0 else None
 
 
-def _ref(commit: str, name: str) -> str:
+def ref(commit: str, name: str) -> str:
+    """Where git keeps the experiment over this commit."""
     return f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
 
 

@@ -61,16 +61,19 @@ def nothing_left_behind() -> Iterator[None]:
         raise
 
 
-def reproduce(stage: str, root: Path, on_line: Callable[[str], None], force: bool = False) -> Outcome:
+def reproduce(
+    stage: str, root: Path, on_line: Callable[[str], None], force: bool = False, pull: bool = False
+) -> Outcome:
     """Bring one stage up to date, without those that it needs. Each line of its output goes to `on_line` at once.
 
     force  run it whether anything has changed or not
+    pull   ask the DVC remote too whether another machine has made it
     """
     if _stopping.is_set():
         raise StageStopped(stage)
     process = processes.start(
         "from dvc.cli import main; sys.exit(main())",
-        [*_REPRODUCE, *(["--force"] if force else []), stage],
+        [*_REPRODUCE, *(["--force"] if force else []), *(["--pull"] if pull else []), stage],
         folder=root,
         env=_environment(),
         output=subprocess.PIPE,

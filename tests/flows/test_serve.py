@@ -27,6 +27,14 @@ __all__ = ["browser", "chromium"]
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 PATIENCE_S = 240
 GONE_S = 30  # 5 on an idle machine
+DRAFTS_AND_EDITS = """
+stages:
+  caption: {cmd: python stage.py look, deps: [data/cat/1.png], outs: [outputs/look.txt]}
+  learn:
+    cmd: cat outputs/look.txt data/cat/captions.yaml > outputs/learn.txt
+    deps: [outputs/look.txt, data/cat/captions.yaml]
+    outs: [outputs/learn.txt]
+"""
 
 
 class Served:
@@ -226,7 +234,35 @@ def test_the_form_lists_every_setting_and_sends_what_was_filled_in_alone(served:
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_reviewed_waits_for_a_person(served: Served) -> None:
+def test_reviewed_waits_for_a_person_and_goes_on_with_what_they_wrote(served: Served) -> None:
     run = served.create("reviewed")
     state = served.end(run)
     assert state["type"] == "FAILED" and "dvc.yaml has no stage 'caption'" in state["message"]
+
+    folder = served.project.folder
+    (folder / "dvc.yaml").write_text(DRAFTS_AND_EDITS)
+    run = served.create("reviewed")
+    served.wait(lambda: served.run(run)["state"]["name"] == "Suspended", "it waits")
+    served.wait(lambda: not running(run), "its process ends, so that the worker is free meanwhile")
+    assert "`make review`" in served.artifacts(run)["review"]["data"]
+    assert (folder / "outputs/look.txt").read_text() == "cat" and not (folder / "outputs/learn.txt").exists()
+    edits = "1.png: {text: a cat on a mat, approved: true}\n"
+    (folder / "data/cat/captions.yaml").write_text(edits)
+    assert served.ask(f"/flow_runs/{run}/resume", {})["status"] == "ACCEPT"
+    assert served.end(run)["type"] == "COMPLETED"
+    assert (folder / "outputs/learn.txt").read_text() == f"cat{edits}"
+    assert (folder / "data/cat/captions.yaml").read_text() == edits
+    assert "data/cat/captions.yaml" in served.project.git("status", "--porcelain"), "a commit to be"
+
+
+def running(run: str) -> bool:
+    """Whether a process of this machine has the flow run."""
+    environments = (entry / "environ" for entry in Path("/proc").iterdir() if entry.name.isdecimal())
+    return any(f"PREFECT__FLOW_RUN_ID={run}".encode() in content_of(path) for path in environments)
+
+
+def content_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it has ended meanwhile
+        return b""

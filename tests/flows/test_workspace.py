@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.workspace import Experiment, NameTaken, NoExperiments
+from flows.workspace import CannotFetch, Experiment, NameTaken, NoExperiments, NoSuchRevision, fetched
 from pseudoword.scratch import VARIABLE
 from pseudoword.settings.messages import BadSettings
 from tests.flows.experiments import Experimental
@@ -163,3 +163,33 @@ def test_another_machine_gets_the_experiment_through_the_remotes_and_runs_nothin
     Experiment.planned(two, {"train.seed": 2}).fetch("origin")  # is not there, and no fault
     subprocess.run([sys.executable, "-m", "dvc", "exp", "apply", "--quiet", "seed1"], check=True)
     assert "'seed': 1" in (two / "outputs/learn.txt").read_text()
+
+
+def test_a_clone_that_is_behind_begins_from_the_commit_that_it_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "")
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    upstream = Experimental(one)
+    begun = upstream.git("rev-parse", "HEAD")
+    subprocess.run(["git", "clone", "--quiet", str(one), str(two)], check=True)
+    (one / "params.yaml").write_text((one / "params.yaml").read_text().replace("0.005", "0.03"))
+    upstream.git("commit", "--quiet", "--all", "--message", "another rate")
+    monkeypatch.chdir(two)
+    (two / "params.yaml").write_text("not even YAML: [")
+
+    commit = fetched(two, "origin")
+    assert commit == upstream.git("rev-parse", "HEAD") == fetched(two, "origin", commit)
+    experiment = Experiment.planned(two, {"train.seed": 1}, revision=commit)
+    assert experiment.name == "seed1" and experiment.revision.endswith("/seed1"), "its name alone could be HEAD's"
+    with experiment.workspace() as folder:
+        text = (folder / "params.yaml").read_text()
+        assert "learn_rate: 0.03" in text and "seed: 1" in text
+    assert Experiment.planned(two, {"train.seed": 1}, revision=fetched(two, "origin", begun)).commit == begun
+    with pytest.raises(CannotFetch, match=r"nowhere cannot be fetched from the git remote origin: .*nowhere"):
+        fetched(two, "origin", "nowhere")
+    with pytest.raises(CannotFetch, match="the default branch cannot be fetched from the git remote backup"):
+        fetched(two, "backup")
+    with pytest.raises(NoSuchRevision, match="revision: found 'nowhere', wanted a commit, branch or tag"):
+        Experiment.planned(two, {}, revision="nowhere")

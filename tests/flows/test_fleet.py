@@ -1,0 +1,177 @@
+"""Many machines without a common disk: workers in clones of their own, results through a git and a DVC remote."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from tests.flows.experiments import Experimental
+from tests.flows.fleet import Fleet, git, working
+from tests.postgres import database, free_port
+from tests.test_what_runs_again import QUICK, begin_project
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+
+Store = Sequence[Sequence[str]]
+PACKS = {"train.seed": [0, 1, 2], "train.batch": [1, 2]}
+ALONE = {"train.steps": [24, 28]}
+# As the flow does it, on a machine that knows no server.
+BY_HAND = """
+import json, subprocess, sys
+from pathlib import Path
+from flows.sweep import split
+from flows.workspace import Experiment
+
+for grid in json.loads(sys.argv[1]):
+    for point in split(grid, {}):
+        experiment = Experiment.planned(Path.cwd(), point)
+        with experiment.workspace() as folder:
+            subprocess.run([sys.executable, "-m", "dvc", "repro", "--quiet"], cwd=folder, check=True)
+            experiment.save(folder, [], "by hand")
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of whoever talks to it."""
+    home, port = tmp_path_factory.mktemp("prefect"), free_port()
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    env = {
+        "PREFECT_HOME": str(home),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        "DO_NOT_TRACK": "1",
+        **threads,
+    }
+    with database() as rows:
+        command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+        with (
+            (home / "log").open("w") as log,
+            subprocess.Popen(command, env={**os.environ, **env, **rows}, stdout=log, stderr=log) as process,
+        ):
+            try:
+                yield env
+            finally:
+                process.send_signal(signal.SIGINT)
+                process.wait(timeout=60)
+
+
+@pytest.fixture(params=["folder", "s3"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """A DVC remote: a folder, or an S3 that moto plays where it is installed."""
+    add = ["add", "--default", "store"]
+    if request.param == "folder":
+        yield [[*add, str(tmp_path / "store")]]
+        return
+    pytest.importorskip("dvc_s3")
+    pytest.importorskip("moto")
+    address = f"http://127.0.0.1:{free_port()}"
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "nobody")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    command = [sys.executable, "-m", "moto.server", "--port", address.rpartition(":")[2]]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            while not made(f"{address}/words"):
+                assert process.poll() is None
+                time.sleep(0.5)
+            yield [[*add, "s3://words/cache"], ["modify", "store", "endpointurl", address]]
+        finally:
+            process.terminate()
+
+
+def made(bucket: str) -> bool:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(bucket, method="PUT")):
+            return True
+    except OSError:
+        return False
+
+
+def prepare(fleet: Fleet, clone: Path) -> None:
+    fleet.wait(fleet.answers, "the server answers")
+    fleet.python(clone, "-m", "flows.serve", "--prepare")
+    fleet.start_worker(clone, "sweeps", limit=10)
+
+
+def test_a_lost_machine_loses_no_point_and_the_bits_are_those_of_one_machine(
+    server: dict[str, str], store: Store, tmp_path: Path
+) -> None:
+    (tmp_path / "seed").mkdir()
+    begin_project(tmp_path / "seed", QUICK)
+    fleet = Fleet(tmp_path, tmp_path / "seed", server, store)
+    one, two, alone = map(fleet.machine, ("one", "two", "alone"))
+    prepare(fleet, one)
+    try:
+        for clone in (one, two):
+            fleet.start_worker(clone, "runs")
+        sweeps = [fleet.create("sweep", grid=grid) for grid in (PACKS, ALONE)]
+        fleet.wait(lambda: training(two) or any(fleet.ended(run) for run in sweeps), "the second machine trains")
+        (name,) = {folder.relative_to(two / ".scratch/workspaces").parts[0] for folder in training(two)}
+        lost_at = time.time()
+        fleet.lose(two)
+        for sweep in sweeps:
+            run = fleet.end(sweep)
+            assert (run["state"]["type"], run["state"]["message"]) == ("COMPLETED", "2 experiments, 2 of them new")
+    finally:
+        fleet.stop()
+
+    kept = fleet.experiments()
+    assert len(kept) == 4
+    crashed, again = fleet.runs(name)
+    assert crashed["state"]["type"] == "CRASHED" and "no sign of life" in crashed["state"]["message"]
+    taken_after = datetime.fromisoformat(again["start_time"]).timestamp() - lost_at
+    print(f"{name} was taken again after {taken_after:.0f} s")
+    ended = {name: [run for run in fleet.runs(name) if run["state"]["type"] == "COMPLETED"] for name in kept}
+    assert {name: len(runs) for name, runs in ended.items()} == dict.fromkeys(kept, 1)
+    assert [fleet.tasks("train", run["id"]) for (run,) in ended.values()] == [["Ran"]] * 4
+
+    fleet.python(alone, "-c", BY_HAND, json.dumps([PACKS, ALONE]))
+    for name, commit in kept.items():
+        by_hand = git(alone, "for-each-ref", "--format=%(objectname)", f"refs/exps/**/{name}")
+        assert fleet.outputs(tmp_path / "bare.git", commit) == fleet.outputs(alone, by_hand)
+
+
+def training(clone: Path) -> list[Path]:
+    """The workspaces in which a word is learned just now."""
+    return [
+        folder for pid, folder in working() if folder.is_relative_to(clone / ".scratch") and "stages.train" in said(pid)
+    ]
+
+
+def said(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    except OSError:  # it has ended meanwhile
+        return ""
+
+
+def test_two_workers_need_little_more_than_half_the_time_of_one(server: dict[str, str], tmp_path: Path) -> None:
+    """With a stage that sleeps in place of a GPU."""
+    (tmp_path / "seed").mkdir()
+    seed = Experimental(tmp_path / "seed")
+    fleet = Fleet(tmp_path, seed.folder, server, [["add", "--default", "store", str(tmp_path / "store")]])
+    one, two = map(fleet.machine, ("one", "two"))
+    for clone in (one, two):
+        (clone / ".scratch").mkdir()
+    prepare(fleet, one)
+    seconds = []
+    try:
+        for number, clone in enumerate((one, two), 1):
+            fleet.start_worker(clone, "runs")
+            grid = {"train.batch": [1, 2, 3, 4]}
+            run = fleet.end(fleet.create("sweep", grid=grid, overrides={"train.steps": 60, "train.seed": number}))
+            assert run["state"]["message"] == "4 experiments, 4 of them new"
+            seconds.append(run["total_run_time"])
+    finally:
+        fleet.stop()
+    print(f"one worker {seconds[0]:.0f} s, two {seconds[1]:.0f} s: {seconds[1] / seconds[0]:.2f}")
+    assert seconds[1] <= 0.6 * seconds[0]
