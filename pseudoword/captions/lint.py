@@ -200,7 +200,7 @@ def _names_traits(row: CaptionRow, cutting: Cutting) -> Iterator[Finding]:
 
 def _too_long(row: CaptionRow, length: PromptLength | None) -> Iterator[Finding]:
     if length and length.limit and (tokens := length.longest(row.caption)[1]) > length.limit:
-        words = row.caption.split()
+        words = row.caption.split()[: length.limit]  # a word takes a token at least
         while words and length.longest(" ".join(words))[1] > length.limit:
             words.pop()
         yield finding_of(

@@ -1,17 +1,21 @@
 """SIGKILL at random moments to the flow, to dvc and to the stage: nothing lives on, nothing is written twice."""
 
+import hashlib
 import os
 import random
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from prefect.settings import PREFECT_API_URL
 
-from tests.dvc_project import ROOT, begin_project
+from tests.dvc_project import ROOT, alive, begin_project
+from tests.test_what_runs_again import QUICK
+from tests.test_what_runs_again import begin_project as begin_pipeline
 
 KILLS = 30
 STEPS, STEP_S = 20, 0.1
@@ -118,3 +122,83 @@ def written_in_turns(journal: Path) -> bool:
                 return True
             begun.append(pid)
     return False
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str], float]:
+    """A checkout with quick settings, the digests of what it makes, and how many seconds that takes."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    begin_pipeline(folder, QUICK)
+    started = time.monotonic()
+    running = begin(folder, "dvc")
+    printed, _ = running.communicate()
+    assert running.returncode == 0, printed
+    return folder, made(folder), time.monotonic() - started
+
+
+def begin(folder: Path, victim: str) -> subprocess.Popen[str]:
+    """The whole pipeline, by the flow or by dvc alone, with the code in `folder`."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
+    command = ["-m", "flows.pipeline"] if victim == "flow" else ["-m", "dvc", "repro"]
+    return subprocess.Popen(
+        [sys.executable, *command], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def made(folder: Path) -> dict[str, str]:
+    """A digest of each output."""
+    paths = sorted(path for path in (folder / "outputs").rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def forget(folder: Path) -> None:
+    """Take away all that a run could go on from."""
+    for name in ("outputs", ".scratch", ".dvc/cache"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(4 * 3600)
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.parametrize("victim", ["dvc", "stage", "flow"])
+def test_a_pipeline_that_is_killed_again_and_again_ends_with_the_same_bytes(
+    victim: str, pipeline: tuple[Path, dict[str, str], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every other time the next run begins at once, beside whatever still lives of the one that was killed."""
+    folder, wanted, seconds = pipeline
+    monkeypatch.setenv("PREFECT_API_URL", str(PREFECT_API_URL.value()))
+    moments, killed, longest = random.Random(victim), 0, 0.0
+    forget(folder)
+    running = begin(folder, victim)
+    while killed < KILLS:
+        time.sleep(moments.uniform(0, seconds / 2))
+        if running.poll() is not None:  # it was faster than the kill
+            printed, _ = running.communicate()
+            assert running.returncode == 0, printed
+            assert made(folder) == wanted
+            forget(folder)
+            running = begin(folder, victim)
+            continue
+        before = processes_in(folder)
+        stages = [pid for pid, command in before.items() if command[1:2] == ["-m"] and command[2].startswith("stages.")]
+        if victim == "stage" and not stages:
+            continue
+        killed += kill(stages[0] if victim == "stage" else running.pid)
+        ended, dead = time.monotonic(), running
+        if victim == "stage":
+            dead.communicate(timeout=300)  # dvc ends by itself, as the stage failed
+        if killed % 2:
+            running = begin(folder, victim)
+        while left := {pid: command for pid, command in before.items() if pid != dead.pid and alive(pid)}:
+            assert time.monotonic() < ended + GONE_S, f"still running: {left}"
+            time.sleep(0.1)
+        longest = max(longest, time.monotonic() - ended)
+        dead.communicate()
+        if not killed % 2:
+            running = begin(folder, victim)
+    printed, _ = running.communicate()
+    assert running.returncode == 0, printed
+    assert made(folder) == wanted
+    print(f"{killed} kills of {victim}; what it left had ended after {longest:.1f} s at most")

@@ -105,6 +105,13 @@ def test_an_empty_caption_is_told() -> None:
     assert (found.source, found.check, found.severity) == ("1.jpg", "empty", "info")
 
 
+@pytest.mark.timeout(60)  # a day, where it was shortened word by word
+def test_a_whole_book_as_a_caption_is_told_as_too_long(tokenizer: CLIPTokenizer) -> None:
+    length = PromptLength(tokenizer, TEMPLATES, "snorf", vectors=5)
+    (found,) = [one for one in check("in the snow, " * 15_000, length=length) if one.check == "too long"]
+    assert found.suggestion.startswith("in the snow, in") and length.longest(found.suggestion)[1] == length.limit
+
+
 MARKS = {
     r"bow \(weapon\), :d": ("bow (weapon), :d", [r"\(", r"\)"]),
     "(red hair:1.2), a (blue sky : .9)": ("red hair, a blue sky", ["(red hair:1.2)", "(blue sky : .9)"]),
