@@ -101,6 +101,7 @@ def parallel(comparison: Comparison, colours: Colours) -> dict[str, Any] | None:
     axes = [_axis_of_setting(key, [row.settings.get(key, "–") for row in rows]) for key in keys]
     axes.append(_axis_of_numbers("samples", [float(row.samples) for row in rows], "{:,.0f}"))
     axes += [_axis_of_numbers(name, [_value(row, name) for row in rows], "{:.2f}") for name in (*RULE, "score")]
+    axes = [axis for axis in axes if len(set(axis["places"])) > 1]  # the others say nothing
     for i, axis in enumerate(axes):
         axis["x"] = MARGIN_PX + AXIS_PX * i
     lines = []
@@ -146,8 +147,7 @@ def _axis_of_numbers(name: str, values: Sequence[float], form: str) -> dict[str,
     def y(value: float) -> float | None:
         if math.isnan(value):
             return None
-        share = (value - low) / (high - low) if high > low else 0.5
-        return round(AXIS_BOTTOM - (AXIS_BOTTOM - AXIS_TOP) * share, 1)
+        return round(AXIS_BOTTOM - (AXIS_BOTTOM - AXIS_TOP) * (value - low) / (high - low or 1.0), 1)
 
     texts = ["–" if math.isnan(value) else form.format(value) for value in values]
     ticks = [{"at": y(value), "text": form.format(value)} for value in dict.fromkeys([low, high])] if known else []

@@ -34,6 +34,7 @@ DRAWING = ("evaluate.guidance", "evaluate.inference_steps")  # another value dra
 LEARNING = ("base", "caption", "curate", "data", "hypernetwork", "latents", "preprocess", "train", "word")
 NOT_LEARNED_FROM = (*MACHINE_KEYS, "word.overwrite", "train.save_every", "train.log_every", "train.tensorboard")
 PICTURES = "pictures"  # the training pictures, as a setting
+SAMPLES_PER_UPDATE = "train.samples_per_update"  # train.batch x train.accumulation, as a setting
 MIN_CELLS = 4  # pictures of equal prompt and seed, below which nothing is said
 MAX_LEVELS = 3e-5  # how far the ends of a scale may lie apart and be one: more than another number of threads brings
 
@@ -95,8 +96,9 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    rows: list[Row]  # the best score first, then what has none
+    rows: list[Row]  # the choice first, then by score, then what has none
     choice: Row  # of those with a score, the cheapest that ties with the best
+    best: Row  # of the highest score
     tied: list[Row]
     sure: float  # share of the resampled evidence in which the choice is within a hair of the best
     differing: list[str]  # keys of LEARNING that differ between rows
@@ -130,9 +132,11 @@ def compare(experiments: Sequence[Experiment], gaps: Sequence[Gap]) -> Compariso
     trained = [Trained({key: row.settings.get(key, "") for key in differing}, values[id(row)]) for row in measured]
     usual = shipped_values()
     effects = main_effects(trained, SHOWN, usual)
+    choice = named[selection.chosen.key]
     return Comparison(
-        rows=sorted(rows, key=lambda row: -_or_least(row.figures.get("score"))),
-        choice=named[selection.chosen.key],
+        rows=sorted(rows, key=lambda row: (row is not choice, -_or_least(row.figures.get("score")))),
+        choice=choice,
+        best=named[selection.best.key],
         tied=[named[candidate.key] for candidate in selection.tied],
         sure=selection.sure,
         differing=differing,
@@ -152,7 +156,7 @@ def _rows_of(experiment: Experiment) -> Iterator[Row]:
             values, auto = resolved(
                 experiment.settings, record, experiment.judges, experiment.weighted, experiment.project
             )
-            values |= {PICTURES: experiment.pictures, "train.samples_per_update": record.samples_per_update}
+            values |= {PICTURES: experiment.pictures, SAMPLES_PER_UPDATE: record.samples_per_update}
             written = {key: plain(value) for key, value in values.items()}
             yield Row(experiment, run, int(taken["step"]), str(taken["veto"]), written, auto)
 

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from pseudoword.captions.table import CAPTIONS
-from pseudoword.dvc.revisions import Revision, UnknownRevision
+from pseudoword.dvc.revisions import Revision, UnknownRevision, experiments
 from pseudoword.errors import UserError
 from pseudoword.records import Choice, JudgesRecord, RunRecord, read_record
 from pseudoword.results.places import (
@@ -144,9 +144,11 @@ class Source:
         first = missing[0].as_posix()
         if self.folder is not None:
             return f"{self.folder / first} is not there; `dvc repro` in {self.folder} makes it"
+        is_experiment = self.name in experiments(self.project)
+        pull = f"dvc exp pull origin {self.name}" if is_experiment else "dvc fetch --all-commits"
         return (
-            f"{first} is neither in this cache nor in a remote that it was pushed to, or an earlier version, which "
-            f"wrote other files, made it. `dvc exp pull`, or `dvc pull` with {self.name} checked out, brings it"
+            f"{first} is neither in this cache nor in a remote that can be reached, or an earlier version, which wrote "
+            f"other files, made it. `{pull}` brings it from where it was pushed to"
         )
 
     def _restore(self) -> str:

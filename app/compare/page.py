@@ -16,7 +16,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from app.compare.charts import CHARTED, chart, parallel, points_of
-from app.compare.comparison import SHOWN, Comparison, Row
+from app.compare.comparison import SAMPLES_PER_UPDATE, SHOWN, Comparison, Row
 from app.compare.settings import Setting, setting
 from pseudoword.results.costs import Cost
 from pseudoword.results.effects import Effect, Interval
@@ -62,8 +62,7 @@ def render(comparison: Comparison, files: dict[int, Path]) -> str:
     script = (TEMPLATES / "workbench.js").read_text(encoding="utf-8")
     rows, choice = comparison.rows, comparison.choice
     pictures = embedded_pictures(rows, comparison)
-    first = sorted(rows, key=lambda row: row is not choice)
-    colours = {id(row): i if i < NUM_COLOURS else "none" for i, row in enumerate(first)}
+    colours = {id(row): i if i < NUM_COLOURS else "none" for i, row in enumerate(rows)}
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         environment(TEMPLATES)
@@ -79,16 +78,18 @@ def render(comparison: Comparison, files: dict[int, Path]) -> str:
             settings=shared_settings(comparison),
             rows=[_row(row, comparison, pictures, files.get(id(row))) for row in rows],
             choice={"label": choice.label, "picture": _first_picture(choice)},
-            headline=headline(comparison),
-            certainty=certainty(comparison),
-            cheaper=cheaper(comparison),
+            which=which(comparison),
+            why=[why(comparison), cheaper(comparison)],
+            how_sure=certainty(comparison),
+            shown_effects=list(shown_effects(comparison)),
+            shipped=comparison.usual,
             effects=[_effect(effect, group) for effect, group in _by_change(comparison)],
             repeated=comparison.repeated,
             cells=comparison.cells,
             charts=[chart(name, comparison, colours) for name in CHARTED],
             checkpoints=list(checkpoints(comparison)),
             parallel=parallel(comparison, colours),
-            legend=[(row.label, colours[id(row)]) for row in first],
+            legend=[(row.label, colours[id(row)]) for row in rows[:NUM_COLOURS]],
             judges=rows[0].experiment.judges,
             gaps=comparison.gaps,
             version=version("pseudoword"),
@@ -97,12 +98,19 @@ def render(comparison: Comparison, files: dict[int, Path]) -> str:
 
 
 def headline(comparison: Comparison) -> str:
+    return f"Of what was compared, take {which(comparison)}. {why(comparison)}"
+
+
+def which(comparison: Comparison) -> str:
+    """The settings of the choice in which it differs from others."""
+    changes = [f"{key} {comparison.choice.settings.get(key, '–')}" for key in comparison.differing]
+    return ", ".join(changes) or "this one"
+
+
+def why(comparison: Comparison) -> str:
     choice = comparison.choice
-    said = [f"{name} {percent(choice.figures[name])}" for name in RULE
-            if not math.isnan(choice.figures[name].value)]  # fmt: skip
-    changes = ", ".join(f"{key} {choice.settings.get(key, '–')}" for key in comparison.differing)
-    of = f"Of what was compared, take this one ({changes}): " if changes else "Take this one: "
-    return f"{of}{', '.join(said)}, after {choice.samples:,} samples."
+    found = [f"{name} {percent(choice.figures[name])}" for name in RULE if not math.isnan(choice.figures[name].value)]
+    return f"{', '.join(found).capitalize()}, after {choice.samples:,} samples."
 
 
 def certainty(comparison: Comparison) -> str:
@@ -116,7 +124,7 @@ def certainty(comparison: Comparison) -> str:
 
 def cheaper(comparison: Comparison) -> str:
     """A sentence where the choice costs clearly less than the row of the highest score, or nothing."""
-    choice, best = comparison.choice, comparison.rows[0]
+    choice, best = comparison.choice, comparison.best
     if choice is best or choice.samples > (1 - MIN_SAVING) * best.samples:
         return ""
     share = choice.samples / best.samples
@@ -163,10 +171,20 @@ def shared_settings(comparison: Comparison) -> dict[str, list[tuple[str, Setting
     row = comparison.rows[0]
     groups: dict[str, list[tuple[str, Setting]]] = {"changed": [], "auto": [], "shipped": []}
     for key in row.every:
-        if key.split(".")[0] in SECTIONS and len({other.every.get(key) for other in comparison.rows}) == 1:
+        alike = len({other.every.get(key) for other in comparison.rows}) == 1
+        if alike and key.split(".")[0] in SECTIONS and key != SAMPLES_PER_UPDATE:
             shared = setting(key, row.every, row.auto, comparison.usual)
             groups["auto" if shared.is_auto else "shipped" if shared.is_shipped else "changed"].append((key, shared))
     return groups
+
+
+def shown_effects(comparison: Comparison) -> Iterator[str]:
+    """Of what the choice is made by, the effects that are more than chance."""
+    for effect in comparison.effects:
+        if effect.measure in RULE and effect.difference.excludes_zero:
+            ((key, before, after),) = effect.changes
+            figure = _difference(effect.difference)
+            yield f"{key} {before} → {after}: {effect.measure} {figure.text} ({figure.interval})"
 
 
 def checkpoints(comparison: Comparison) -> Iterator[dict[str, Any]]:
@@ -296,7 +314,9 @@ def sheet_data(comparison: Comparison, pictures: Pictures) -> dict[str, Any]:
             entries.append([number, step, prompts.index(prompt), seed, source, figures])
     content = {
         "rows": [
-            {"label": row.label, "step": row.step, "score": _score(row)} for row in rows
+            {"label": row.label, "step": row.step, "score": _score(row),
+             "mark": "take this" if row is comparison.choice else "as good" if row in comparison.tied else ""}
+            for row in rows
         ],
         "prompts": [prompt.replace("[name]", word) for prompt in prompts],
         "seeds": seeds,

@@ -161,13 +161,20 @@
     at("axes").replaceChildren(...form);
     if (used) at("axes").elements[used]?.focus(); // or one who works by keyboard would begin again at the top
   };
+  const headed = (axis, value) => {
+    if (axis !== "training") return [axes[axis].text(value)];
+    const { label, mark, score } = data.rows[value];
+    const badge = mark ? [" ", make("span", { className: mark === "take this" ? "badge" : "badge quiet" }, mark)] : [];
+    return [label, ...badge, " ", make("span", { className: "note" }, score === null ? "" : `score ${score.toFixed(2)}`)];
+  };
   const fill = () => {
     const { rows, columns } = state;
     const head = make("tr", {}, make("th", { scope: "col" }, rows));
-    for (const value of axes[columns].values) head.append(make("th", { scope: "col" }, axes[columns].text(value)));
+    for (const value of axes[columns].values) head.append(make("th", { scope: "col" }, ...headed(columns, value)));
     const lines = [];
     cells = axes[rows].values.map((row, i) => {
-      const line = make("tr", {}, make("th", { scope: "row" }, axes[rows].text(row)));
+      const line = make("tr", {}, make("th", { scope: "row" }, ...headed(rows, row)));
+      if (rows === "training" && data.rows[row].mark === "take this") line.className = "chosen";
       lines.push(line);
       return axes[columns].values.map((column, j) => {
         const picture = pictureOf({ ...state, [rows]: row, [columns]: column });
@@ -179,8 +186,9 @@
         const button = make("button", { type: "button", tabIndex: -1 }, image);
         button.ariaPressed = String(picture === first);
         button.addEventListener("click", () => show(i, j));
-        const { likeness } = picture.figures;
-        line.append(make("td", {}, button, make("span", { className: "note" }, likeness === undefined ? "" : `likeness ${likeness}`)));
+        const notes = ["likeness", "obedience"].filter((name) => picture.figures[name] !== undefined)
+          .map((name) => make("span", { className: "note" }, `${name} ${picture.figures[name]}`));
+        line.append(make("td", {}, button, ...notes));
         return { picture, button };
       });
     });
@@ -267,14 +275,15 @@
     const [left, right] = candidates(place).map((picture) => [Math.random(), picture]).sort(([a], [b]) => a - b).map(([, picture]) => picture);
     asked = right ? { place, left, right } : null;
     if (!asked) { at("ballot").replaceChildren("There are no two pictures of equal prompt and noise."); return; }
-    const choice = (picture, key) => {
-      const button = make("button", { type: "button" }, make("img", { src: picture.source, alt: `Picture ${key}` }), key);
+    const choice = (key, ...content) => {
+      const button = make("button", { type: "button" }, ...content);
       button.addEventListener("click", () => vote(key));
       return button;
     };
-    const neither = make("button", { type: "button" }, "0: neither is better");
-    neither.addEventListener("click", () => vote("0"));
-    at("ballot").replaceChildren(make("p", {}, data.prompts[place.prompt]), choice(left, "1"), choice(right, "2"), make("p", {}, neither));
+    const pictured = (picture, key) => choice(key, make("img", { src: picture.source, alt: `Picture ${key}` }), key);
+    const used = [...at("ballot").querySelectorAll("button")].indexOf(document.activeElement);
+    at("ballot").replaceChildren(make("p", {}, data.prompts[place.prompt]), pictured(left, "1"), pictured(right, "2"), make("p", {}, choice("0", "0: neither is better")));
+    at("ballot").querySelectorAll("button")[Math.max(used, 0)].focus(); // the keys are heard where the focus is
   };
   const vote = (key) => {
     const { place, left, right } = asked;
@@ -287,8 +296,8 @@
   };
   at("start").addEventListener("click", () => { at("start").hidden = true; ask(); });
   at("forget").addEventListener("click", () => { votes = []; localStorage.removeItem(KEY); tell(); });
-  document.addEventListener("keydown", ({ key, target }) => {
-    if (asked && !viewer.open && ["0", "1", "2"].includes(key) && target.tagName !== "INPUT" && target.tagName !== "SELECT") vote(key);
+  at("vote").addEventListener("keydown", ({ key }) => {
+    if (asked && ["0", "1", "2"].includes(key)) vote(key);
   });
   draw();
   tell();

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from dvc.repo import Repo
 
 from app.compare.command import OUT
 from app.compare.votes import order, read_votes
@@ -20,7 +22,8 @@ from pseudoword.settings.loading import load_settings
 from tests.app.commands import Output, refusal, run
 from tests.browser import Browser, browser, chromium
 from tests.experiments import NUM_SAMPLES, PICTURES, STEPS, TAKEN, likeness_of, write_experiment
-from tests.stages.test_report import Page
+from tests.project import resolve_settings
+from tests.stages.test_report import Page, report, write_outputs
 
 __all__ = ["browser", "chromium"]
 ROOT = Path(__file__).parents[2]
@@ -75,7 +78,11 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def status() -> str:
-    return subprocess.run(["git", "status", "--short"], check=True, capture_output=True, text=True).stdout
+    return git("status", "--short")
+
+
+def git(*arguments: object) -> str:
+    return subprocess.run(["git", *map(str, arguments)], check=True, capture_output=True, text=True).stdout
 
 
 def test_the_runs_of_a_sweep_with_figures_and_the_effect_of_each_setting(project: Path, capsys: Output) -> None:
@@ -150,7 +157,7 @@ def test_what_differs_from_the_shipped_settings_is_marked(project: Path, capsys:
     marked = set(re.findall(r'<span class="changed">([^<]*)</span>', page))
     assert marked == {"0.02", "1", "7.0"}
     text = Page(page).all_text()
-    assert "0.02 shipped: 0.005" in text and "evaluate.guidance 7.0 shipped: 3.0" in text
+    assert "train.learn_rate shipped: 0.005" in text and "evaluate.guidance 7.0 shipped: 3.0" in text
 
 
 def test_parallel_lines_cross_settings_and_measures_where_there_is_something_to_cross(
@@ -162,7 +169,7 @@ def test_parallel_lines_cross_settings_and_measures_where_there_is_something_to_
     section = page[page.index('<section id="parallel">') : page.index('<section id="sheet">')]
     told = [tag["data-text"] or "" for tag in Page(section).all("g")]
     assert len(told) == len(GRID) and told[-1].startswith("lr0.02-seed1 (take this): train.learn_rate 0.02")
-    assert all("samples 240" in line and "score 0." in line for line in told)
+    assert all("likeness 0." in line and "score 0." in line and "samples" not in line for line in told)
     paths = [path["d"] for path in Page(section).all("path")]
     assert len(set(paths)) == len(GRID)  # one for the eye and one to point at
     two = {run: GRID[run] for run in list(GRID)[:2]}
@@ -208,10 +215,27 @@ def test_revisions_are_compared_and_the_workspace_stays_as_it_was(repository: Pa
 
 
 def test_all_takes_every_experiment_of_the_repository(repository: Path, capsys: Output) -> None:
-    head = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
-    reference = f"refs/exps/{head[:2]}/{head[2:]}/kept-one"
-    subprocess.run(["git", "update-ref", reference, "first"], check=True)
+    head = git("rev-parse", "HEAD").strip()
+    git("update-ref", f"refs/exps/{head[:2]}/{head[2:]}/kept-one", "first")
     assert set(compared(capsys, "second", "--all")["rows"]) == {"second", "kept-one"}
+
+
+def test_the_commands_that_the_report_names_compare(
+    repository: Path, capsys: Output, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path_factory.mktemp("report")
+    shutil.copytree(ROOT / "templates", folder / "templates")
+    shutil.copy(ROOT / "params.yaml", folder)
+    monkeypatch.chdir(folder)
+    resolve_settings()
+    write_outputs(2)
+    commands = re.findall("<code>pseudoword (compare.*?)</code>", report())
+    assert sorted(commands) == ["compare", "compare . --all"]
+    monkeypatch.chdir(repository)
+    for command in commands:
+        assert "Of what was compared, take this one" in run(capsys, *shlex.split(command))
+        assert (OUT / "index.html").is_file()
+        shutil.rmtree(OUT)
 
 
 def test_data_that_cannot_be_had_is_a_gap_with_the_way_out(repository: Path, capsys: Output) -> None:
@@ -220,8 +244,45 @@ def test_data_that_cannot_be_had_is_a_gap_with_the_way_out(repository: Path, cap
     content = compared(capsys, ".", "first")
     assert list(content["rows"]) == ["base"]
     (gap,) = content["left_out"]
-    assert gap["name"] == "first" and "dvc pull" in gap["reason"]
+    assert gap["name"] == "first" and "`dvc fetch --all-commits` brings it" in gap["reason"]
     assert "nothing can be compared" in refusal(capsys, "compare", "first")
+
+
+def test_experiments_are_compared_that_were_pulled_from_a_remote(
+    repository: Path, capsys: Output, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pushed from here to a bare repository and a folder, and pulled by a colleague."""
+    remotes, colleague = tmp_path_factory.mktemp("remotes"), tmp_path_factory.mktemp("colleague") / "project"
+    git("init", "--quiet", "--bare", remotes / "git")
+    git("remote", "add", "origin", remotes / "git")
+    with Repo(str(repository)) as repo, repo.config.edit("repo") as config:
+        config |= {"core": {"remote": "store"}, "remote": {"store": {"url": str(remotes / "store")}}}
+    git("commit", "--quiet", "--all", "--message", "Name the remote")
+    baseline = git("rev-parse", "HEAD").strip()
+    keep(repository, "third", {"base": ({"train": {"learn_rate": "0.05"}}, 0.9)})
+    git("update-ref", f"refs/exps/{baseline[:2]}/{baseline[2:]}/kept-one", "third")
+    git("reset", "--quiet", "--hard", baseline)
+    git("push", "--quiet", "origin", "HEAD:refs/heads/main")
+    with Repo(str(repository)) as repo:
+        assert repo.experiments.push("origin", ["kept-one"], push_cache=True)["uploaded"]
+        repo.checkout()
+        repo.push()
+    git("clone", "--quiet", "--branch", "main", remotes / "git", colleague)
+    monkeypatch.chdir(colleague)
+    with Repo(str(colleague)) as repo:
+        repo.experiments.pull("origin", ["kept-one"], pull_cache=False)
+        repo.pull()  # of the workspace alone
+    before = digests(Path("outputs")), status()
+    (remotes / "store").rename(remotes / "away")
+    (gap,) = compared(capsys, ".", "kept-one")["left_out"]
+    assert gap["name"] == "kept-one" and "`dvc exp pull origin kept-one` brings it" in gap["reason"]
+    (remotes / "away").rename(remotes / "store")
+    with Repo(str(colleague)) as repo:
+        repo.experiments.pull("origin", ["kept-one"], pull_cache=True)
+    (remotes / "store").rename(remotes / "away")
+    content = compared(capsys, ".", "kept-one")
+    assert set(content["rows"]) == {"workspace", "kept-one"} and not content["left_out"]
+    assert (digests(Path("outputs")), status()) == before
 
 
 def test_outputs_of_an_earlier_version_are_a_gap(project: Path, capsys: Output) -> None:
