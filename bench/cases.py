@@ -40,10 +40,14 @@ class Case:
 
     runs: int
     batch: int
+    learn: str = "word"  # or hypernetwork
 
     @property
     def name(self) -> str:
-        return f"{self.runs} run{'s' * (self.runs > 1)} x {self.batch}" if self.runs else f"reference x {self.batch}"
+        if not self.runs:
+            return f"reference x {self.batch}"
+        of = "" if self.learn == "word" else " hyper"
+        return f"{self.runs}{of} run{'s' * (self.runs > 1)} x {self.batch}"
 
     @property
     def pictures(self) -> int:
@@ -56,15 +60,15 @@ class Case:
         if not self.runs:
             return Reference(pipeline, files, resolution, self.batch)
         base = StableDiffusionXL(pipeline) if model.name == "sdxl" else StableDiffusion(pipeline)
-        return Ours(base, resolution, self.runs, self.batch, steps)
+        return Ours(base, resolution, self.runs, self.batch, steps, self.learn)
 
 
 class Ours:
     """The loop of the train stage with the settings that a new project has."""
 
-    def __init__(self, base: Base, resolution: int, number: int, batch: int, steps: int) -> None:
+    def __init__(self, base: Base, resolution: int, number: int, batch: int, steps: int, learn: str = "word") -> None:
         captions = ["with a red hat, by the sea", "in a cave at night"] * (PICTURES // 2)
-        sweep = runs(_settings(number, batch))
+        sweep = runs(_settings(number, batch, learn))
         pack = make_pack(sweep, base, captions, PICTURES, NO_END)
         plan = make_plan(PICTURES, number, NO_END, batch, 1, NO_END)
         self.training = Training(
@@ -95,11 +99,12 @@ def _latents(base: Base, resolution: int) -> Latents:
     return Latents([f"{at:012x}" for at in range(PICTURES)], [group])
 
 
-def _settings(number: int, batch: int) -> Settings:
+def _settings(number: int, batch: int, learn: str) -> Settings:
+    train = {"template": TEMPLATE, "learn": learn, "batch": batch, "accumulation": 1, "steps": NO_END}
     return Settings(
         base=BaseSettings.model_validate({"model": "models/toyworld"}),
         word=Word.model_validate({"name": "snorf"}),
         hypernetwork=Hypernetwork.model_validate({}),
-        train=Train.model_validate({"template": TEMPLATE, "batch": batch, "accumulation": 1, "steps": NO_END}),
+        train=Train.model_validate(train),
         sweep={"train.seed": list(range(number))},
     )

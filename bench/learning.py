@@ -37,9 +37,7 @@ from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.interface import Base
 from pseudoword.base.loading import load_base
 from pseudoword.draws import Stream, generator
-from pseudoword.formats.embedding import Embedding
-from pseudoword.formats.reading import read_embedding
-from pseudoword.learned import AtWork
+from pseudoword.learned import AtWork, Learned, read_learned
 from pseudoword.prompts import fill
 from pseudoword.records import RunRecord, read_record
 from pseudoword.word import to_embedding
@@ -61,6 +59,9 @@ METHODS: dict[str, dict[str, dict[str, Any]] | None] = {
     "4 an update": {"train": {"batch": 4, "accumulation": 1}},
     "4 an update, 0.01": {"train": {"batch": 4, "accumulation": 1, "learn_rate": 0.01}},
     "4 an update, 0.01:12, 0.005": {"train": {"batch": 4, "accumulation": 1, "learn_rate": "0.01:12, 0.005"}},
+    "hypernetwork 0.0003": {"train": {"learn": "hypernetwork"}, "hypernetwork": {"learn_rate": 0.0003}},
+    "hypernetwork 0.001": {"train": {"learn": "hypernetwork"}, "hypernetwork": {"learn_rate": 0.001}},
+    "hypernetwork 0.003": {"train": {"learn": "hypernetwork"}, "hypernetwork": {"learn_rate": 0.003}},
     "4 an update, 0.01, average": {"train": {"batch": 4, "accumulation": 1, "learn_rate": 0.01, "average": 0.8}},
 }
 SAMPLES = 600  # that our runs see
@@ -102,8 +103,8 @@ class Ruler:
             return [f"a [name] {place}" for place in places]
         return [f"a {NOUNS[(7 * i + 3) % len(NOUNS)]} {place} {wording}" for i, place in enumerate(places)]
 
-    def likeness(self, word: Embedding, wording: str = "in [name] style") -> float:
-        work = AtWork(self.base, word, "snorf")
+    def likeness(self, learned: Learned, wording: str = "in [name] style") -> float:
+        work = AtWork(self.base, learned, "snorf")
         prompts = [fill(prompt, "snorf") for prompt in self.prompts(wording)]
         with torch.no_grad():
             conditioning = work.condition(work.tokens(prompts))
@@ -119,7 +120,8 @@ def ours(folder: Path, settings: dict[str, Any], seeds: list[int], ruler: Ruler)
     """(seed, samples, likeness) of the start and of the checkpoints of the ladder."""
     train = settings["train"]
     samples = PICTURES if train["batch"] == "auto" else int(train["batch"])
-    train |= {"steps": SAMPLES // samples, "save_every": max(1, LADDER[0] // samples)}
+    save_every = max(n for n in range(1, LADDER[0] // samples + 1) if LADDER[1] % (n * samples) == 0)
+    train |= {"steps": SAMPLES // samples, "save_every": save_every}
     run(folder, settings | {"sweep": {"train.seed": seeds}}, "curate", "train")
     for record in sorted((folder / "outputs/words").glob("*/settings.json")):
         seed = int(read_record(record, RunRecord).settings["train"]["seed"])
@@ -127,7 +129,7 @@ def ours(folder: Path, settings: dict[str, Any], seeds: list[int], ruler: Ruler)
             seen = int(path.stem.rpartition("-")[2]) * samples
             # Updates of four pictures end beside the ladder's numbers.
             if seen == 0 or any(seen <= rung < seen + samples for rung in LADDER):
-                yield seed, seen, ruler.likeness(read_embedding(path))
+                yield seed, seen, ruler.likeness(read_learned(path))
     shutil.rmtree(folder / "outputs/words")
     shutil.rmtree(folder / "outputs/training")
 

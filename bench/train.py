@@ -2,6 +2,7 @@
 
     python -m bench.train                                        # toyworld
     python -m bench.train --pictures FOLDER                      # the reference reads photographs at each use
+    python -m bench.train --hypernetwork                         # one run and a pack of hypernetworks beside words
     python -m bench.train --layout sd15 --resolution 512         # random weights, on a GPU
     python -m bench.train --layout sdxl --width 0.2 --resolution 256   # a fifth of the channels, on a CPU
 
@@ -48,6 +49,7 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="turns of each case")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", default="auto", choices=["auto", *PRECISIONS])
+    parser.add_argument("--hypernetwork", action="store_true", help="also train hypernetworks")
     parser.add_argument("--compile", action="store_true", help="torch.compile our UNet")
     parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True, help="measure peak memory")
     parser.add_argument("--out", type=Path, help="write all figures to this JSON file")
@@ -129,13 +131,13 @@ def table(rows: list[dict[str, Any]]) -> str:
     def spread(value: dict[str, float] | None, form: str) -> str:
         return f"{value['median']:{form}} ({value['least']:{form}}-{value['most']:{form}})" if value else ""
 
-    head = f"{'case':<15}{'updates/s':>10}{'pictures/s':>11}{'GFLOP/pict.':>12}{'of ceiling':>16}"
+    head = f"{'case':<17}{'updates/s':>10}{'pictures/s':>11}{'GFLOP/pict.':>12}{'of ceiling':>16}"
     lines = [head + "".join(f"{name:>21}" for name in ("x ref. at once", "x ref. a run", "x first")) + f"{'MiB':>8}"]
     compared = ("times_reference_of_equal_pictures", "times_reference_of_equal_batch", "times_first_case")
     for row in rows:
         memory = "" if row["peak_memory_mib"] is None else f"{row['peak_memory_mib']:.0f}"
         lines.append(
-            f"{row['case']:<15}{row['updates_per_second']:>10.2f}{row['pictures_per_second']:>11.1f}"
+            f"{row['case']:<17}{row['updates_per_second']:>10.2f}{row['pictures_per_second']:>11.1f}"
             f"{row['gigaflop_per_picture']:>12.2f}{spread(row['share_of_ceiling'], '.0%'):>16}"
             + "".join(f"{spread(row[name], '.2f'):>21}" for name in compared)
             + f"{memory:>8}"
@@ -149,6 +151,8 @@ def main(given: list[str] | None = None) -> None:
     model = Model(own.layout or own.model, own.width, device, resolve_precision(own.precision, device))
     resolution = own.resolution or {"sd15": 512, "sdxl": 1024}.get(own.layout or "", 64)
     cases = cases_of(own.packs, own.batch)
+    if own.hypernetwork:
+        cases += [Case(number, own.batch // number, "hypernetwork") for number in (1, max(own.packs))]
     # First, because on a GPU the cases of this process would take the room.
     counted = own.memory and (device != "cpu" or Path("/proc/self/status").exists())
     memory = [peak_memory(case, model, resolution) if counted else None for case in cases]

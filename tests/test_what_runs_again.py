@@ -25,7 +25,7 @@ FOLDERS = ("data", "models", "pseudoword", "stages", "templates", ".dvc")
 FILES = ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore")
 # Little enough to run two dozen times, and enough for a word that is better than its init text.
 QUICK: dict[str, dict[str, Any]] = {
-    "train": {"steps": 20, "save_every": 10},
+    "train": {"steps": 20, "save_every": 10, "learn_rate": 0.02},
     "caption": {"beams": 1, "max_tokens": 6},
     "evaluate": {"seeds": 1, "timesteps": 1, "shortlist": 2, "inference_steps": 2},
 }
@@ -90,6 +90,8 @@ EDITS: dict[str, Callable[[], None]] = {
     "`word.init_text`": setting(word={"init_text": "tree"}),
     "`word.kind`": setting(word={"kind": "style"}),
     "`word.overwrite`": setting(word={"overwrite": True}),
+    "`hypernetwork.learn_rate` while a word is learned": setting(hypernetwork={"learn_rate": 0.001}),
+    "`train.learn`": setting(train={"learn": "hypernetwork"}, hypernetwork={"learn_rate": 0.001}),
     "`preprocess.mirror`": setting(preprocess={"mirror": "horizontal"}),
     "`caption.max_tokens`": setting(caption={"max_tokens": 12}),
     "`caption.batch`": setting(caption={"batch": 3}),
@@ -212,6 +214,7 @@ def test_dvc_runs_these_stages_after_an_edit(reproduced: Path, monkeypatch: pyte
     try:
         EDITS[edit]()
         ran = repro(reproduced)
+        print(edit, ran)
     finally:
         undo(reproduced)
         repro(reproduced)

@@ -7,6 +7,7 @@ from typing import Any
 
 from pseudoword.files import write_text
 from pseudoword.settings.fields import Section
+from pseudoword.settings.hypernetwork import Hypernetwork
 from pseudoword.settings.loading import Settings
 from pseudoword.settings.stage import MACHINE, settings_file
 from pseudoword.settings.sweep import runs
@@ -33,6 +34,9 @@ def write_settings(settings: Settings, keys: Mapping[str, Sequence[str]]) -> Non
 def stage_content(settings: Settings, names: Sequence[str]) -> dict[str, Any]:
     """The keys of these names but the machine's, and what is in the files that their values name."""
     wanted = {key for name in names if name != "sweep" for key in _keys(settings, name)} - set(MACHINE_KEYS)
+    if settings.train.learn == "word":
+        # Without effect, so nothing runs for it.
+        settings = settings.model_copy(update={"hypernetwork": Hypernetwork.model_validate({})})
     content: dict[str, Any] = {"settings": _picked(settings.model_dump(mode="json"), wanted)}
     if "sweep" in names:
         content["settings"]["sweep"] = {axis: values for axis, values in settings.sweep.items() if axis in wanted}
