@@ -34,8 +34,9 @@ def _filled(schema: Any, definitions: dict[str, Any]) -> Any:
         kept["enum"] = [kept.pop("const")]
     if "properties" in kept:  # where a setting is called so
         kept["properties"] = {key: _filled(value, definitions) for key, value in schema["properties"].items()}
-        for key, value in kept["properties"].items():
+        for position, (key, value) in enumerate(kept["properties"].items()):
             value["title"] = key  # as params.yaml has it
+            value["position"] = position  # by which the page sorts; PostgreSQL keeps no order of keys
             if limits := ", ".join(dict.fromkeys(_limits(value))):
                 value["description"] = f"{value.get('description', '')} ({limits})".strip()
     return kept

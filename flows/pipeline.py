@@ -100,7 +100,7 @@ def pipeline(
 
     Args:
         targets: Stages of dvc.yaml; none means every stage.
-        overrides: Settings that differ from params.yaml. They, or whatever stands below but force, make the run a DVC
+        overrides: Settings that differ from params.yaml. They, a name, a remote or a revision make the run a DVC
             experiment in a workspace of its own.
         name: What to call the experiment. Empty: by what differs, such as lr0.02-seed1.
         force: Run every stage, whether anything has changed or not.

@@ -1,5 +1,6 @@
 """Machines of a fleet, each a clone on this one: a bare git remote, a DVC remote, workers, and Prefect's REST API."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -72,18 +73,17 @@ class Fleet:
             )
 
     def stop(self) -> None:
+        self.lose(self.folder)
         for worker in self.workers.values():
-            worker.send_signal(signal.SIGINT)
-        for worker in self.workers.values():
-            worker.wait(timeout=120)
+            worker.wait()
 
-    def lose(self, clone: Path) -> None:
-        """As if its plug were pulled: nothing there can say that it ends."""
-        victims = [pid for pid, folder in working() if folder.is_relative_to(clone)]
-        victims += [worker.pid for name, worker in self.workers.items() if name.startswith(f"{clone.name}-")]
+    def lose(self, folder: Path) -> None:
+        """As if the plugs of the machines there were pulled: nothing can say that it ends."""
+        victims = [pid for pid, place in working() if place.is_relative_to(folder)]
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in victims:
-                os.kill(pid, number)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
 
     def answers(self) -> bool:
         try:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.flows.experiments import Experimental
 from tests.flows.fleet import Fleet, git, working
@@ -60,7 +60,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
             try:
                 yield env
             finally:
-                process.send_signal(signal.SIGINT)
+                process.terminate()
                 process.wait(timeout=60)
 
 
@@ -107,6 +107,7 @@ def test_a_lost_machine_loses_no_point_and_the_bits_are_those_of_one_machine(
 ) -> None:
     (tmp_path / "seed").mkdir()
     begin_project(tmp_path / "seed", QUICK)
+    leave_out_what_follows_training(tmp_path / "seed/dvc.yaml")
     fleet = Fleet(tmp_path, tmp_path / "seed", server, store)
     one, two, alone = map(fleet.machine, ("one", "two", "alone"))
     prepare(fleet, one)
@@ -128,8 +129,8 @@ def test_a_lost_machine_loses_no_point_and_the_bits_are_those_of_one_machine(
     assert len(kept) == 4
     crashed, again = fleet.runs(name)
     assert crashed["state"]["type"] == "CRASHED" and "no sign of life" in crashed["state"]["message"]
-    taken_after = datetime.fromisoformat(again["start_time"]).timestamp() - lost_at
-    print(f"{name} was taken again after {taken_after:.0f} s")
+    handed_in = datetime.fromisoformat(again["created"]).timestamp() - lost_at
+    print(f"{name} was handed in again {handed_in:.0f} s after its machine was lost")
     ended = {name: [run for run in fleet.runs(name) if run["state"]["type"] == "COMPLETED"] for name in kept}
     assert {name: len(runs) for name, runs in ended.items()} == dict.fromkeys(kept, 1)
     assert [fleet.tasks("train", run["id"]) for (run,) in ended.values()] == [["Ran"]] * 4
@@ -138,6 +139,15 @@ def test_a_lost_machine_loses_no_point_and_the_bits_are_those_of_one_machine(
     for name, commit in kept.items():
         by_hand = git(alone, "for-each-ref", "--format=%(objectname)", f"refs/exps/**/{name}")
         assert fleet.outputs(tmp_path / "bare.git", commit) == fleet.outputs(alone, by_hand)
+
+
+def leave_out_what_follows_training(graph: Path) -> None:
+    """Two thirds of the time, and nothing that a fleet does otherwise."""
+    content = yaml.safe_load(graph.read_text())
+    stages = content["stages"]
+    content["stages"] = {name: stages[name] for name in list(stages)[: list(stages).index("train") + 1]}
+    content.pop("plots", None)
+    graph.write_text(yaml.safe_dump(content, sort_keys=False))
 
 
 def training(clone: Path) -> list[Path]:
