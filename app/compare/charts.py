@@ -95,7 +95,7 @@ def points_of(measure: str, row: Row, comparison: Comparison) -> list[Point]:
 def parallel(comparison: Comparison, colours: Colours) -> dict[str, Any] | None:
     """Each row as a line across the settings that differ, its samples and its measures; None where there is too little
     to cross."""
-    rows, keys = comparison.rows, _apart(comparison)
+    rows, keys = comparison.rows, apart(comparison)
     if len(rows) < MIN_ROWS or len(keys) < MIN_KEYS:
         return None
     axes = [_axis_of_setting(key, [row.settings.get(key, "–") for row in rows]) for key in keys]
@@ -119,7 +119,7 @@ def parallel(comparison: Comparison, colours: Colours) -> dict[str, Any] | None:
             "bottom": AXIS_BOTTOM, "axes": axes, "lines": lines}  # fmt: skip
 
 
-def _apart(comparison: Comparison) -> list[str]:
+def apart(comparison: Comparison) -> list[str]:
     """The settings that differ, without those that always change together with one before."""
     found: dict[tuple[int, ...], str] = {}
     for key in comparison.differing:

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 from markupsafe import Markup
 
-from app.compare.charts import CHARTED, chart, parallel, points_of
+from app.compare.charts import CHARTED, apart, chart, parallel, points_of
 from app.compare.comparison import SAMPLES_PER_UPDATE, SHOWN, Comparison, Row
 from app.compare.settings import Setting, setting
 from pseudoword.results.costs import Cost
@@ -103,7 +103,7 @@ def headline(comparison: Comparison) -> str:
 
 def which(comparison: Comparison) -> str:
     """The settings of the choice in which it differs from others."""
-    changes = [f"{key} {comparison.choice.settings.get(key, '–')}" for key in comparison.differing]
+    changes = [f"{key} {comparison.choice.settings.get(key, '–')}" for key in apart(comparison)]
     return ", ".join(changes) or "this one"
 
 
@@ -117,8 +117,11 @@ def certainty(comparison: Comparison) -> str:
     choice = comparison.choice
     others = [row.label for row in comparison.tied if row is not choice]
     sure = f"In {comparison.sure:.0%} of the resampled evidence nothing is better than it by more than 0.02 of score."
+    without_score = [row.label for row in comparison.rows if "score" in row.gaps]
+    if without_score:
+        sure = f"{sure} Nothing is said of {_listed(without_score)}, which cannot be compared with it."
     if not others:
-        return f"{sure} Nothing else is as good."
+        return f"{sure} Nothing{' of the rest' if without_score else ' else'} is as good."
     return f"{sure} This evidence cannot tell it from {_listed(others)}; of what ties, it has seen the fewest samples."
 
 

@@ -316,6 +316,7 @@ def test_what_was_measured_otherwise_is_never_set_beside(
         assert f"{name}: " in other["missing"]
     assert kept is None or other[kept] is not None
     assert not content["effects"]
+    assert "Nothing is said of other, which cannot be compared with it." in (OUT / "index.html").read_text()
 
 
 def test_likeness_of_runs_with_other_inits_is_brought_to_one_scale(project: Path, capsys: Output) -> None:
