@@ -386,6 +386,14 @@ def test_every_control_of_the_page_works(project: Path, capsys: Output, browser:
     assert browser.evaluate(first).startswith("lr0.005-seed0")
     browser.evaluate("filter.value = 'seed1 0.02'; filter.dispatchEvent(new Event('input'))")
     assert browser.evaluate("filtered.textContent") == "1 of 4"
+    # Charts, walked by the arrows.
+    browser.call("Emulation.setFocusEmulationEnabled", enabled=True)
+    for chart, key, read in (("#steps .walk", "ArrowRight", "lr0.02-seed1, step 40, 240 samples: score"),
+                             (".parallel", "ArrowDown", "lr0.02-seed0: train.learn_rate 0.02")):  # fmt: skip
+        browser.evaluate(f"document.querySelector('{chart}').focus()")
+        browser.press(key)
+        shown = f"document.querySelector('{chart}').closest('figure').querySelector('.readout').textContent"
+        assert browser.evaluate(shown).startswith(read)
     # Rows by step.
     browser.evaluate("rows = document.querySelector('#axes select'); rows.value = 'step'")
     browser.evaluate("rows.dispatchEvent(new Event('change'))")
