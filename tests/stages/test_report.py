@@ -275,6 +275,9 @@ def test_the_chosen_step_the_reason_and_the_advice_are_named(project: Path) -> N
     assert "84%" in text and "as cosine 0.40 → 0.71" in text and "In 61% of the resampled evidence" in text
     assert "models/toyworld/image_judge" in text and "93%" in text
     assert "train.learn_rate, train.seed" in text  # in which the runs differ
+    # The choice may tie with a higher score, so that it is not called the best.
+    assert "one of 3 runs" in text
+    assert "the best of 3" not in text
     assert "a snorf by the sea" in text and "[name]" not in text
     assert "broken.jpg : cannot be opened" in text
 
