@@ -60,8 +60,8 @@ def write_experiment(
                 colour = (40 * number, 5 * step, int(200 * value) % 256)
                 Image.new("RGB", (16, 16), colour).save(_made(outputs / "evaluation/sheets" / file))
                 measured = dict.fromkeys(MEASURES, 0.5) | {"likeness": value, "similarity": zero + value * (0.9 - zero)}
-                drawn.append({"run": run, "step": step, "control": "", "elsewhere": "", "prompt": prompt,
-                              "seed": seed, "file": file, **measured, "nearest": used[0][0]})  # fmt: skip
+                drawn.append({"run": run, "step": step, "control": "", "prompt": prompt, "seed": seed, "file": file,
+                              **measured, "nearest": used[0][0]})  # fmt: skip
             scores.append(_score(run, step, likeness, run == chosen))
     pd.DataFrame(drawn).to_csv(_made(outputs / "judged/pictures.csv"), index=False)
     pd.DataFrame(scores).to_csv(_made(outputs / "choice/scores.csv"), index=False)

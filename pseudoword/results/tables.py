@@ -9,14 +9,19 @@ from pseudoword.records import BadRecord
 from pseudoword.results.places import DRAWN, MEASURED, PICTURES_TABLE, SHEETS
 
 
-def read_table(path: Path, text: Iterable[str] = (), numbers: Iterable[str] = ()) -> pd.DataFrame:
-    """Read the named columns of a CSV. Raises BadRecord.
+def read_table(
+    path: Path, text: Iterable[str] = (), numbers: Iterable[str] = (), later: Iterable[str] = ()
+) -> pd.DataFrame:
+    """Read the named columns of a CSV; those of `later`, which tables of before lack, are empty text then.
+
+    Raises BadRecord.
 
     Everything is text at first: a caption may be 'NA', and an id look like 1e10.
     """
-    columns, numeric = [*text, *numbers], list(numbers)
+    columns, numeric = [*text, *later, *numbers], list(numbers)
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = table.assign(**{column: "" for column in later if column not in table})
         if missing := [column for column in columns if column not in table]:
             raise BadRecord(path, f"it has no column '{missing[0]}'")
         return table[columns].assign(**{column: pd.to_numeric(table[column]) for column in numeric})
@@ -61,7 +66,7 @@ def _true(column: "pd.Series[str]") -> "pd.Series[bool]":
 def read_drawn(root: Path = Path()) -> pd.DataFrame:
     """One row for each drawn picture and run that it belongs to; `file` as a path. Raises BadRecord."""
     path = root / DRAWN
-    table = read_table(path, text=("run", "control", "elsewhere", "prompt", "file"), numbers=("step", "seed"))
+    table = read_table(path, ("run", "control", "prompt", "file"), ("step", "seed"), later=("elsewhere",))
     return _with_paths(table[["run", "step", "control", "elsewhere", "prompt", "seed", "file"]], path, root)
 
 
@@ -82,8 +87,8 @@ def read_elsewhere(root: Path = Path()) -> pd.DataFrame:
 
 def _measured(root: Path) -> pd.DataFrame:
     path = root / MEASURED
-    text, numbers = ("run", "control", "elsewhere", "prompt", "file", "nearest"), ("step", "seed", *MEASURES)
-    return _with_paths(read_table(path, text=text, numbers=numbers), path, root)
+    text, numbers = ("run", "control", "prompt", "file", "nearest"), ("step", "seed", *MEASURES)
+    return _with_paths(read_table(path, text=text, numbers=numbers, later=("elsewhere",)), path, root)
 
 
 def _with_paths(table: pd.DataFrame, path: Path, root: Path) -> pd.DataFrame:
