@@ -37,7 +37,7 @@ from pseudoword.records import Choice, RunRecord, read_record
 from pseudoword.results.images import data_uri
 from pseudoword.results.places import CHOICE, WORDS
 from pseudoword.settings.loading import Settings, load_settings
-from pseudoword.settings.train import Preview
+from pseudoword.settings.train import PreviewSettings
 from pseudoword.templates import NAME
 from stages._runtime import alone_on
 
@@ -266,7 +266,7 @@ def _draw_all(
 
 @torch.no_grad()
 def _draw(
-    work: AtWork, rows: Sequence[Row], negative: str, shape: tuple[int, int, int], preview: Preview
+    work: AtWork, rows: Sequence[Row], negative: str, shape: tuple[int, int, int], preview: PreviewSettings
 ) -> Iterator[Image.Image]:
     without = work.condition(work.tokens([negative])) if negative else None
     batch = max(1, LATENT_PX_AT_ONCE // (shape[1] * shape[2]))
@@ -283,7 +283,7 @@ def _noise(shape: tuple[int, int, int], seed: int, row: Row) -> NDArray[np.float
     return generator(seed, Stream.PICTURE, row.place, row.seed).standard_normal(shape, np.float32)
 
 
-def _how(preview: Preview) -> str:
+def _how(preview: PreviewSettings) -> str:
     steps, guidance = preview.inference_steps, preview.guidance
     return f"{steps} steps of {preview.sampler}, guidance {guidance:g}, as train.preview says."
 

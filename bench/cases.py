@@ -16,11 +16,11 @@ from pseudoword.base.stable_diffusion import StableDiffusion
 from pseudoword.draws import Stream, generator
 from pseudoword.latents import Group, Latents
 from pseudoword.plan import make_plan
-from pseudoword.settings.base import Base as BaseSettings
-from pseudoword.settings.hypernetwork import Hypernetwork
+from pseudoword.settings.base import BaseSettings
+from pseudoword.settings.hypernetwork import HypernetworkSettings
 from pseudoword.settings.sweep import runs
-from pseudoword.settings.train import Train
-from pseudoword.settings.word import Word
+from pseudoword.settings.train import TrainSettings
+from pseudoword.settings.word import WordSettings
 from stages.train.loop import Training
 from stages.train.pack import make_pack, make_trainee
 from stages.train.settings import Settings
@@ -103,8 +103,8 @@ def _settings(number: int, batch: int, learn: str) -> Settings:
     train = {"template": TEMPLATE, "learn": learn, "batch": batch, "accumulation": 1, "steps": NO_END}
     return Settings(
         base=BaseSettings.model_validate({"model": "models/toyworld"}),
-        word=Word.model_validate({"name": "snorf"}),
-        hypernetwork=Hypernetwork.model_validate({}),
-        train=Train.model_validate(train),
+        word=WordSettings.model_validate({"name": "snorf"}),
+        hypernetwork=HypernetworkSettings.model_validate({}),
+        train=TrainSettings.model_validate(train),
         sweep={"train.seed": list(range(number))},
     )

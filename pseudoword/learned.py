@@ -13,7 +13,7 @@ from pseudoword.formats.embedding import Embedding
 from pseudoword.formats.reading import read_file, word_of
 from pseudoword.hypernetwork import Hypernetwork, widths_of
 from pseudoword.prompts import Vocabulary
-from pseudoword.settings.hypernetwork import Hypernetwork as HypernetworkSettings
+from pseudoword.settings.hypernetwork import HypernetworkSettings
 from pseudoword.settings.word import EMBEDDINGS
 from pseudoword.word import DoesNotFit, side_by_side
 

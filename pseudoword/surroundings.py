@@ -7,7 +7,7 @@ from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.vocabulary import base_widths
 from pseudoword.errors import UserError
 from pseudoword.formats.embedding import Embedding
-from pseudoword.settings.evaluate import Evaluate
+from pseudoword.settings.evaluate import EvaluateSettings
 from pseudoword.settings.word import InitFile
 from pseudoword.word import embedding_for
 
@@ -34,7 +34,9 @@ class Surroundings:
         return ", ".join(part for part in (text, self.beside and self.beside.name) if part)
 
 
-def surroundings(evaluate: Evaluate, model: ModelIdentity, word: str, hypernetwork: bool) -> Iterator[Surroundings]:
+def surroundings(
+    evaluate: EvaluateSettings, model: ModelIdentity, word: str, hypernetwork: bool
+) -> Iterator[Surroundings]:
     """Home first, then all that need the same model; `hypernetwork` is what was learned. Raises UserError."""
     yield Surroundings("", "", model)
     for i, file in enumerate(evaluate.together_with):

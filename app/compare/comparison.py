@@ -22,7 +22,7 @@ from pseudoword.results.effects import Effect, Trained, interactions, main_effec
 from pseudoword.results.resolved import resolved
 from pseudoword.results.scores import best_of_run
 from pseudoword.results.settings import plain
-from pseudoword.settings.choose import Choose
+from pseudoword.settings.choose import ChooseSettings
 from stages.check.writing import MACHINE_KEYS
 from stages.choose.selection import RULE, SAMPLES, Candidate, Figure, Rule, Selection, figure, select
 
@@ -251,7 +251,7 @@ def _select(
     rows: Sequence[Row], values: Mapping[int, dict[str, Floats]], first: Experiment, cells: Sequence[Cell]
 ) -> Selection:
     """The stage's own rule, over the rows: what has seen the fewest samples of what cannot be told apart."""
-    settings = Choose.model_validate({}).model_dump() | {
+    settings = ChooseSettings.model_validate({}).model_dump() | {
         key.removeprefix("choose."): value for key, value in first.settings.items() if key.startswith("choose.")
     }
     limits = {name: float(settings[name]) for name in ("max_broken", "max_overbaked", "max_copying")}

@@ -6,22 +6,22 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from pseudoword.base.identity import ModelIdentity
-from pseudoword.settings.base import Base, Data
-from pseudoword.settings.evaluate import Evaluate
-from pseudoword.settings.hypernetwork import Hypernetwork
+from pseudoword.settings.base import BaseSettings, DataSettings
+from pseudoword.settings.evaluate import EvaluateSettings
+from pseudoword.settings.hypernetwork import HypernetworkSettings
 from pseudoword.settings.kind import Kind
-from pseudoword.settings.preprocess import Preprocess
-from pseudoword.settings.train import Train
-from pseudoword.settings.word import InitFile, Word
+from pseudoword.settings.preprocess import PreprocessSettings
+from pseudoword.settings.train import TrainSettings
+from pseudoword.settings.word import InitFile, WordSettings
 from pseudoword.templates import Prompts
 
 
 class RunIntent(NamedTuple):
     """The settings of one run of the sweep."""
 
-    word: Word
-    train: Train
-    hypernetwork: Hypernetwork | None = None  # where it is learned in place of a word
+    word: WordSettings
+    train: TrainSettings
+    hypernetwork: HypernetworkSettings | None = None  # where it is learned in place of a word
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Intent:
 
     folder: Path
     model: ModelIdentity
-    preprocess: Preprocess
+    preprocess: PreprocessSettings
     name: str
     init_text: str
     vectors: int | str
@@ -51,7 +51,14 @@ class Intent:
         return max(1, len(self.trained))
 
     @classmethod
-    def of(cls, data: Data, base: Base, preprocess: Preprocess, evaluate: Evaluate, runs: Sequence[RunIntent]) -> Self:
+    def of(
+        cls,
+        data: DataSettings,
+        base: BaseSettings,
+        preprocess: PreprocessSettings,
+        evaluate: EvaluateSettings,
+        runs: Sequence[RunIntent],
+    ) -> Self:
         """`runs` are those of the sweep, at least one; what they share is taken from the first."""
         word, train = runs[0].word, runs[0].train
         return cls(

@@ -9,7 +9,7 @@ from PIL import Image
 
 from pseudoword.pictures.faces import Face, FaceFinder
 from pseudoword.pictures.shapes import Px, cover_box
-from pseudoword.settings.preprocess import Focal
+from pseudoword.settings.preprocess import FocalSettings
 
 Kind = Literal["face", "edges", "entropy"]
 MAX_SIDE_PX = 1536  # px: larger pictures are looked at scaled down
@@ -42,7 +42,7 @@ class Focus(NamedTuple):
 MIDDLE = Focus((0.5, 0.5), [], [])
 
 
-def find_focus(image: Image.Image, target: Px, weights: Focal, find_faces: FaceFinder) -> Focus:
+def find_focus(image: Image.Image, target: Px, weights: FocalSettings, find_faces: FaceFinder) -> Focus:
     """Where to centre a crop of the aspect ratio of `target`.
 
     The picture is looked at as large as it would be used, so that a face or a corner counts by what will be seen of it.

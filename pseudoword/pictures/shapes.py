@@ -5,7 +5,7 @@ Nothing here opens a picture, so all of it is exact and quick to test.
 
 import math
 
-from pseudoword.settings.preprocess import Autosize
+from pseudoword.settings.preprocess import AutosizeSettings
 
 Px = tuple[int, int]  # width, height
 Box = tuple[float, float, float, float]
@@ -52,7 +52,7 @@ def cut_down(source: Px, multiple: int) -> Px | None:
     return (width, height) if width and height else None
 
 
-def autosized(source: Px, sizes: Autosize) -> Px | None:
+def autosized(source: Px, sizes: AutosizeSettings) -> Px | None:
     """The allowed shape of largest area or nearest aspect ratio; None where all are off by more than max_error."""
 
     def error(shape: Px) -> float:

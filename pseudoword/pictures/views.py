@@ -23,7 +23,7 @@ from pseudoword.pictures.shapes import (
     tile_offsets,
     whole,
 )
-from pseudoword.settings.preprocess import Preprocess
+from pseudoword.settings.preprocess import PreprocessSettings
 
 MAX_TILES = 100
 
@@ -60,7 +60,7 @@ class Framing:
     multiple  px, of which the sides of other shapes than `square` are multiples
     """
 
-    wanted: Preprocess
+    wanted: PreprocessSettings
     target: Px
     multiple: int
     find_faces: FaceFinder
@@ -110,7 +110,7 @@ class Framing:
         return self.target
 
 
-def framing_for(wanted: Preprocess, model: ModelIdentity) -> Framing:
+def framing_for(wanted: PreprocessSettings, model: ModelIdentity) -> Framing:
     """With what the base model asks for. Raises UserError."""
     target = wanted.px or (model.resolution,) * 2
     # What is given in px is taken as it is; only for the other shapes does one have to know the model.

@@ -17,11 +17,11 @@ def _device(text: str) -> str:
     return text
 
 
-class Data(Section):
+class DataSettings(Section):
     folder: Path = Field(description="Folder of pictures to learn from; captions may lie beside them as <picture>.txt.")
 
 
-class Base(Section):
+class BaseSettings(Section):
     model: str = Field(min_length=1, description="Folder in diffusers layout, checkpoint file, or hub id.")
     revision: str | None = Field(None, description="Branch, tag or commit of a hub id; null for its default.")
     config: str | None = Field(

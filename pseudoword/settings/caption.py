@@ -25,7 +25,7 @@ def _checked_pattern(text: str) -> str:
 Pattern = Annotated[str, AfterValidator(_checked_pattern)]
 
 
-class Tagger(Section):
+class TaggerSettings(Section):
     model: str | None = Field(
         default=None,
         min_length=1,
@@ -48,13 +48,13 @@ class Tagger(Section):
     ranks: bool = Field(default=False, strict=True, description="Write each tag with its score: (tag:0.987).")
 
 
-class FileName(Section):
+class FileNameSettings(Section):
     strip: Pattern = Field(default=r"^[-\d]+\s*", description="What is cut from the file's name without its ending.")
     words: Pattern = Field(default="", description="Keep only what matches, e.g. [a-z]+; empty keeps all.")
     join: str = Field(default=" ", description="Stands between the kept matches.")
 
 
-class Caption(Section):
+class CaptionSettings(Section):
     drafters: list[Drafter] = Field(
         ["captioner"], description="Who drafts, in this order, joined by a comma; [] leaves the drafts empty."
     )
@@ -70,8 +70,8 @@ class Caption(Section):
     min_tokens: Annotated[int, Field(strict=True, ge=0)] = Field(0, description="Shortest draft in tokens.")
     max_tokens: PositiveInt = Field(40, description="Longest draft in tokens.")
     batch: PositiveInt = Field(8, description="Pictures that the captioner reads at once; drafts do not depend on it.")
-    tagger: Tagger = Field(Tagger(), description="What the drafter tagger does.")
-    filename: FileName = Field(FileName(), description="What the drafter filename does.")
+    tagger: TaggerSettings = Field(TaggerSettings(), description="What the drafter tagger does.")
+    filename: FileNameSettings = Field(FileNameSettings(), description="What the drafter filename does.")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -10,7 +10,7 @@ Weight = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Limit = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
-class Choose(Section):
+class ChooseSettings(Section):
     likeness: Weight = Field(2.0, description="Weight of likeness to the pictures, relative to the other two.")
     identity: Weight = Field(1.0, description="Weight of being told from what the init text draws.")
     obedience: Weight = Field(2.0, description="Weight of obedience to the prompt.")

@@ -9,7 +9,7 @@ from pseudoword.settings.fields import Section
 Switch = Annotated[bool, Field(strict=True)]
 
 
-class Curate(Section):
+class CurateSettings(Section):
     cut: Literal["auto", "subject", "manner", "traits", "none"] = Field(
         "auto",
         description="What a draft loses, so that the word has it to learn. subject: the noun phrase that a captioner's "

@@ -13,7 +13,7 @@ CheckName = Literal[
 ]  # fmt: skip
 
 
-class Doctor(Section):
+class DoctorSettings(Section):
     fail_on: Literal["none", "error", "warning"] = Field(
         "error", description="A finding this bad or worse stops the pipeline before a GPU is used."
     )

@@ -8,7 +8,7 @@ from pseudoword.settings.fields import BY_KIND, InferenceSteps, PositiveInt, Pro
 from pseudoword.settings.word import InitFileName
 
 
-class Evaluate(Section):
+class EvaluateSettings(Section):
     prompts: PromptFile = Field(
         default=BY_KIND,
         description="One prompt a line, each with [name]; every checkpoint is drawn with all of them. auto: by "

@@ -15,7 +15,7 @@ def _each_once(formats: list[Format]) -> list[Format]:
     return formats
 
 
-class Export(Section):
+class ExportSettings(Section):
     formats: Annotated[list[Format], AfterValidator(_each_once)] = Field(
         ["safetensors", "pt", "png"],
         min_length=1,

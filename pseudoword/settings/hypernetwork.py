@@ -51,7 +51,7 @@ def _one_of(*known: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-class Hypernetwork(Section):
+class HypernetworkSettings(Section):
     layers: Annotated[tuple[float, ...], BeforeValidator(_layers), WithJsonSchema(NUMBERS)] = Field(
         (1.0, 2.0, 1.0), description="Width of the modules' layers as factors of the context's, from 1 to 1."
     )

@@ -5,7 +5,7 @@ from pydantic import Field
 from pseudoword.settings.fields import Section
 
 
-class Judge(Section):
+class JudgeSettings(Section):
     images: str = Field(
         "auto",
         description="Folder or hub id (or id@revision) of the image model that says how alike pictures are. auto: the "

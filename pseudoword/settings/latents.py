@@ -7,7 +7,7 @@ from pydantic import Field
 from pseudoword.settings.fields import Section
 
 
-class Latents(Section):
+class LatentsSettings(Section):
     precision: Literal["fp32", "bf16"] = Field(
         "fp32",
         description="Of the VAE that encodes; bf16 halves its memory, but errs by far more than the spread of a "

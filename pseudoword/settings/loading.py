@@ -15,23 +15,23 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from pseudoword.plan import AccumulationWithoutBatch
 from pseudoword.schedule import WarmUpTooLong
-from pseudoword.settings.base import Base, Data
-from pseudoword.settings.caption import Caption
-from pseudoword.settings.choose import Choose
-from pseudoword.settings.curate import Curate
-from pseudoword.settings.doctor import Doctor
-from pseudoword.settings.evaluate import Evaluate
-from pseudoword.settings.export import Export
+from pseudoword.settings.base import BaseSettings, DataSettings
+from pseudoword.settings.caption import CaptionSettings
+from pseudoword.settings.choose import ChooseSettings
+from pseudoword.settings.curate import CurateSettings
+from pseudoword.settings.doctor import DoctorSettings
+from pseudoword.settings.evaluate import EvaluateSettings
+from pseudoword.settings.export import ExportSettings
 from pseudoword.settings.fields import Section
-from pseudoword.settings.hypernetwork import Hypernetwork
-from pseudoword.settings.judge import Judge
+from pseudoword.settings.hypernetwork import HypernetworkSettings
+from pseudoword.settings.judge import JudgeSettings
 from pseudoword.settings.kind import resolve_kind
-from pseudoword.settings.latents import Latents
+from pseudoword.settings.latents import LatentsSettings
 from pseudoword.settings.messages import ELSEWHERE, BadSettings, explain, keys_of, nearest, shown
-from pseudoword.settings.preprocess import Preprocess
+from pseudoword.settings.preprocess import PreprocessSettings
 from pseudoword.settings.sweep import SWEPT, read_value, runs
-from pseudoword.settings.train import Train
-from pseudoword.settings.word import Word
+from pseudoword.settings.train import TrainSettings
+from pseudoword.settings.word import WordSettings
 
 PARAMS = Path("params.yaml")
 
@@ -41,24 +41,24 @@ def _all_defaults() -> Any:
 
 
 class Settings(Section):
-    data: Data
-    base: Base
-    word: Word
-    preprocess: Preprocess = _all_defaults()
-    caption: Caption = _all_defaults()
-    curate: Curate = _all_defaults()
-    doctor: Doctor = _all_defaults()
-    latents: Latents = _all_defaults()
-    train: Train = _all_defaults()
-    hypernetwork: Hypernetwork = _all_defaults()
+    data: DataSettings
+    base: BaseSettings
+    word: WordSettings
+    preprocess: PreprocessSettings = _all_defaults()
+    caption: CaptionSettings = _all_defaults()
+    curate: CurateSettings = _all_defaults()
+    doctor: DoctorSettings = _all_defaults()
+    latents: LatentsSettings = _all_defaults()
+    train: TrainSettings = _all_defaults()
+    hypernetwork: HypernetworkSettings = _all_defaults()
     sweep: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
         default_factory=dict,
         description="Axes as section.key: [values] over word and train; their product trains together.",
     )
-    evaluate: Evaluate = _all_defaults()
-    judge: Judge = _all_defaults()
-    choose: Choose = _all_defaults()
-    export: Export = _all_defaults()
+    evaluate: EvaluateSettings = _all_defaults()
+    judge: JudgeSettings = _all_defaults()
+    choose: ChooseSettings = _all_defaults()
+    export: ExportSettings = _all_defaults()
 
     @model_validator(mode="before")
     @classmethod

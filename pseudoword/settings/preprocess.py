@@ -34,7 +34,7 @@ Resolution = Annotated[
 Side = Annotated[int, Field(strict=True, ge=64, le=4096, multiple_of=64)]
 
 
-class Focal(Section):
+class FocalSettings(Section):
     face: Weight = Field(0.9, description="Weight of the faces' middle.")
     edges: Weight = Field(0.5, description="Weight of the corners' middle: where there is structure.")
     entropy: Weight = Field(0.15, description="Weight of the window with the richest mix of greys.")
@@ -46,7 +46,7 @@ class Focal(Section):
     )
 
 
-class Split(Section):
+class SplitSettings(Section):
     threshold: Weight = Field(
         0.0, description="Pictures whose short side is at most this share of the long one become tiles; 0: none."
     )
@@ -55,7 +55,7 @@ class Split(Section):
     )
 
 
-class Autosize(Section):
+class AutosizeSettings(Section):
     min_side: Side = Field(384, description="Shortest side in px, a multiple of 64.")
     max_side: Side = Field(768, description="Longest side in px.")
     min_area: PositiveInt = Field(4096, description="Least width x height in px.")
@@ -78,7 +78,7 @@ class Autosize(Section):
         return self
 
 
-class Preprocess(Section):
+class PreprocessSettings(Section):
     resolution: Resolution = Field(
         "auto",
         description="Side in px of square pictures and tiles, a multiple of 8, or width x height such as 512x768 for "
@@ -94,15 +94,17 @@ class Preprocess(Section):
     crop: Literal["centre", "focal"] = Field(
         "centre", description="Where to cut what does not fit: keep the centre, or what the section focal finds."
     )
-    focal: Focal = Field(
-        default_factory=lambda: Focal.model_validate({}),
+    focal: FocalSettings = Field(
+        default_factory=lambda: FocalSettings.model_validate({}),
         description="What crop: focal looks for; what is not found drops out.",
     )
-    split: Split = Field(
-        default_factory=lambda: Split.model_validate({}), description="Cut long pictures into overlapping square tiles."
+    split: SplitSettings = Field(
+        default_factory=lambda: SplitSettings.model_validate({}),
+        description="Cut long pictures into overlapping square tiles.",
     )
-    autosize: Autosize = Field(
-        default_factory=lambda: Autosize.model_validate({}), description="The shapes that shape: autosize chooses from."
+    autosize: AutosizeSettings = Field(
+        default_factory=lambda: AutosizeSettings.model_validate({}),
+        description="The shapes that shape: autosize chooses from.",
     )
     mirror: Literal["none", "horizontal", "vertical", "both"] = Field(
         "none",

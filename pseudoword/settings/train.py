@@ -28,7 +28,7 @@ def _two_shares(betas: Any) -> Any:
     return betas
 
 
-class EarlyStop(Section):
+class EarlyStopSettings(Section):
     """DVAR (Voronov et al. 2023): stop when the deterministic loss has stopped varying."""
 
     enabled: bool = Field(
@@ -42,7 +42,7 @@ class EarlyStop(Section):
     floor: PositiveInt = Field(default=100, description="No run ends before this step; train.steps is the cap.")
 
 
-class Preview(Section):
+class PreviewSettings(Section):
     """Pictures of the word while it learns; they take part in no training draw."""
 
     every: Count = Field(default=0, description="Updates between two previews; 0 draws none.")
@@ -76,7 +76,7 @@ WORKS_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-class Train(Section):
+class TrainSettings(Section):
     learn: Literal["word", "hypernetwork"] = Field(
         "word",
         description="word: vectors in prompts. hypernetwork: small modules at the keys and values of all attention.",
@@ -139,8 +139,8 @@ class Train(Section):
         description="Of more than 75 tokens. refuse: stop before any work. window: read in windows of 75, as A1111 "
         "does; diffusers reads the first window only.",
     )
-    early_stop: EarlyStop = EarlyStop()
-    preview: Preview = Preview()
+    early_stop: EarlyStopSettings = EarlyStopSettings()
+    preview: PreviewSettings = PreviewSettings()
     save_every: Auto | PositiveInt = Field(
         "auto", description="Steps between checkpoints. auto: 5, 10, 20, 40, ... so that 15 at most are left."
     )
@@ -155,10 +155,11 @@ class Train(Section):
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = Field(0, description="Key of every random draw.")
 
 
-def without_effect(train: Train) -> list[str]:
+def without_effect(train: TrainSettings) -> list[str]:
     """A sentence for each setting that somebody changed and that does nothing beside the others."""
     return [
         f"train.{key} has no effect with train.{other}: {getattr(train, other)}"
         for key, (other, values) in WORKS_WITH.items()
-        if getattr(train, other) not in values and str(getattr(train, key)) != str(Train.model_fields[key].default)
+        if getattr(train, other) not in values
+        and str(getattr(train, key)) != str(TrainSettings.model_fields[key].default)
     ]

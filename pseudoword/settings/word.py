@@ -115,7 +115,7 @@ WordName = Annotated[
 ]
 
 
-class Word(Section):
+class WordSettings(Section):
     name: WordName = Field(
         description="What you will write in a prompt. Lower-case letters, digits, '_', '-' and '.'; not a word that "
         "the model knows.",

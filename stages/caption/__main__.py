@@ -12,8 +12,8 @@ from pseudoword.captions.drafts import write_drafts
 from pseudoword.captions.models import captioner_name
 from pseudoword.captions.sides import text_for
 from pseudoword.pictures.prepared import read_pictures_table
-from pseudoword.settings.base import Base
-from pseudoword.settings.caption import Caption
+from pseudoword.settings.base import BaseSettings
+from pseudoword.settings.caption import CaptionSettings
 from pseudoword.settings.stage import StageSettings
 from stages._runtime import alone_on, run_stage
 from stages.caption.captioner import Captioner
@@ -24,8 +24,8 @@ from stages.caption.tags import Writing
 
 
 class Settings(StageSettings):
-    base: Base
-    caption: Caption
+    base: BaseSettings
+    caption: CaptionSettings
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pseudoword.files import write_text
 from pseudoword.settings.fields import Section
-from pseudoword.settings.hypernetwork import Hypernetwork
+from pseudoword.settings.hypernetwork import HypernetworkSettings
 from pseudoword.settings.loading import Settings
 from pseudoword.settings.stage import MACHINE, settings_file
 from pseudoword.settings.sweep import runs
@@ -36,7 +36,7 @@ def stage_content(settings: Settings, names: Sequence[str]) -> dict[str, Any]:
     wanted = {key for name in names if name != "sweep" for key in _keys(settings, name)} - set(MACHINE_KEYS)
     if settings.train.learn == "word":
         # Without effect, so nothing runs for it.
-        settings = settings.model_copy(update={"hypernetwork": Hypernetwork.model_validate({})})
+        settings = settings.model_copy(update={"hypernetwork": HypernetworkSettings.model_validate({})})
     content: dict[str, Any] = {"settings": _picked(settings.model_dump(mode="json"), wanted)}
     if "sweep" in names:
         content["settings"]["sweep"] = {axis: values for axis, values in settings.sweep.items() if axis in wanted}

@@ -22,10 +22,10 @@ from pseudoword.results.images import open_drawn
 from pseudoword.results.places import CHOICE, CHOSEN_SHEET, JUDGES, LOSSES, MEASURED, METRICS, PICTURES, SCORES, WORDS
 from pseudoword.results.settings import swept
 from pseudoword.results.tables import MEASURES, read_elsewhere, read_losses, read_measured, read_used
-from pseudoword.settings.choose import Choose
-from pseudoword.settings.evaluate import Evaluate
+from pseudoword.settings.choose import ChooseSettings
+from pseudoword.settings.evaluate import EvaluateSettings
 from pseudoword.settings.stage import StageSettings
-from pseudoword.settings.word import Word
+from pseudoword.settings.word import WordSettings
 from stages._runtime import run_stage
 from stages.choose.elsewhere import carried
 from stages.choose.selection import RULE, Candidate, Figure, Rule, Selection, select
@@ -34,9 +34,9 @@ from stages.choose.words import Told, told
 
 
 class Settings(StageSettings):
-    word: Word
-    choose: Choose
-    evaluate: Evaluate
+    word: WordSettings
+    choose: ChooseSettings
+    evaluate: EvaluateSettings
 
 
 def main() -> None:
@@ -65,7 +65,7 @@ def main() -> None:
     print("\n".join([words.reason, *words.notes, *(place.sentence for place in places), *words.advice]))
 
 
-def rule_of(choose: Choose) -> Rule:
+def rule_of(choose: ChooseSettings) -> Rule:
     weights = {"likeness": choose.likeness, "identity": choose.identity, "obedience": choose.obedience}
     return Rule(weights, choose.max_broken, choose.max_overbaked, choose.max_copying)
 
@@ -123,7 +123,7 @@ def rows_of(table: pd.DataFrame, run: str, step: int) -> dict[str, dict[str, Any
 
 
 def costs(
-    losses: pd.DataFrame, measured: pd.DataFrame, chosen: Candidate, record: RunRecord, evaluate: Evaluate
+    losses: pd.DataFrame, measured: pd.DataFrame, chosen: Candidate, record: RunRecord, evaluate: EvaluateSettings
 ) -> dict[str, int]:
     """`samples` that the chosen checkpoint has seen, and all `passes` through the UNet that its run took."""
     scored = losses[losses["run"] == chosen.run]

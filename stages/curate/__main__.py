@@ -28,25 +28,25 @@ from pseudoword.files import write_table
 from pseudoword.findings import SEVERITIES, Finding
 from pseudoword.pictures.ids import count_unmirrored
 from pseudoword.pictures.prepared import open_pictures
-from pseudoword.settings.base import Base, Data
-from pseudoword.settings.curate import Curate
-from pseudoword.settings.judge import Judge
+from pseudoword.settings.base import BaseSettings, DataSettings
+from pseudoword.settings.curate import CurateSettings
+from pseudoword.settings.judge import JudgeSettings
 from pseudoword.settings.stage import Axes, StageSettings
 from pseudoword.settings.sweep import runs
-from pseudoword.settings.train import Train
-from pseudoword.settings.word import Word
+from pseudoword.settings.train import TrainSettings
+from pseudoword.settings.word import WordSettings
 from stages._runtime import run_stage
 from stages.curate.tokens import prompt_length
 
 
 class Settings(StageSettings):
-    data: Data
-    base: Base
-    word: Word
-    curate: Curate
-    train: Train
+    data: DataSettings
+    base: BaseSettings
+    word: WordSettings
+    curate: CurateSettings
+    train: TrainSettings
     sweep: Axes
-    judge: Judge
+    judge: JudgeSettings
 
 
 MAX_NAMES = 5  # names in a message, findings in the log

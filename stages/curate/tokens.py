@@ -7,13 +7,13 @@ from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.location import ModelNotFound
 from pseudoword.captions.prompt_length import PromptLength, load_prompt_length
 from pseudoword.settings.sweep import Sweepable, runs
-from pseudoword.settings.train import Train
-from pseudoword.settings.word import Word
+from pseudoword.settings.train import TrainSettings
+from pseudoword.settings.word import WordSettings
 
 
 class WithWord(Sweepable, Protocol):
-    word: Word
-    train: Train
+    word: WordSettings
+    train: TrainSettings
 
 
 def prompt_length(settings: WithWord, model: ModelIdentity, pictures: int) -> PromptLength | None:

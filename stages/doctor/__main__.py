@@ -16,14 +16,14 @@ from pathlib import Path
 from pseudoword.doctor.report import REPORT, Stopped, summary, write_report
 from pseudoword.files import write_text
 from pseudoword.findings import SEVERITIES
-from pseudoword.settings.base import Base, Data
-from pseudoword.settings.doctor import Doctor
-from pseudoword.settings.evaluate import Evaluate
-from pseudoword.settings.hypernetwork import Hypernetwork
-from pseudoword.settings.preprocess import Preprocess
+from pseudoword.settings.base import BaseSettings, DataSettings
+from pseudoword.settings.doctor import DoctorSettings
+from pseudoword.settings.evaluate import EvaluateSettings
+from pseudoword.settings.hypernetwork import HypernetworkSettings
+from pseudoword.settings.preprocess import PreprocessSettings
 from pseudoword.settings.stage import Axes, StageSettings
-from pseudoword.settings.train import Train
-from pseudoword.settings.word import Word
+from pseudoword.settings.train import TrainSettings
+from pseudoword.settings.word import WordSettings
 from stages._runtime import run_stage
 from stages.doctor.diagnosis import diagnose
 
@@ -31,14 +31,14 @@ METRICS, PASSED = Path("outputs/doctor-metrics.json"), Path("outputs/doctor-pass
 
 
 class Settings(StageSettings):
-    data: Data
-    base: Base
-    word: Word
-    preprocess: Preprocess
-    doctor: Doctor
-    train: Train
-    hypernetwork: Hypernetwork
-    evaluate: Evaluate
+    data: DataSettings
+    base: BaseSettings
+    word: WordSettings
+    preprocess: PreprocessSettings
+    doctor: DoctorSettings
+    train: TrainSettings
+    hypernetwork: HypernetworkSettings
+    evaluate: EvaluateSettings
     sweep: Axes
 
 

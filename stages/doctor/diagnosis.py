@@ -7,25 +7,25 @@ from pseudoword.doctor.examine import examine
 from pseudoword.doctor.intent import Intent, RunIntent
 from pseudoword.doctor.machine import this_machine
 from pseudoword.doctor.report import Report
-from pseudoword.settings.base import Base, Data
-from pseudoword.settings.doctor import Doctor
-from pseudoword.settings.evaluate import Evaluate
-from pseudoword.settings.hypernetwork import Hypernetwork
-from pseudoword.settings.preprocess import Preprocess
+from pseudoword.settings.base import BaseSettings, DataSettings
+from pseudoword.settings.doctor import DoctorSettings
+from pseudoword.settings.evaluate import EvaluateSettings
+from pseudoword.settings.hypernetwork import HypernetworkSettings
+from pseudoword.settings.preprocess import PreprocessSettings
 from pseudoword.settings.sweep import Sweepable, runs
-from pseudoword.settings.train import Train
-from pseudoword.settings.word import Word
+from pseudoword.settings.train import TrainSettings
+from pseudoword.settings.word import WordSettings
 
 
 class WithPictures(Sweepable, Protocol):
-    data: Data
-    base: Base
-    preprocess: Preprocess
-    doctor: Doctor
-    word: Word
-    train: Train
-    hypernetwork: Hypernetwork
-    evaluate: Evaluate
+    data: DataSettings
+    base: BaseSettings
+    preprocess: PreprocessSettings
+    doctor: DoctorSettings
+    word: WordSettings
+    train: TrainSettings
+    hypernetwork: HypernetworkSettings
+    evaluate: EvaluateSettings
 
 
 def diagnose(settings: WithPictures, written: bool) -> Report:

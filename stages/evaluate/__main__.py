@@ -20,10 +20,10 @@ from pseudoword.base.placement import hardware, resolve_device, resolve_precisio
 from pseudoword.files import write_table
 from pseudoword.latents import Latents, read_latents
 from pseudoword.results.places import DRAWN, LOSSES, SHEETS
-from pseudoword.settings.base import Base as BaseSettings
-from pseudoword.settings.evaluate import Evaluate
+from pseudoword.settings.base import BaseSettings
+from pseudoword.settings.evaluate import EvaluateSettings
 from pseudoword.settings.stage import StageSettings
-from pseudoword.settings.word import Word
+from pseudoword.settings.word import WordSettings
 from pseudoword.surroundings import surroundings
 from stages._runtime import alone_on, run_stage
 from stages.evaluate.checkpoints import Checkpoint, read_checkpoints, score, shortlist
@@ -34,8 +34,8 @@ from stages.evaluate.kept import Kept
 
 class Settings(StageSettings):
     base: BaseSettings
-    word: Word
-    evaluate: Evaluate
+    word: WordSettings
+    evaluate: EvaluateSettings
 
 
 def main() -> None:

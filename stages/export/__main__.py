@@ -22,9 +22,9 @@ from pseudoword.hypernetwork import Hypernetwork
 from pseudoword.records import Choice, RunRecord, read_record
 from pseudoword.results.chosen import OtherWord, read_chosen
 from pseudoword.results.places import CHOICE, EMBEDDING, WORDS
-from pseudoword.settings.export import Export
+from pseudoword.settings.export import ExportSettings
 from pseudoword.settings.stage import StageSettings
-from pseudoword.settings.word import Word
+from pseudoword.settings.word import WordSettings
 from stages._runtime import run_stage
 from stages.export.card import SAMPLES, card, samples
 from stages.export.portrait import best_picture, chosen_pictures
@@ -32,8 +32,8 @@ from stages.export.usage import how_to_use, how_to_use_hypernetwork
 
 
 class Settings(StageSettings):
-    word: Word
-    export: Export
+    word: WordSettings
+    export: ExportSettings
 
 
 class NothingBetter(UserError):

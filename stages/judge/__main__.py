@@ -23,10 +23,10 @@ from pseudoword.records import JudgesRecord, Scale
 from pseudoword.results.images import open_drawn
 from pseudoword.results.places import JUDGES, MEASURED, SHEETS
 from pseudoword.results.tables import read_drawn
-from pseudoword.settings.base import Base
-from pseudoword.settings.judge import Judge
+from pseudoword.settings.base import BaseSettings
+from pseudoword.settings.judge import JudgeSettings
 from pseudoword.settings.stage import StageSettings
-from pseudoword.settings.word import Word
+from pseudoword.settings.word import WordSettings
 from stages._runtime import alone_on, run_stage
 from stages.judge.faces import FaceJudge
 from stages.judge.measures import MEASURES
@@ -40,9 +40,9 @@ AT_ONCE = 64  # pictures in memory
 
 
 class Settings(StageSettings):
-    base: Base
-    word: Word
-    judge: Judge
+    base: BaseSettings
+    word: WordSettings
+    judge: JudgeSettings
 
 
 def main() -> None:

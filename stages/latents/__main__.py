@@ -18,8 +18,8 @@ from pseudoword.base.placement import resolve_device
 from pseudoword.latents import Encoded, write_latents
 from pseudoword.pictures.prepared import open_pictures, to_tensor
 from pseudoword.progress import Bar
-from pseudoword.settings.base import Base
-from pseudoword.settings.latents import Latents
+from pseudoword.settings.base import BaseSettings
+from pseudoword.settings.latents import LatentsSettings
 from pseudoword.settings.stage import StageSettings
 from stages._runtime import alone_on, run_stage
 from stages.latents.encoding import NotFinite, batches, encode, prepare
@@ -28,8 +28,8 @@ from stages.latents.scratch import Scratch, key_of
 
 
 class Settings(StageSettings):
-    base: Base
-    latents: Latents
+    base: BaseSettings
+    latents: LatentsSettings
 
 
 def encode_all(vae: AutoencoderKL, sources: list[PreparedPicture], scratch: Scratch) -> None:

@@ -26,8 +26,8 @@ from pseudoword.pictures.reading import Opened, Outcome, PictureRow, read_folder
 from pseudoword.pictures.views import Framing, framing_for
 from pseudoword.results.places import PICTURES
 from pseudoword.results.places import PICTURES_TABLE as TABLE
-from pseudoword.settings.base import Base, Data
-from pseudoword.settings.preprocess import Preprocess
+from pseudoword.settings.base import BaseSettings, DataSettings
+from pseudoword.settings.preprocess import PreprocessSettings
 from pseudoword.settings.stage import StageSettings
 from stages._runtime import run_stage
 from stages.preprocess.sheet import MAX_CELLS, Cell, compose, draw_skipped, draw_source
@@ -37,9 +37,9 @@ SHEET = Path("outputs/preprocess.png")
 
 
 class Settings(StageSettings):
-    data: Data
-    base: Base
-    preprocess: Preprocess
+    data: DataSettings
+    base: BaseSettings
+    preprocess: PreprocessSettings
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from pseudoword.pictures.folder import MAX_NAMES, SourceFile
 from pseudoword.pictures.reading import PictureRow
 from pseudoword.pictures.shapes import Px
-from pseudoword.settings.preprocess import Preprocess
+from pseudoword.settings.preprocess import PreprocessSettings
 from stages.preprocess.sheet import Cell
 
 MIRRORED_WRONGLY = {
@@ -25,7 +25,9 @@ class Written(NamedTuple):
     face: bool  # seen, and mirrored
 
 
-def summary(wanted: Preprocess, sources: list[SourceFile], rows: list[PictureRow], written: list[Written]) -> list[str]:
+def summary(
+    wanted: PreprocessSettings, sources: list[SourceFile], rows: list[PictureRow], written: list[Written]
+) -> list[str]:
     used = [row for row in rows if row.state == "used"]
     lines = []
     if wanted.mirror != "none":

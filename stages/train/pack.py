@@ -10,7 +10,7 @@ from transformers import CLIPTokenizer
 from pseudoword.base.interface import Base
 from pseudoword.prompts import PromptTooLong, Vocabulary, fill
 from pseudoword.schedule import Schedule, WarmUpTooLong, lasting, shaped
-from pseudoword.settings.train import Train, without_effect
+from pseudoword.settings.train import TrainSettings, without_effect
 from pseudoword.training_prompts import Texts, windows_needed
 from pseudoword.word import left_out
 from stages.train.hypernetwork import Network, Networks
@@ -160,6 +160,6 @@ def _optimizer(settings: Settings, steps: int) -> OptimizerSettings:
     )
 
 
-def _stop_rule(train: Train) -> StopRule | None:
+def _stop_rule(train: TrainSettings) -> StopRule | None:
     rule = train.early_stop
     return StopRule(rule.every, rule.window, rule.threshold, rule.floor) if rule.enabled else None

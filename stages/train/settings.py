@@ -1,15 +1,15 @@
 """What the stage reads of params.yaml."""
 
-from pseudoword.settings.base import Base
-from pseudoword.settings.hypernetwork import Hypernetwork
+from pseudoword.settings.base import BaseSettings
+from pseudoword.settings.hypernetwork import HypernetworkSettings
 from pseudoword.settings.stage import Axes, StageSettings
-from pseudoword.settings.train import Train
-from pseudoword.settings.word import Word
+from pseudoword.settings.train import TrainSettings
+from pseudoword.settings.word import WordSettings
 
 
 class Settings(StageSettings):
-    base: Base
-    word: Word
-    train: Train
-    hypernetwork: Hypernetwork
+    base: BaseSettings
+    word: WordSettings
+    train: TrainSettings
+    hypernetwork: HypernetworkSettings
     sweep: Axes

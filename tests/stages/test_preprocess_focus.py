@@ -13,11 +13,11 @@ from PIL import Image, ImageDraw, ImageFilter
 from pseudoword.errors import UserError
 from pseudoword.pictures.faces import FaceFinder
 from pseudoword.pictures.focus import edge_point, entropy_point, face_point, find_focus
-from pseudoword.settings.preprocess import Focal
+from pseudoword.settings.preprocess import FocalSettings
 
 
-def weights(**keys: object) -> Focal:
-    return Focal.model_validate({"face": 0, "edges": 0, "entropy": 0} | keys)
+def weights(**keys: object) -> FocalSettings:
+    return FocalSettings.model_validate({"face": 0, "edges": 0, "entropy": 0} | keys)
 
 
 def noise_at(left: int, top: int, width: int = 300, height: int = 100, side: int = 40) -> Image.Image:
@@ -129,7 +129,7 @@ def test_a_picture_with_nothing_in_it_or_nothing_to_cut_keeps_its_middle() -> No
 def test_a_face_outweighs_the_edges() -> None:
     picture = with_face(600, 260, 450, 130)
     picture.paste(noise_at(0, 0, 60, 60, 60), (20, 20))
-    focus = find_focus(picture, (256, 256), Focal.model_validate({}), FACES)
+    focus = find_focus(picture, (256, 256), FocalSettings.model_validate({}), FACES)
     assert focus.faces and {point.kind for point in focus.points} == {"face", "edges", "entropy"}
     assert focus.centre[0] > 0.5
 

@@ -17,7 +17,7 @@ from pseudoword.pictures.shapes import (
     tile_offsets,
     whole,
 )
-from pseudoword.settings.preprocess import Autosize
+from pseudoword.settings.preprocess import AutosizeSettings
 
 SIDES = st.integers(1, 5000)
 SOURCES = st.tuples(SIDES, SIDES)
@@ -25,8 +25,8 @@ TARGETS = st.tuples(st.integers(32, 1024), st.integers(32, 1024))
 SHARES = st.tuples(st.floats(0, 1), st.floats(0, 1))
 
 
-def autosize(**keys: object) -> Autosize:
-    return Autosize.model_validate(keys)
+def autosize(**keys: object) -> AutosizeSettings:
+    return AutosizeSettings.model_validate(keys)
 
 
 def inside(box: tuple[float, float, float, float], source: tuple[int, int]) -> bool:

@@ -22,7 +22,7 @@ from pseudoword.base.text import BadClipSkip
 from pseudoword.formats.embedding import Embedding
 from pseudoword.formats.writing import write_embedding
 from pseudoword.prompts import Vocabulary
-from pseudoword.settings.train import Preview
+from pseudoword.settings.train import PreviewSettings
 from tests.tiny import tiny_inpainting, tiny_sdxl, tiny_stable_diffusion
 
 WORD = "snorf"
@@ -237,7 +237,7 @@ def test_every_sampler_draws_and_another_is_refused():
 @pytest.mark.parametrize("spacing", [{}, {"timestep_spacing": "leading"}])
 def test_every_sampler_makes_as_many_steps_as_the_settings_take(sampler: str, spacing: dict[str, str]):
     """On the noise schedules of Stable Diffusion 1.x and SDXL."""
-    most = Preview.model_json_schema()["properties"]["inference_steps"]["maximum"]
+    most = PreviewSettings.model_json_schema()["properties"]["inference_steps"]["maximum"]
     schedule = {"num_train_timesteps": 1000, "beta_schedule": "scaled_linear", "steps_offset": 1, **spacing}
     drawn = sample(lambda latents, _: latents / 10, schedule, torch.ones(1, 4, 2, 2), most, sampler)
     assert drawn.isfinite().all()

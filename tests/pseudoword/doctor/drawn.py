@@ -15,7 +15,7 @@ from pseudoword.doctor.intent import Intent
 from pseudoword.doctor.machine import Machine
 from pseudoword.doctor.report import Report
 from pseudoword.findings import Finding
-from pseudoword.settings.preprocess import Preprocess
+from pseudoword.settings.preprocess import PreprocessSettings
 from pseudoword.templates import Prompts
 from tests.tiny import TOYWORLD
 from toyworld.world import NOUNS, SCENES, draw, new_style, new_thing, thing_of
@@ -24,7 +24,7 @@ SCENERY = ["snow", "sea", "night", "forest", "city", "desert", "meadow", "room"]
 PLENTY = Machine(gpu=None, disk=10**12)
 INTENT = Intent(
     folder=Path("data"), model=ModelIdentity(str(TOYWORLD)), name="snorf",
-    preprocess=Preprocess.model_validate({"resolution": 256}),
+    preprocess=PreprocessSettings.model_validate({"resolution": 256}),
     init_text="flower",
     vectors="auto", steps="auto", batch="auto", accumulation="auto", save_every="auto",
     prompts=Prompts(Path("prompts.txt"), ("a [name]",)),
@@ -134,8 +134,8 @@ def everything(ignore: Sequence[str] = (), **changes: object) -> Report:
 
 def _intent(changes: dict[str, object]) -> Intent:
     """INTENT but for these, which may be settings of preprocess."""
-    own = {key: value for key, value in changes.items() if key in Preprocess.model_fields}
-    preprocess = Preprocess.model_validate({"resolution": 256} | own)
+    own = {key: value for key, value in changes.items() if key in PreprocessSettings.model_fields}
+    preprocess = PreprocessSettings.model_validate({"resolution": 256} | own)
     others = {key: value for key, value in changes.items() if key not in own}
     return replace(INTENT, preprocess=preprocess, **others)  # type: ignore[arg-type]
 

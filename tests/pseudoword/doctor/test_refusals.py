@@ -12,9 +12,9 @@ from pseudoword.errors import UserError
 from pseudoword.findings import Finding
 from pseudoword.formats.embedding import save_embedding
 from pseudoword.formats.tensors import save_tensors
-from pseudoword.settings.hypernetwork import Hypernetwork
-from pseudoword.settings.train import Train
-from pseudoword.settings.word import EMBEDDINGS, InitFile, Word
+from pseudoword.settings.hypernetwork import HypernetworkSettings
+from pseudoword.settings.train import TrainSettings
+from pseudoword.settings.word import EMBEDDINGS, InitFile, WordSettings
 from pseudoword.templates import Prompts
 from tests.pseudoword.doctor.drawn import INTENT, SCENERY, diagnose, named, preprocessed, scenery
 
@@ -25,7 +25,7 @@ LONG = "in the snow " * 40
 
 
 def wanted(train: dict[str, object] | None = None, **word: object) -> list[RunIntent]:
-    return [RunIntent(Word(name="snorf", **word), Train(**{"template": TEMPLATE, **(train or {})}))]  # type: ignore[arg-type]
+    return [RunIntent(WordSettings(name="snorf", **word), TrainSettings(**{"template": TEMPLATE, **(train or {})}))]  # type: ignore[arg-type]
 
 
 def refusals(
@@ -166,7 +166,7 @@ def test_what_the_word_cannot_be_drawn_with_is_told(changes: dict[str, object], 
 def test_a_hypernetwork_that_the_base_model_cannot_have_is_told(section: dict[str, object], told: str) -> None:
     preprocessed([scenery(at, 64, 64) for at in range(4)], SCENERY[:4])
     ((word, train, _),) = wanted({"learn": "hypernetwork"})
-    run = RunIntent(word, train, Hypernetwork.model_validate(section))
+    run = RunIntent(word, train, HypernetworkSettings.model_validate(section))
     (finding,) = diagnose("refused", resolution=64, trained=[run])
     assert finding.severity == "error" and finding.message.startswith(told)
 

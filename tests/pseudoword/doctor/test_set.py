@@ -11,8 +11,8 @@ from pseudoword.doctor.intent import RunIntent
 from pseudoword.doctor.machine import Machine
 from pseudoword.doctor.report import Report, summary
 from pseudoword.findings import SEVERITIES, names
-from pseudoword.settings.train import Train
-from pseudoword.settings.word import Word
+from pseudoword.settings.train import TrainSettings
+from pseudoword.settings.word import WordSettings
 from pseudoword.templates import Prompts
 from tests.pseudoword.doctor.drawn import (
     SCENERY,
@@ -29,7 +29,7 @@ from tests.pseudoword.doctor.drawn import (
     why_not,
 )  # fmt: skip
 
-TRAIN = Train(template=Prompts(Path("template.txt"), ("a [name] [filewords]",)))
+TRAIN = TrainSettings(template=Prompts(Path("template.txt"), ("a [name] [filewords]",)))
 
 
 def same_room(number: int, others: int) -> list[Image.Image]:
@@ -330,7 +330,7 @@ def test_memory_disk_and_time_are_estimated() -> None:
     assert finding.figure["samples"] == 300 * 15
     # One sample took 0.22 GFLOP forward, counted; training takes 2.1 of them.
     assert finding.figure["flops"] == pytest.approx(300 * 15 * 2.1 * 0.2215e9, rel=0.1)
-    four = [RunIntent(Word(name="snorf"), TRAIN) for _ in range(4)]
+    four = [RunIntent(WordSettings(name="snorf"), TRAIN) for _ in range(4)]
     (sweep,) = diagnose("budget", resolution=64, trained=four)
     assert sweep.figure["flops"] == pytest.approx(4 * finding.figure["flops"], rel=0.01)
 
