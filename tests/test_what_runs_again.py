@@ -214,7 +214,6 @@ def test_dvc_runs_these_stages_after_an_edit(reproduced: Path, monkeypatch: pyte
     try:
         EDITS[edit]()
         ran = repro(reproduced)
-        print(edit, ran)
     finally:
         undo(reproduced)
         repro(reproduced)
