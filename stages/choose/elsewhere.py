@@ -54,11 +54,11 @@ def _sentence(label: str, figures: Mapping[str, Estimate | None], gains: Mapping
         if gain is not None and gain.apart_from_zero
     ]
     if changes:
-        compared = f"that is {' and '.join(changes)} than on the base model alone"
+        compared = f"that is {' and '.join(changes)} than otherwise"
     elif any(gains.values()):
-        compared = "not to be told from what it does on the base model alone"
+        compared = "not to be told from what it does otherwise"
     else:
-        compared = "which could not be held against the base model alone"
+        compared = "which could not be held against what it does otherwise"
     return f"{label[:1].upper()}{label[1:]}: {shown}; {compared}."
 
 

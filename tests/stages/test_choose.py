@@ -381,8 +381,8 @@ def test_the_choice_says_how_far_it_carries(project: Path):
     assert another.elsewhere == "on another" and another.figures["likeness"].value == pytest.approx(0.3)
     assert another.gains["likeness"].value == pytest.approx(-0.3) and another.gains["obedience"].value == 0
     assert another.sentence.startswith("On another: likeness 30% (30% to 30%), obedience 90%")
-    assert another.sentence.endswith("; that is 30% less likeness than on the base model alone.")
-    assert gloop.sentence.endswith("; not to be told from what it does on the base model alone.")
+    assert another.sentence.endswith("; that is 30% less likeness than otherwise.")
+    assert gloop.sentence.endswith("; not to be told from what it does otherwise.")
 
 
 def test_what_could_not_be_measured_elsewhere_is_no_gain(project: Path):
