@@ -162,3 +162,14 @@ def test_a_face_model_that_is_missing_or_no_yunet_is_named(tmp_path: Path) -> No
     (tmp_path / "other.onnx").write_bytes(b"not a model")
     with pytest.raises(UserError, match=r"other.onnx' is no YuNet model .*face_detection_yunet .onnx"):
         FaceFinder(tmp_path / "other.onnx")
+
+
+@pytest.mark.parametrize("px", [(320, 32), (320, 24), (320, 10), (20, 320), (1, 320)])
+def test_what_a_narrow_picture_shows_does_not_depend_on_what_was_in_memory(px: tuple[int, int]) -> None:
+    random = np.random.default_rng(0)
+    noise = Image.fromarray(random.integers(0, 255, (px[1], px[0], 3), np.uint8))
+    for side in range(64, 384, 16):
+        garbage = [np.full(size, value, np.float32) for size in (400, 3000, 40_000) for value in (np.nan, 1e30)]
+        del garbage
+        FACES(Image.fromarray(random.integers(0, 255, (side, side, 3), np.uint8)))
+        assert FACES(noise) == []
