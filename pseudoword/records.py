@@ -102,10 +102,6 @@ class Estimate(Record):
     low: float
     high: float
 
-    @property
-    def apart_from_zero(self) -> bool:
-        return self.low > 0 or self.high < 0
-
 
 class Carried(Record):
     """What the chosen checkpoint does elsewhere; None where it could not be measured."""

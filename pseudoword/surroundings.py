@@ -31,7 +31,12 @@ class Surroundings:
 
     def prompt(self, text: str) -> str:
         """What is drawn where a prompt says `text`."""
-        return ", ".join(part for part in (text, self.beside and self.beside.name) if part)
+        return prompt_beside(text, self.beside) if self.beside else text
+
+
+def prompt_beside(text: str, beside: Embedding) -> str:
+    """A prompt with another word at its end; the prompt may be empty."""
+    return f"{text}, {beside.name}" if text else beside.name
 
 
 def surroundings(

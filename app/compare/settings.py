@@ -6,12 +6,11 @@ from typing import Any
 
 from pydantic_core import PydanticUndefined
 
+from pseudoword.results.resolved import AUTO
 from pseudoword.results.settings import flat, plain
 from pseudoword.settings.fields import Section
 from pseudoword.settings.kind import BY_KIND
 from pseudoword.settings.loading import Settings
-
-AUTO = "auto"
 
 
 @dataclass(frozen=True)

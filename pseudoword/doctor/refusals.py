@@ -20,7 +20,7 @@ from pseudoword.pictures.ids import count_unmirrored
 from pseudoword.plan import AccumulationWithoutBatch
 from pseudoword.prompts import PromptTooLong, Vocabulary, fill
 from pseudoword.schedule import WarmUpTooLong
-from pseudoword.surroundings import other_model, other_word
+from pseudoword.surroundings import other_model, other_word, prompt_beside
 from pseudoword.training_prompts import Texts, windows_needed
 from pseudoword.word import stored_vectors, vectors_for
 
@@ -107,7 +107,7 @@ def _long_beside(case: Case, run: TrainedRun, beside: list[Embedding]) -> Iterat
         )  # fmt: skip
         for line in case.intent.prompts.lines:
             try:
-                vocabulary.encode(f"{fill(line, name)}, {embedding.name}")
+                vocabulary.encode(prompt_beside(fill(line, name), embedding))
             except PromptTooLong as error:
                 yield _error(f"{path}: {_excess(error)}.", f"Shorten it in {path}, or empty evaluate.together_with.")
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from pseudoword.records import Carried, Estimate
 from stages.choose.selection import RULE, SAMPLES, Candidate, Figure, figure
+from stages.choose.words import percent
 
 COMPARED = ("likeness", "obedience")
 
@@ -29,10 +30,12 @@ def carried(home: pd.DataFrame, elsewhere: pd.DataFrame, chosen: Candidate) -> I
             name: figure((there[name] - at_home[name].reindex(there.index)).to_numpy(float), samples)
             for name in COMPARED
         }
-        estimates = {name: _estimate(value) for name, value in figures.items()}
-        differences = {name: _estimate(value) for name, value in gains.items()}
-        sentence = _sentence(str(label), estimates, differences)
-        yield Carried(elsewhere=str(label), figures=estimates, gains=differences, sentence=sentence)
+        yield Carried(
+            elsewhere=str(label),
+            figures={name: _estimate(value) for name, value in figures.items()},
+            gains={name: _estimate(value) for name, value in gains.items()},
+            sentence=_sentence(str(label), figures, gains),
+        )
 
 
 def _of(rows: pd.DataFrame, chosen: Candidate) -> pd.DataFrame:
@@ -45,22 +48,18 @@ def _estimate(value: Figure) -> Estimate | None:
     return None if math.isnan(value.value) else Estimate(value=value.value, low=value.low, high=value.high)
 
 
-def _sentence(label: str, figures: Mapping[str, Estimate | None], gains: Mapping[str, Estimate | None]) -> str:
+def _sentence(label: str, figures: Mapping[str, Figure], gains: Mapping[str, Figure]) -> str:
     """The figures there, and whether they can be told from those at home."""
-    shown = ", ".join(f"{name} {_percent(figures[name])}" for name in COMPARED)
+    shown = ", ".join(f"{name} {percent(figures[name])}" for name in COMPARED)
     changes = [
         f"{abs(gain.value):.0%} {'more' if gain.value > 0 else 'less'} {name}"
         for name, gain in gains.items()
-        if gain is not None and gain.apart_from_zero
+        if gain.low > 0 or gain.high < 0
     ]
     if changes:
         compared = f"that is {' and '.join(changes)} than otherwise"
-    elif any(gains.values()):
+    elif any(math.isfinite(gain.value) for gain in gains.values()):
         compared = "not to be told from what it does otherwise"
     else:
         compared = "which could not be held against what it does otherwise"
     return f"{label[:1].upper()}{label[1:]}: {shown}; {compared}."
-
-
-def _percent(estimate: Estimate | None) -> str:
-    return "unknown" if estimate is None else f"{estimate.value:.0%} ({estimate.low:.0%} to {estimate.high:.0%})"
