@@ -38,6 +38,17 @@ class Texts:
             if self.moving:
                 self._check_any_order(template, caption)
 
+    def fixed(self) -> list[NDArray[np.int64]] | None:
+        """The token ids (E, W, L) of every prompt that can come up; None where the parts of a caption move."""
+        if self.moving:
+            return None
+        captions = dict.fromkeys(self.captions + [""] * (self.caption_dropout > 0))
+        return [
+            self.vocabulary.encode(fill(template, self.name, caption))
+            for template in self.templates
+            for caption in captions
+        ]
+
     @property
     def moving(self) -> bool:
         """Whether the parts of a caption come in more than one order."""

@@ -28,7 +28,8 @@ class Inpainting(StableDiffusion):
         """Mask and masked picture where all is to be painted, (1, 5, H, W): ones, and the latent of a mid-grey."""
         if (height, width) not in self._holes:
             pixels = torch.zeros(1, 3, height * self.pixels, width * self.pixels, device=self.device)
-            latent = self.vae.encode(pixels.to(self.vae.dtype)).latent_dist.mode() * self.vae.config.scaling_factor
+            with self._on_device(self.vae):
+                latent = self.vae.encode(pixels.to(self.vae.dtype)).latent_dist.mode() * self.vae.config.scaling_factor
             mask = torch.ones_like(latent[:, :1])
             self._holes[height, width] = torch.cat([mask, latent], 1).to(self.dtype)
         return self._holes[height, width]

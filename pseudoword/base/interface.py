@@ -5,19 +5,22 @@ L tokens of a window, D width of the cross-attention, P of the pooled vector, K 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTokenizer, PreTrainedModel
 
 from pseudoword.base.hypernetwork import Hypernetworks, KeysAndValues
 from pseudoword.base.sampling import sample, to_pictures
 from pseudoword.base.splice import SplicedEmbedding
+
+ASIDE = torch.device("cpu")  # where parts lie that are not needed for long
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Base(ABC):
         self.prediction_type: str = noise.get("prediction_type", "epsilon")
         self.alpha_bar: Tensor = DDPMScheduler.from_config(noise).alphas_cumprod.to(self.device)  # (T,)
         self._nothing: Conditioning | None = None
+        self._aside: set[nn.Module] = set()
 
     @property
     def num_timesteps(self) -> int:
@@ -89,7 +93,23 @@ class Base(ABC):
         """(C, H, W) of the latents of a picture."""
         return self.vae.config.latent_channels, height_px // self.pixels, width_px // self.pixels
 
-    @abstractmethod
+    def set_aside(self, *parts: nn.Module) -> None:
+        """Leave the device to the rest: what needs one of these parts takes it there for as long as it lasts."""
+        self._aside.update(parts)
+        for part in parts:
+            part.to(ASIDE)
+
+    @contextmanager
+    def _on_device(self, *parts: nn.Module) -> Iterator[None]:
+        aside = [part for part in parts if part in self._aside]
+        for part in aside:
+            part.to(self.device)
+        try:
+            yield
+        finally:
+            for part in aside:
+                part.to(ASIDE)
+
     def encode(self, ids: Tensor, vectors: Tensor) -> Conditioning:
         """Prompts as the UNet reads them, in the model's precision.
 
@@ -97,6 +117,11 @@ class Base(ABC):
                  after the first in which the end follows the beginning is filling, and is not read
         vectors  (K, sum of widths) float32, the encoders' vectors side by side
         """
+        with self._on_device(*self.text_encoders):
+            return self._encode(ids, vectors)
+
+    @abstractmethod
+    def _encode(self, ids: Tensor, vectors: Tensor) -> Conditioning: ...
 
     @abstractmethod
     def predict(self, noisy: Tensor, t: Tensor, conditioning: Conditioning) -> Tensor:
@@ -157,7 +182,8 @@ class Base(ABC):
         start = noise.to(self.device, self.dtype)
         latents = sample(predict, self.noise, start, inference_steps, sampler)
         scale, shift = self.vae.config.scaling_factor, self.vae.config.get("shift_factor") or 0.0
-        return to_pictures(self.vae.decode((latents / scale + shift).to(self.vae.dtype)).sample)
+        with self._on_device(self.vae):
+            return to_pictures(self.vae.decode((latents / scale + shift).to(self.vae.dtype)).sample)
 
     def _guided(
         self, conditioning: Conditioning, negative: Conditioning, guidance: float

@@ -23,7 +23,7 @@ class StableDiffusionXL(Base):
         self.zeros_for_nothing = bool(pipeline.config.force_zeros_for_empty_prompt)
         self._time_ids: dict[tuple[int, int], Tensor] = {}
 
-    def encode(self, ids: Tensor, vectors: Tensor) -> Conditioning:
+    def _encode(self, ids: Tensor, vectors: Tensor) -> Conditioning:
         batch, _, windows, length = ids.shape
         states = []
         for i, part in enumerate(vectors.split(self.widths, dim=1)):

@@ -20,7 +20,7 @@ class StableDiffusion(Base):
         self.clip_skip = clip_skip
         self.family = "sd2" if self.widths[0] == 1024 else "sd1"
 
-    def encode(self, ids: Tensor, vectors: Tensor) -> Conditioning:
+    def _encode(self, ids: Tensor, vectors: Tensor) -> Conditioning:
         (encoder,), (spliced,) = self.text_encoders, self.spliced
         batch, _, windows, length = ids.shape
         flat = ids.reshape(batch * windows, length)

@@ -29,7 +29,7 @@ class EarlyStop:
             self.deterministic_loss = DeterministicLoss(base, latents, NOISE_LEVELS, pictures)
             # Of each run, (N, E, W, L): the prompts of all pictures.
             prompts = [np.stack([run.plain_ids(picture) for picture in range(len(latents.ids))]) for run in runs]
-            self.ids = [torch.from_numpy(ids).to(base.device) for ids in prompts]
+            self.ids = [torch.from_numpy(ids).to(trainee.reads_prompts_on) for ids in prompts]
 
     def looks_after(self, step: int) -> bool:
         return any(step % every == 0 for every in self.intervals)
@@ -39,7 +39,7 @@ class EarlyStop:
 
         def loss_of(run: int, ids: Tensor) -> Tensor:
             def condition(pictures: Tensor) -> Conditioning:
-                return self.trainee.condition(parameters, ids[pictures], [run] * len(pictures))
+                return self.trainee.condition(parameters, ids[pictures.to(ids.device)], [run] * len(pictures))
 
             return self.deterministic_loss(condition, rows)
 

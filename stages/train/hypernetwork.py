@@ -11,7 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
@@ -22,6 +24,7 @@ from pseudoword.files import save_with
 from pseudoword.formats.hypernetwork import load_hypernetwork, save_hypernetwork
 from pseudoword.hypernetwork import Hypernetwork, State, initial_modules
 from pseudoword.learned import start_of_hypernetwork
+from stages.train.encoded import EncodedPrompts, can_be_kept
 from stages.train.settings import Settings
 from stages.train.trainee import Step, tensor_digest
 
@@ -62,12 +65,19 @@ class Network:
 class Networks:
     """The hypernetworks of the runs of a pack, each in a row of its own; a smaller one ends its row in zeros."""
 
-    def __init__(self, base: Base, networks: Sequence[Network]) -> None:
+    def __init__(
+        self, base: Base, networks: Sequence[Network], prompts: Sequence[NDArray[np.int64]] | None = None
+    ) -> None:
+        """`prompts`: ids (E, W, L) of all that can come up, to encode once; None where they vary."""
         self.base, self.networks = base, [network.initial for network in networks]
         self.owner = list(range(len(self.networks)))
         self.dtype = torch.promote_types(torch.float32, base.dtype)
         self.length = max(network.structure.count(network.widths) for network in self.networks)
         self.no_vectors = torch.empty(0, sum(base.widths), device=base.device)
+        self.encoded: EncodedPrompts | None = None
+        self.reads_prompts_on = base.device
+        if prompts and can_be_kept(prompts, base):
+            self.encoded, self.reads_prompts_on = EncodedPrompts(base, prompts), torch.device("cpu")
 
     def start(self) -> Tensor:
         return self._rows({run: network.modules for run, network in enumerate(self.networks)})
@@ -76,7 +86,7 @@ class Networks:
         self, parameters: Tensor, ids: Tensor, runs: Sequence[int], keys: Tensor | None = None
     ) -> Conditioning:
         with torch.no_grad():
-            conditioning = self.base.encode(ids, self.no_vectors)
+            conditioning = self.encoded(ids) if self.encoded else self.base.encode(ids, self.no_vectors)
         # In the model's precision: float32 products would cost several times those of the UNet itself.
         rows = parameters.to(self.base.dtype).unbind()
         applied = tuple(

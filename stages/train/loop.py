@@ -54,7 +54,10 @@ class Training:
         self.asked_to_stop = asked_to_stop
         self.dtype = torch.promote_types(torch.float32, base.dtype)
         self.capacity = Capacity(base, plan.rows, checkpointing)
-        self.sampler = Sampler([run.sampling for run in runs], latents, plan.samples, base.num_timesteps, base.device)
+        self.sampler = Sampler(
+            [run.sampling for run in runs], latents, plan.samples, base.num_timesteps, base.device,
+            trainee.reads_prompts_on,
+        )  # fmt: skip
         self.losses = Losses(base, trainee, latents, [run.objective for run in runs], self.dtype)
         settings = [run.optimizer for run in runs]
         self.optimizer = Optimizer(settings, trainee, plan.steps, base.device, self.dtype)

@@ -105,8 +105,11 @@ def make_pack(sweep: dict[str, Settings], base: Base, captions: list[str], pictu
 def make_trainee(base: Base, pack: Sequence[Packed]) -> Trainee:
     """All runs of a pack learn the same kind of thing."""
     learned = [packed.learned for packed in pack]
-    words = [each for each in learned if isinstance(each, Word)]
-    return Words(base, words) if words else Networks(base, [each for each in learned if isinstance(each, Network)])
+    if words := [each for each in learned if isinstance(each, Word)]:
+        return Words(base, words)
+    fixed = [packed.texts.fixed() for packed in pack]
+    prompts = None if None in fixed else [ids for of_run in fixed if of_run for ids in of_run]
+    return Networks(base, [each for each in learned if isinstance(each, Network)], prompts)
 
 
 def _learned(settings: Settings, base: Base, pictures: int) -> Word | Network:

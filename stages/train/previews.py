@@ -40,7 +40,7 @@ def draw_preview(
     noise = torch.from_numpy(generator(preview.seed, Stream.PICTURE).standard_normal((1, *shape), "float32"))
 
     def condition(prompt: str) -> Conditioning:
-        ids = packed.texts.vocabulary.encode_all([prompt]).to(base.device)
+        ids = packed.texts.vocabulary.encode_all([prompt]).to(trainee.reads_prompts_on)
         return trainee.condition(parameters, ids, [run])
 
     negative = condition(preview.negative) if preview.negative else None

@@ -55,7 +55,7 @@ class Rows:
     t: Tensor  # (n,) int64
     posterior: Tensor  # (n, C, h, w) float32
     noise: Tensor  # (n, C, h, w) float32
-    ids: Tensor  # (n, E, W, L) int64
+    ids: Tensor  # (n, E, W, L) int64, where the trainee reads them
     runs: Tensor  # (n,) int64, `run` on the host, where nothing waits for the device to know it
     key: Tensor | None = None  # (n,) int64, of each sample's dropout; None: nothing is dropped
 
@@ -97,10 +97,14 @@ class Sampler:
     """Draws the rows of the runs of a pack, the next block while the device is busy with this one."""
 
     def __init__(
-        self, runs: Sequence[Sampling], latents: Latents, samples: int, timesteps: int, device: torch.device
-    ) -> None:
-        """`samples`: of a step of one run."""
-        self.runs, self.samples, self.timesteps, self.device = list(runs), samples, timesteps, device
+        self, runs: Sequence[Sampling], latents: Latents, samples: int, timesteps: int, device: torch.device,
+        prompts_on: torch.device,
+    ) -> None:  # fmt: skip
+        """samples     of a step of one run
+        prompts_on  the device that their ids go to; all else goes to `device`
+        """
+        self.runs, self.samples, self.timesteps = list(runs), samples, timesteps
+        self.device, self.prompts_on = device, prompts_on
         self.shapes, self.places = layout(latents)
         self._drawn: tuple[range, list[int], Block] | None = None
 
@@ -109,7 +113,7 @@ class Sampler:
         if self._drawn is None or self._drawn[:2] != (steps, runs):
             learning = {run: self.runs[run] for run in runs}
             block = draw_block(
-                learning, steps, self.samples, self.shapes, self.places, self.timesteps, self.device
+                learning, steps, self.samples, self.shapes, self.places, self.timesteps, self.device, self.prompts_on
             )  # fmt: skip
             self._drawn = (steps, runs, block)
         return self._drawn[2]
@@ -123,7 +127,7 @@ class Sampler:
         pictures = len(self.shapes)
         block = draw_block(
             {0: self.runs[0]}, range(-(-number // self.samples)), self.samples, [self.shapes[largest]] * pictures,
-            [self.places[largest]] * pictures, self.timesteps, self.device,
+            [self.places[largest]] * pictures, self.timesteps, self.device, self.prompts_on,
         )  # fmt: skip
         return block.rows[0][:number]
 
@@ -154,9 +158,9 @@ def draw_sample(
 
 def draw_block(
     runs: dict[int, Sampling], steps: range, samples: int, shapes: Sequence[Shape], places: Sequence[tuple[int, int]],
-    timesteps: int, device: torch.device,
+    timesteps: int, device: torch.device, prompts_on: torch.device,
 ) -> Block:  # fmt: skip
-    """The rows of some steps of the runs that still learn, on `device`.
+    """The rows of some steps of the runs that still learn, on `device` but for the ids of their prompts.
 
     runs    by place in the pack
     shapes  of each picture's latent, (C, h, w)
@@ -174,7 +178,8 @@ def draw_block(
         for group, rows in grouped.items():
             spans[group].append(slice(starts[group], len(rows)))
     shown = [group for group in groups if grouped[group]]
-    return Block([_rows(group, grouped[group], places, device) for group in shown], [spans[group] for group in shown])
+    drawn = [_rows(group, grouped[group], places, device, prompts_on) for group in shown]
+    return Block(drawn, [spans[group] for group in shown])
 
 
 def layout(latents: Latents) -> tuple[list[Shape], list[tuple[int, int]]]:
@@ -189,9 +194,10 @@ def layout(latents: Latents) -> tuple[list[Shape], list[tuple[int, int]]]:
 
 
 def _rows(
-    group: int, rows: list[tuple[int, int, Sample]], places: Sequence[tuple[int, int]], device: torch.device
-) -> Rows:
-    def moved(values: object) -> Tensor:
+    group: int, rows: list[tuple[int, int, Sample]], places: Sequence[tuple[int, int]], device: torch.device,
+    prompts_on: torch.device,
+) -> Rows:  # fmt: skip
+    def moved(values: object, device: torch.device = device) -> Tensor:
         tensor = torch.from_numpy(np.asarray(values))
         # From pinned memory a copy does not wait for the device.
         return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
@@ -206,7 +212,7 @@ def _rows(
         t=moved([sample.t for sample in drawn]),
         posterior=moved([sample.posterior for sample in drawn]),
         noise=moved([sample.noise for sample in drawn]),
-        ids=moved([sample.ids for sample in drawn]),
+        ids=moved([sample.ids for sample in drawn], prompts_on),
         runs=torch.tensor([run for run, _, _ in rows]),
         key=None if set(keys) == {None} else moved([key or 0 for key in keys]),
     )

@@ -87,6 +87,7 @@ class Session:
         self.model, self.data_sha256 = model, data_sha256
         self.folder = scratch("train") / key_of(pack, base, plan, model, data_sha256)
         self.trainee = make_trainee(base, pack)
+        base.set_aside(base.vae)  # previews alone need it
         self.checkpoints: dict[str, str] = {}  # kept so far: SHA-256 by path below the folder
         self.schedules = _schedules(pack, plan.steps)
         self.boards: dict[int, Board] = {}

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import torch
 from PIL import Image
 from torch import Tensor
 
@@ -52,6 +53,10 @@ class Trainee(Protocol):
     def owner(self) -> Sequence[int]:
         """The run of each row, in ascending order."""
 
+    @property
+    def reads_prompts_on(self) -> torch.device:
+        """Where `condition` takes the ids of prompts."""
+
     def start(self) -> Tensor:
         """The parameters before the first step, (V, D), on the device that trains."""
 
@@ -60,7 +65,7 @@ class Trainee(Protocol):
     ) -> Conditioning:
         """Prompts as the UNet reads them with the parameters at work, differentiable in these.
 
-        ids   (n, E, W, L) int64
+        ids   (n, E, W, L) int64, on `reads_prompts_on`
         runs  of each prompt, whose parameters it is for
         keys  (n,) int64, of each prompt's dropout; None: nothing is dropped
         """

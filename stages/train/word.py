@@ -78,7 +78,7 @@ class Words:
 
     def __init__(self, base: Base, words: Sequence[Word]) -> None:
         self.base, self.words = base, list(words)
-        self.widths = list(base.widths)
+        self.widths, self.reads_prompts_on = list(base.widths), base.device
         self.owner = [run for run, word in enumerate(words) for _ in word.vectors]
         self.dtype = torch.promote_types(torch.float32, base.dtype)
         self.norms = torch.cat([self._moved(word.norms) for word in words]).split(1, dim=1)

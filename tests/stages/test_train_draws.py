@@ -34,7 +34,9 @@ def test_draws_do_not_depend_on_how_updates_are_grouped():
     shapes, places = [(4, 2, 2)] * 3 + [(4, 2, 4)] * 2, [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
 
     def draw(updates: range):
-        return draw_block({0: sampling(3), 2: sampling(4)}, updates, 4, shapes, places, 1000, torch.device("cpu"))
+        return draw_block(
+            {0: sampling(3), 2: sampling(4)}, updates, 4, shapes, places, 1000, *[torch.device("cpu")] * 2
+        )
 
     whole = draw(range(9))
     for part in (range(0, 1), range(4, 9), range(8, 9)):

@@ -103,7 +103,7 @@ def test_the_frozen_model_is_bit_identical_after_training(prediction_type: str):
     parts = {**base.unet.state_dict(), **{f"text.{key}": value for key, value in encoder.items()}}
     before = {name: value.clone() for name, value in parts.items()}
     run = make_run(base)
-    assert not torch.equal(learn(base, [run]).parameters, run.vectors)
+    assert not torch.equal(learn(base, [run]).parameters, run.learned.vectors)
     assert all(torch.equal(before[name], value) for name, value in parts.items())
 
 
