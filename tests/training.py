@@ -15,6 +15,11 @@ from tests.project import shipped_params, write_checked
 from tests.tiny import tiny_stable_diffusion
 
 ROOT = Path(__file__).parents[1]
+DEFAULTS: dict[str, dict[str, object]] = {"base": {"model": "base", "device": "cpu"}}  # of this project's params.yaml
+HYPERNETWORK: dict[str, dict[str, object]] = {
+    "train": {"learn": "hypernetwork"},
+    "hypernetwork": {"learn_rate": 0.001, "dropout": [0, 0.2, 0]},
+}
 IDS = [f"{number:012x}" for number in range(5)]
 
 
@@ -36,8 +41,7 @@ def save_latents(seed: int = 0) -> None:
 
 def write_params(changes: dict[str, dict[str, object]]) -> None:
     content = shipped_params()
-    content["base"] |= {"model": "base", "device": "cpu"}
-    for section, values in changes.items():
+    for section, values in [*DEFAULTS.items(), *changes.items()]:
         content[section] |= values
     write_checked(content)
 

@@ -394,13 +394,27 @@ def test_every_control_of_the_page_works(project: Path, capsys: Output, browser:
         browser.press(key)
         shown = f"document.querySelector('{chart}').closest('figure').querySelector('.readout').textContent"
         assert browser.evaluate(shown).startswith(read)
+    # The sheet at another step, and walked by the arrows.
+    slider, alt = "document.querySelector('#axes input[name=step]')", "document.querySelector('#grid img').alt"
+    assert browser.evaluate(f"{slider}.ariaValueText") == "as taken"
+    for value, told in ((0, "step 20"), (1, "step 40"), (-1, "as taken")):
+        browser.evaluate(f"{slider}.value = {value}; {slider}.dispatchEvent(new Event('input'))")
+        assert browser.evaluate(f"{slider}.ariaValueText") == told
+        assert f"step {TAKEN if value else 20}, a snorf, seed 0" in browser.evaluate(alt)
+    browser.evaluate("document.querySelector('#grid td button').focus()")
+    for key, told in (
+        ("ArrowRight", "a snorf by the sea"),
+        ("ArrowDown", "a snorf by the sea"),
+        ("ArrowLeft", "a snorf,"),
+    ):
+        browser.press(key)
+        assert told in browser.evaluate("document.activeElement.firstChild.alt")
     # Rows by step.
     browser.evaluate("rows = document.querySelector('#axes select'); rows.value = 'step'")
     browser.evaluate("rows.dispatchEvent(new Event('change'))")
     headings = "[...document.querySelectorAll('#grid tbody th')].map(h => h.textContent).join()"
     browser.until(f"{headings} === 'step 20,step 40'")
-    alt = browser.evaluate("document.querySelector('#grid img').alt")
-    assert alt.startswith("lr0.02-seed1, step 20, a snorf, seed 0")
+    assert browser.evaluate(alt).startswith("lr0.02-seed1, step 20, a snorf, seed 0")
     # A picture is opened, walked from, and another put beside it.
     browser.evaluate("document.querySelector('#grid td button').click()")
     assert browser.evaluate("viewer.open")
@@ -410,6 +424,10 @@ def test_every_control_of_the_page_works(project: Path, capsys: Output, browser:
     browser.until("!viewer.open && marked.textContent.startsWith('Choose')")
     browser.evaluate("document.querySelector('#grid td button').click()")
     browser.until("caption.textContent.startsWith('Left: ') && document.querySelectorAll('#stage img').length === 2")
+    browser.evaluate(
+        "cut = document.querySelector('#stage input'); cut.value = 20; cut.dispatchEvent(new Event('input'))"
+    )
+    assert browser.evaluate("document.querySelector('#stage .over-it').style.clipPath") == "inset(0px 80% 0px 0px)"
     browser.evaluate("document.getElementById('close').click()")
     # Votes are kept and can be saved.
     browser.evaluate("start.click()")
@@ -419,6 +437,8 @@ def test_every_control_of_the_page_works(project: Path, capsys: Output, browser:
     saved = browser.evaluate("decodeURIComponent(save.href.split(',').slice(1).join(','))")
     Path("votes.csv").write_text(saved)
     assert "2 votes, 1 of them for neither" in run(capsys, "vote", "votes.csv")
+    browser.evaluate("forget.click()")
+    assert browser.evaluate("votes.textContent === '' && save.hidden")
 
 
 # -- votes

@@ -1,4 +1,5 @@
-"""The loop on tiny random models: independence of packed runs, exact resume, a frozen model, runs that end or break."""
+"""The loop on tiny random models, with words and hypernetworks: independence of runs, exact resume, a frozen model,
+runs that end or break."""
 
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from pseudoword.base.interface import Conditioning
 from pseudoword.deterministic_loss import DeterministicLoss
 from pseudoword.errors import UserError
 from pseudoword.latents import Latents
+from pseudoword.structure import Structure
 from pseudoword.word import vocabulary_norms
 from stages.train.capacity import Capacity, rows_that_fit
 from stages.train.early_stop import NOISE_LEVELS, levelled_out
@@ -27,44 +29,68 @@ MIXED = [
     {"vectors": 2, "seed": 6, "deterministic": True, "stratified": False, "tag_dropout": 0.5, "shuffle_tags": True},
 ]
 
+PLAIN, DROPPED = Structure(), Structure((1, 2, 1), "relu", dropout=(0, 0.3, 0))
+MIXED_NETWORKS = [
+    {"structure": PLAIN, "seed": 1, "rate": 1e-3},
+    {"structure": DROPPED, "seed": 2, "rate": 3e-3, "weight_decay": 0.01},
+    {"structure": Structure((1, 1.5, 2, 1), "prelu", layer_norm=True), "seed": 3, "rate": 1e-3, "average": 0.9},
+    {"structure": DROPPED, "seed": 4, "rate": 1e-3, "clip": "norm", "clip_at": [0.01] * 12, "huber_delta": 0.5},
+]
+PACKS = pytest.mark.parametrize("mixed", [MIXED, MIXED_NETWORKS], ids=["words", "hypernetworks"])
+# What is said of one run holds for whatever it learns.
+KINDS = pytest.mark.parametrize(
+    "kind", [{}, {"structure": DROPPED, "rate": 1e-3, "weight_decay": 0.01}], ids=["a word", "a hypernetwork"]
+)
 
-def mixed_pack(base):
+
+def make_pack(base, mixed):
     used, pack = 0, []
-    for own in MIXED:
-        pack.append(make_run(base, used, **own))
-        used += own["vectors"]
+    for settings in mixed:
+        pack.append(make_run(base, used, **settings))
+        used += settings.get("vectors", 0)
     return pack
 
 
-def test_gradients_of_a_run_in_a_pack_are_those_alone():
+def first_step_of(run):
+    return replace(run, optimizer=replace(run.optimizer, rates=run.optimizer.rates[:1]))
+
+
+@PACKS
+def test_gradients_of_a_run_in_a_pack_are_those_alone(mixed):
     """In float64, where rounding cannot hide a leak from one run to another. After one update AdamW's first moment is
     a tenth of the gradient."""
     base = tiny_base(dtype=torch.float64)
-    pack = [replace(run, optimizer=replace(run.optimizer, rates=run.optimizer.rates[:1])) for run in mixed_pack(base)]
-    together = learn(base, pack)
-    for index, own in enumerate(MIXED):
-        run = make_run(base, **own)
-        alone = learn(base, [replace(run, optimizer=replace(run.optimizer, rates=run.optimizer.rates[:1]))])
-        assert alone.first.abs().max() > 1e-9
-        torch.testing.assert_close(rows_of(together.first, pack, index), alone.first, rtol=0, atol=1e-12)
+    pack = [first_step_of(run) for run in make_pack(base, mixed)]
+    together = learn(base, pack).first
+    for i, settings in enumerate(mixed):
+        alone = learn(base, [first_step_of(make_run(base, **settings))]).first
+        assert alone.abs().max() > 1e-9
+        mine = rows_of(together, pack, i)
+        torch.testing.assert_close(mine[:, : alone.shape[1]], alone, rtol=0, atol=1e-12)
+        assert not mine[:, alone.shape[1] :].any()
 
 
-def test_a_run_in_a_pack_ends_where_it_ends_alone():
+@PACKS
+def test_a_run_in_a_pack_ends_where_it_ends_alone(mixed):
     base = tiny_base()
-    pack = mixed_pack(base)
+    pack = make_pack(base, mixed)
     together = learn(base, pack)
-    for index, own in enumerate(MIXED):
-        alone = learn(base, [make_run(base, **own)])
-        torch.testing.assert_close(rows_of(together.parameters, pack, index), alone.parameters, rtol=1e-3, atol=2e-5)
-        torch.testing.assert_close(rows_of(together.average, pack, index), alone.average, rtol=1e-3, atol=2e-5)
+    for i, settings in enumerate(mixed):
+        alone = learn(base, [make_run(base, **settings)])
+        for name in ("parameters", "average"):
+            expected = getattr(alone, name)
+            mine = rows_of(getattr(together, name), pack, i)[:, : expected.shape[1]]
+            torch.testing.assert_close(mine, expected, rtol=1e-3, atol=2e-5 if mixed is MIXED else 5e-4)
+        torch.testing.assert_close(together.records[:, i, 0], alone.records[:, 0, 0], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("latents", [square_latents(), two_shapes()], ids=["one shape", "two shapes"])
-def test_the_split_into_micro_batches_does_not_change_the_result_beyond_rounding(latents: Latents):
-    base = tiny_base()
-    run = make_run(base)
+@KINDS
+def test_the_split_into_micro_batches_does_not_change_the_result_beyond_rounding(kind, latents: Latents):
+    base = tiny_base(dtype=torch.float64)
+    run = make_run(base, **kind)
     whole, single = (learn(base, [run], rows=rows, latents=latents).parameters for rows in (9, 1))
-    torch.testing.assert_close(whole, single, rtol=1e-3, atol=2e-5)
+    torch.testing.assert_close(whole, single, rtol=0, atol=1e-7)
 
 
 def test_a_wide_picture_counts_as_much_as_a_square_one():
@@ -87,30 +113,33 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not():
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_learns_in_the_direction_of_full_precision(dtype: torch.dtype):
+@KINDS
+def test_half_precision_learns_in_the_direction_of_full_precision(kind, dtype: torch.dtype):
     full, half = tiny_base(), tiny_base(dtype=dtype)
-    start = make_run(full)
-    moved = learn(full, [start]).parameters - start.vectors
-    ended = learn(half, [make_run(half)]).parameters
+    start = make_training(full, [make_run(full, **kind)]).state.parameters.clone()
+    moved = learn(full, [make_run(full, **kind)]).parameters - start
+    ended = learn(half, [make_run(half, **kind)]).parameters
     assert ended.dtype is torch.float32
-    assert torch.cosine_similarity((ended - start.vectors).flatten(), moved.flatten(), dim=0) > 0.9
+    assert torch.cosine_similarity((ended - start).flatten(), moved.flatten(), dim=0) > 0.8
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
-def test_the_frozen_model_is_bit_identical_after_training(prediction_type: str):
+@KINDS
+def test_the_frozen_model_is_bit_identical_after_training(kind, prediction_type: str):
     base = tiny_base(prediction_type)
     encoder = base.text_encoders[0].state_dict()
     parts = {**base.unet.state_dict(), **{f"text.{key}": value for key, value in encoder.items()}}
     before = {name: value.clone() for name, value in parts.items()}
-    run = make_run(base)
-    assert not torch.equal(learn(base, [run]).parameters, run.learned.vectors)
+    start = make_training(base, [make_run(base, **kind)]).state.parameters.clone()
+    assert not torch.equal(learn(base, [make_run(base, **kind)]).parameters, start)
     assert all(torch.equal(before[name], value) for name, value in parts.items())
 
 
-def test_training_from_a_saved_state_ends_with_the_same_bits():
+@KINDS
+def test_training_from_a_saved_state_ends_with_the_same_bits(kind):
     base = tiny_base()
     saved: list[State] = []
-    pack = [make_run(base, steps=25, average=0.9), make_run(base, 2, 1, 4, steps=17)]
+    pack = [make_run(base, steps=25, average=0.9, **kind), make_run(base, 2, 1, 4, steps=17, **kind)]
     whole = learn(base, pack, each=lambda training, kept: saved.append(copied(training.state)))
     assert len(saved) > 3
     for state in saved[:-1]:
@@ -119,14 +148,15 @@ def test_training_from_a_saved_state_ends_with_the_same_bits():
             torch.testing.assert_close(getattr(resumed, field), value, rtol=0, atol=0, equal_nan=True, msg=field)
 
 
-def test_stopping_in_the_middle_of_a_block_loses_and_changes_nothing():
+@KINDS
+def test_stopping_in_the_middle_of_a_block_loses_and_changes_nothing(kind):
     base = tiny_base()
-    whole = learn(base, [make_run(base)])
+    whole = learn(base, [make_run(base, **kind)])
     asked = iter([False, False, True])
-    training = make_training(base, [make_run(base)], asked_to_stop=lambda: next(asked))
+    training = make_training(base, [make_run(base, **kind)], asked_to_stop=lambda: next(asked))
     training.advance()
     assert training.state.step == 3
-    resumed = learn(base, [make_run(base)], state=training.state)
+    resumed = learn(base, [make_run(base, **kind)], state=training.state)
     assert torch.equal(resumed.parameters, whole.parameters)
     assert torch.equal(resumed.records[..., :3], whole.records[..., :3])
 
@@ -151,10 +181,11 @@ def test_held_vectors_keep_the_vocabularys_norm_and_free_ones_do_not():
     assert (learn(base, [make_run(base)]).parameters.norm(dim=-1) > 1.2 * norm).all()
 
 
-def test_a_broken_run_keeps_its_last_good_state_and_leaves_the_others_alone():
-    base = tiny_base()
-    wild = make_run(base, 2, 2, seed=2, rate=1e38)
-    pack = [make_run(base, seed=1), wild]
+@KINDS
+def test_a_broken_run_keeps_its_last_good_state_and_leaves_the_others_alone(kind):
+    base = tiny_base(dtype=torch.float64)
+    wild = make_run(base, 2, 2, seed=2, **kind | {"rate": 1e308})
+    pack = [make_run(base, seed=1, **kind), wild]
     kept: list[Checkpoint] = []
     training = make_training(base, pack)
     while not training.finished:
@@ -164,24 +195,26 @@ def test_a_broken_run_keeps_its_last_good_state_and_leaves_the_others_alone():
     assert int(training.state.broken_by[1]) in (0, 1, 2)
     last = [parameters for run, step, parameters in kept if run == 1 and step == failed]
     assert len(last) == 1 and last[0].isfinite().all()
-    alone = learn(base, [make_run(base, seed=1)])
-    torch.testing.assert_close(rows_of(training.state.parameters, pack, 0), alone.parameters, rtol=1e-3, atol=2e-5)
+    alone = learn(base, [make_run(base, seed=1, **kind)])
+    torch.testing.assert_close(rows_of(training.state.parameters, pack, 0), alone.parameters, rtol=0, atol=1e-7)
 
 
-def test_the_picture_that_breaks_a_run_is_found():
+@KINDS
+def test_the_picture_that_breaks_a_run_is_found(kind):
     base = tiny_base()
     latents = square_latents()
     latents.groups[0].mean[1, 0, 0, 0] = torch.nan
-    training = make_training(base, [make_run(base)], latents=latents)
+    training = make_training(base, [make_run(base, **kind)], latents=latents)
     while not training.finished:
         training.advance()
     assert training.ends == [0]
     assert training.state.broken_by.tolist() == [1]
 
 
-def test_overflow_in_half_precision_lowers_the_scale_and_training_goes_on():
+@KINDS
+def test_overflow_in_half_precision_lowers_the_scale_and_training_goes_on(kind):
     base = tiny_base(dtype=torch.float16)
-    training = make_training(base, [make_run(base)])
+    training = make_training(base, [make_run(base, **kind)])
     training.state.scale.fill_(2.0**24)
     while not training.finished:
         training.advance()
@@ -201,9 +234,10 @@ def test_the_loss_scale_does_not_change_what_is_learned():
     torch.testing.assert_close(training.state.parameters, plain.parameters, rtol=1e-4, atol=1e-6)
 
 
-def test_out_of_memory_takes_fewer_rows_and_gives_the_same_result(capsys: pytest.CaptureFixture[str]):
-    base = tiny_base()
-    run = make_run(base)
+@KINDS
+def test_out_of_memory_takes_fewer_rows_and_gives_the_same_result(kind, capsys: pytest.CaptureFixture[str]):
+    base = tiny_base(dtype=torch.float64)
+    run = make_run(base, **kind)
     whole = learn(base, [run])
     predict = base.predict
 
@@ -216,12 +250,13 @@ def test_out_of_memory_takes_fewer_rows_and_gives_the_same_result(capsys: pytest
     state = learn(base, [run])
     assert int(state.rows) == 1
     assert "going on with" in capsys.readouterr().out
-    torch.testing.assert_close(state.parameters, whole.parameters, rtol=1e-3, atol=2e-5)
+    torch.testing.assert_close(state.parameters, whole.parameters, rtol=0, atol=1e-7)
 
 
-def test_with_gradient_checkpointing_as_many_rows_as_fit_are_found_again(capsys: pytest.CaptureFixture[str]):
+@KINDS
+def test_with_gradient_checkpointing_as_many_rows_as_fit_are_found_again(kind, capsys: pytest.CaptureFixture[str]):
     base = tiny_base()
-    training = make_training(base, [make_run(base)])
+    training = make_training(base, [make_run(base, **kind)])
     predict = base.predict
 
     def little_memory(noisy: torch.Tensor, t: torch.Tensor, conditioning: Conditioning) -> torch.Tensor:
@@ -236,7 +271,8 @@ def test_with_gradient_checkpointing_as_many_rows_as_fit_are_found_again(capsys:
     assert "gradient checkpointing, 9 at once" in capsys.readouterr().out
 
 
-def test_a_model_that_does_not_fit_at_all_is_told_so():
+@KINDS
+def test_a_model_that_does_not_fit_at_all_is_told_so(kind):
     base = tiny_base()
 
     def no_memory(*_: object) -> torch.Tensor:
@@ -244,7 +280,7 @@ def test_a_model_that_does_not_fit_at_all_is_told_so():
 
     base.predict = no_memory  # type: ignore[method-assign]
     with pytest.raises(UserError, match=r"not even one picture at a time fits.*preprocess\.resolution"):
-        learn(base, [make_run(base)])
+        learn(base, [make_run(base, **kind)])
 
 
 def test_another_error_is_not_taken_for_lack_of_memory():
@@ -307,7 +343,7 @@ def test_a_saved_average_has_the_norm_that_the_run_holds():
 def test_a_run_that_was_stopped_early_stands_still():
     base = tiny_base()
     rule = StopRule(every=2, window=8, threshold=1.0, floor=10)
-    pack = [make_run(base, seed=1, rate=0.1, steps=40, stop_rule=rule), make_run(base, 2, seed=2, steps=40)]
+    pack = [make_run(base, seed=1, steps=40, stop_rule=rule), make_run(base, 2, seed=2, steps=40)]
     kept: list[Checkpoint] = []
     training = make_training(base, pack)
     while not training.finished:
@@ -351,10 +387,14 @@ def test_rows_that_fit_are_measured():
     assert rows_that_fit(lambda rows: 100 + 10 * rows, 50, 16) == 1
 
 
-def test_a_run_ends_early_when_its_deterministic_loss_has_levelled_out():
+@KINDS
+def test_a_run_ends_early_when_its_deterministic_loss_has_levelled_out(kind):
     base = tiny_base()
     rule = StopRule(every=2, window=8, threshold=0.5, floor=10)
-    pack = [make_run(base, rate=1e-9, steps=60, stop_rule=rule, seed=1), make_run(base, 2, 2, 2, steps=20)]
+    pack = [
+        make_run(base, steps=60, stop_rule=rule, seed=1, **kind | {"rate": 1e-9}),
+        make_run(base, 2, 2, 2, steps=20, **kind),
+    ]
     kept: list[Checkpoint] = []
     training = make_training(base, pack)
     while not training.finished:
@@ -403,10 +443,11 @@ def test_the_evaluation_is_the_deterministic_loss_of_the_word_as_it_is_kept():
         torch.testing.assert_close(value, state.records[-1, place, 3].float(), rtol=1e-5, atol=0)
 
 
-def test_gradient_checkpointing_changes_nothing_but_memory():
-    plain = learn(tiny_base(), [make_run(tiny_base())]).parameters
+@KINDS
+def test_gradient_checkpointing_changes_nothing_but_memory(kind):
+    plain = learn(tiny_base(), [make_run(tiny_base(), **kind)]).parameters
     base = tiny_base()
-    spared = learn(base, [make_run(base)], checkpointing=True).parameters
+    spared = learn(base, [make_run(base, **kind)], checkpointing=True).parameters
     torch.testing.assert_close(spared, plain, rtol=1e-4, atol=1e-6)
 
 

@@ -20,6 +20,7 @@ from stages.train import __main__ as stage
 from stages.train import session
 from stages.train.__main__ import main
 from stages.train.state import Saved, State, load_state, save_state
+from tests import training
 from tests.project import resolve_settings
 from tests.tiny import tiny_stable_diffusion
 from tests.training import make_project, outputs, save_latents, start_stage, wait_for_a_state, write_params
@@ -30,6 +31,21 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     make_project()
     return tmp_path
+
+
+@pytest.fixture
+def learned(request: pytest.FixtureRequest, project: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What the project learns from here on."""
+    kind: str = getattr(request, "param", "word")
+    if kind == "hypernetwork":
+        monkeypatch.setattr(training, "DEFAULTS", training.DEFAULTS | training.HYPERNETWORK)
+        write_params({"train": {"steps": 30}})
+    return kind
+
+
+SLOW_NETWORK = pytest.param("hypernetwork", marks=pytest.mark.slow)
+BOTH = pytest.mark.parametrize("learned", ["word", "hypernetwork"], indirect=True)
+BOTH_IN_TIME = pytest.mark.parametrize("learned", ["word", SLOW_NETWORK], indirect=True)
 
 
 def test_a_later_training_leaves_nothing_of_an_earlier_one_behind(project: Path):
@@ -90,15 +106,16 @@ def test_the_same_settings_give_the_same_bytes(project: Path):
 
 
 KILLED = [
-    pytest.param({"sweep": {"train.seed": [0, 1], "train.norm": ["rescale", "free"]}}, id="a pack"),
+    pytest.param({"sweep": {"train.seed": [0, 1], "train.latents": ["random", "once"]}}, id="a pack"),
     pytest.param({"base": {"precision": "fp16"}}, id="half precision", marks=pytest.mark.slow),
 ]
 
 
+@BOTH_IN_TIME
 @pytest.mark.parametrize("kills", [2, pytest.param(25, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
 @pytest.mark.parametrize("changes", KILLED)
 def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
-    project: Path, changes: dict[str, dict[str, object]], kills: int
+    project: Path, learned: str, changes: dict[str, dict[str, object]], kills: int
 ):
     """SIGKILL at random moments, again and again, then to the end."""
     write_params({"train": {"steps": 30 * kills, "save_every": 7}, **changes})
@@ -128,11 +145,13 @@ def test_what_a_killed_process_was_writing_does_not_reach_the_outputs(project: P
     assert outputs() == expected
 
 
-def test_a_finished_training_that_is_run_again_writes_the_same_again(project: Path):
+@BOTH
+def test_a_finished_training_that_is_run_again_writes_the_same_again(project: Path, learned: str):
     """Also what it says of a run that broke, and what TensorBoard shows."""
+    rate = "train.learn_rate" if learned == "word" else "hypernetwork.learn_rate"
     looking = {"tensorboard": True, "preview": {"every": 10, "inference_steps": 1}}
     changes = {"train": {"steps": 24, "norm": "free", **looking}}
-    write_params({**changes, "sweep": {"train.learn_rate": [0.005, 1e38]}})
+    write_params({**changes, "sweep": {rate: [0.005, 1e38]}})
     main()
     first = outputs()
     main()
@@ -143,9 +162,10 @@ class Killed(BaseException):
     """Ends a stage as a signal would: no handler of ours catches it."""
 
 
+@BOTH_IN_TIME
 @pytest.mark.parametrize("changes", KILLED)
 def test_every_moment_around_a_write_is_a_good_one_to_be_killed(
-    project: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, dict[str, object]]
+    project: Path, learned: str, monkeypatch: pytest.MonkeyPatch, changes: dict[str, dict[str, object]]
 ):
     """Before, within and after each write of the first steps, between write and rename too: what is there goes on
     to the same bytes."""
@@ -188,8 +208,14 @@ def test_every_moment_around_a_write_is_a_good_one_to_be_killed(
     assert moments >= 20
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_training_that_is_asked_to_stop_saves_and_says_how_to_go_on(project: Path, number: signal.Signals):
+@pytest.mark.parametrize(
+    ("learned", "number"),
+    [("word", signal.SIGTERM), ("word", signal.SIGINT), ("hypernetwork", signal.SIGTERM)],
+    indirect=["learned"],
+)
+def test_a_training_that_is_asked_to_stop_saves_and_says_how_to_go_on(
+    project: Path, learned: str, number: signal.Signals
+):
     write_params({"train": {"steps": 3000}})
     run = start_stage()
     time.sleep(0.3)
@@ -203,7 +229,10 @@ def test_a_training_that_is_asked_to_stop_saves_and_says_how_to_go_on(project: P
     assert not list(state.parent.glob(".*partial"))
 
 
-def test_a_full_disk_fails_the_stage_and_leaves_the_last_good_state(project: Path, monkeypatch: pytest.MonkeyPatch):
+@BOTH
+def test_a_full_disk_fails_the_stage_and_leaves_the_last_good_state(
+    project: Path, learned: str, monkeypatch: pytest.MonkeyPatch
+):
     saves = iter([session.save_state] * 2)
 
     def full(path: Path, saved: Saved) -> None:
@@ -344,6 +373,7 @@ def test_what_a_word_is_learned_from_has_changed_and_no_old_state_is_picked_up(
 # ---------------------------------------------------------------------------------------------- going on
 
 PACK = {"sweep": {"train.norm": ["rescale", "free"], "train.learn_rate": [0.005, "0.05:10"]}}
+NETWORKS = {"sweep": {"hypernetwork.activation": ["linear", "relu"], "hypernetwork.learn_rate": [0.001, "0.003:10"]}}
 
 
 def trained(settings: dict[str, object], **changes: dict[str, object]) -> dict[str, bytes]:
@@ -362,12 +392,25 @@ STOPPING = {"enabled": True, "every": 5, "window": 10, "threshold": 0.99, "floor
 
 
 @pytest.mark.parametrize(
-    ("settings", "changes"),
-    [({}, {}), ({"average": 0.9}, PACK), ({}, {"base": {"precision": "fp16"}}), ({"early_stop": STOPPING}, PACK)],
-    ids=["one run", "a pack", "half precision", "early stop"],
+    ("learned", "settings", "changes"),
+    [
+        pytest.param("word", {}, {}, id="one run"),
+        pytest.param("word", {"average": 0.9}, PACK, id="a pack"),
+        pytest.param("word", {}, {"base": {"precision": "fp16"}}, id="half precision"),
+        pytest.param("word", {"early_stop": STOPPING}, PACK, id="early stop"),
+        pytest.param(
+            "hypernetwork",
+            {"average": 0.9, "early_stop": STOPPING},
+            NETWORKS,
+            id="hypernetworks",
+            marks=pytest.mark.slow,
+        ),
+    ],
+    indirect=["learned"],
 )
 def test_a_longer_training_goes_on_and_ends_as_in_one_go(
     project: Path,
+    learned: str,
     capsys: pytest.CaptureFixture[str],
     settings: dict[str, object],
     changes: dict[str, dict[str, object]],
@@ -390,9 +433,10 @@ def test_checkpoints_of_a_longer_training_are_those_of_one_go(project: Path):
     assert kept == {7: 3, 75: 16, 76: 9, 160: 9, 301: 9}
 
 
+@BOTH_IN_TIME
 @pytest.mark.parametrize("steps", [20, 23])
 def test_a_shorter_training_takes_what_was_kept_or_starts_anew_and_says_so(
-    project: Path, capsys: pytest.CaptureFixture[str], steps: int
+    project: Path, learned: str, capsys: pytest.CaptureFixture[str], steps: int
 ):
     expected = in_one_go({"steps": steps})
     in_one_go({"steps": 40})
@@ -420,24 +464,26 @@ def test_a_warm_up_does_not_depend_on_the_length(project: Path, capsys: pytest.C
     assert "going on at step 20 of 40" in capsys.readouterr().out
 
 
+@BOTH_IN_TIME
 def test_looking_on_afterwards_takes_the_finished_training_up_and_leaves_the_words_as_they_are(
-    project: Path, capsys: pytest.CaptureFixture[str]
+    project: Path, learned: str, capsys: pytest.CaptureFixture[str]
 ):
+    pack = PACK if learned == "word" else NETWORKS
     looking = {"preview": {"every": 10, "inference_steps": 2}, "tensorboard": True, "log_every": 5}
-    expected = in_one_go({"steps": 20, **looking}, **PACK)
-    in_one_go({"steps": 20}, **PACK)
+    expected = in_one_go({"steps": 20, **looking}, **pack)
+    in_one_go({"steps": 20}, **pack)
     words = outputs("outputs/words")
     assert not any("preview" in name for name in outputs())
     capsys.readouterr()
-    assert trained({"steps": 20, **looking}, **PACK) == expected
+    assert trained({"steps": 20, **looking}, **pack) == expected
     assert "all 20 steps are done already" in capsys.readouterr().out
     assert outputs("outputs/words") == words
     assert len(list(Path("outputs/training").glob("*/previews/*.png"))) == 6
     # Other pictures of the same word, and none at all.
     first = outputs("outputs/training")
-    trained({"steps": 20, **looking, "preview": {**looking["preview"], "seed": 7}}, **PACK)  # type: ignore[dict-item]
+    trained({"steps": 20, **looking, "preview": {**looking["preview"], "seed": 7}}, **pack)  # type: ignore[dict-item]
     assert outputs("outputs/training").keys() == first.keys() and outputs("outputs/training") != first
-    trained({"steps": 20}, **PACK)
+    trained({"steps": 20}, **pack)
     assert not any("preview" in name for name in outputs())
 
 
@@ -463,7 +509,8 @@ def test_what_does_not_decide_the_next_step_does_not_start_a_training_anew(
     assert "going on at step 20 of 30" in capsys.readouterr().out
 
 
-def test_a_checkpoint_that_was_spoilt_is_noticed(project: Path, capsys: pytest.CaptureFixture[str]):
+@BOTH_IN_TIME
+def test_a_checkpoint_that_was_spoilt_is_noticed(project: Path, learned: str, capsys: pytest.CaptureFixture[str]):
     expected = in_one_go({"steps": 20})
     for spoil in (lambda path: path.write_bytes(path.read_bytes()[:-1] + b"x"), Path.unlink):
         (path,) = Path(".scratch/train").glob("*/base/steps/snorf-10.safetensors")
