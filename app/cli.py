@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import get_args
 
-from pseudoword.errors import UserError, message_of
+from pseudoword.errors import UserError, is_of_the_machine, message_of
 from pseudoword.formats.keys import Key
 from pseudoword.terminal import print_error, printable
 
@@ -35,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `pseudoword list DIR | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
-    except (UserError, OSError, MemoryError) as error:
+    except Exception as error:
+        if not is_of_the_machine(error):
+            raise
         print_error(message_of(error))
         return error.exit_code if isinstance(error, UserError) else 1
     return 1 if status is False else 0

@@ -15,7 +15,7 @@ from transformers import AutoImageProcessor, AutoModel, CLIPModel, CLIPProcessor
 
 from pseudoword.base.hub import UNREADABLE, NotFetched, commit_of, fetch_model, first_line
 from pseudoword.base.identity import ModelIdentity
-from pseudoword.errors import UserError
+from pseudoword.errors import UserError, is_out_of_memory
 from pseudoword.settings.kind import Kind
 
 TEXTS = "openai/clip-vit-base-patch32"
@@ -62,6 +62,8 @@ class TextJudge:
             model = CLIPModel.from_pretrained(folder, dtype=torch.float32)
             processor = CLIPProcessor.from_pretrained(folder)
         except (NotFetched, *UNREADABLE) as error:
+            if is_out_of_memory(error):
+                raise
             raise NoJudge("judge.texts", name, first_line(error), "a CLIPModel") from error
         return cls(model.requires_grad_(False).eval().to(device), processor, _with_commit(name, folder))
 
@@ -107,6 +109,8 @@ class ImageJudge:
             judge = cls(model.requires_grad_(False).eval().to(device), processor, kind, _with_commit(name, folder))
             judge.pictures([Image.new("RGB", (64, 64))])
         except (NotFetched, *UNREADABLE) as error:
+            if is_out_of_memory(error):
+                raise
             raise NoJudge("judge.images", name, first_line(error), "an image model of transformers") from error
         return judge
 

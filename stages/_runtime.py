@@ -10,7 +10,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import NoReturn, TextIO, cast
 
-from pseudoword.errors import UserError, message_of
+from pseudoword.errors import UserError, is_of_the_machine, message_of
 from pseudoword.locks import file_lock
 from pseudoword.terminal import PrintableStream, print_error
 
@@ -47,12 +47,11 @@ def _run(main: Callable[[], None]) -> None:
         _stop("stopped by SIGINT; `dvc repro` goes on from what is finished.", 128 + signal.SIGINT)
     except Interrupted as error:
         _stop(message_of(error), error.exit_code)
-    except (UserError, OSError, MemoryError) as error:
+    except Exception as error:
         _tell_of_earlier_outputs()
+        if not is_of_the_machine(error):
+            raise
         _stop(message_of(error), error.exit_code if isinstance(error, UserError) else 1)
-    except Exception:
-        _tell_of_earlier_outputs()
-        raise
 
 
 def _tell_of_earlier_outputs() -> None:
@@ -60,10 +59,14 @@ def _tell_of_earlier_outputs() -> None:
     stage = os.environ.get("DVC_STAGE")
     if stage is None:
         return
-    from pseudoword.dvc.outputs import can_be_brought_back  # here, as it takes a second
+    try:
+        from pseudoword.dvc.outputs import way_back  # here, as it takes a second
 
-    if can_be_brought_back(stage):
-        print_error(f"note: `dvc checkout {stage}` brings back what this stage made when it last ended well.")
+        command = way_back(stage)
+    except Exception:  # there is something worse to say
+        return
+    if command:
+        print_error(f"note: `{command}` brings back what this stage made when it last ended well.")
 
 
 def _stop(message: str, exit_code: int) -> NoReturn:

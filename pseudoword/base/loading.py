@@ -23,7 +23,7 @@ from pseudoword.base.location import ModelNotFound, NoVae, read_config
 from pseudoword.base.sdxl import StableDiffusionXL
 from pseudoword.base.single_file import BadCheckpoint, check_complete, check_has_vae, check_vae, outline
 from pseudoword.base.stable_diffusion import StableDiffusion
-from pseudoword.errors import UserError
+from pseudoword.errors import UserError, is_out_of_memory
 
 FAMILIES: dict[str, tuple[Any, type[StableDiffusion | StableDiffusionXL]]] = {
     "sd1": (StableDiffusionPipeline, StableDiffusion),
@@ -80,6 +80,8 @@ def load_vae(model: ModelIdentity, device: str) -> AutoencoderKL:
         _check_fit(loaded, folder)
     # One's own VAE that cannot be read is a mistake in base.vae, whatever is wrong with it.
     except (UserError, SingleFileComponentError, OSError, ValueError, RuntimeError, KeyError) as error:
+        if is_out_of_memory(error):
+            raise
         if model.vae:
             raise NoVae(model.vae, first_line(error)) from error
         if isinstance(error, UserError):
@@ -98,6 +100,8 @@ def _reading(model: str, read: Any, *places: Path, **options: Any) -> Any:
     try:
         return read(*places, **options)
     except UNREADABLE as error:
+        if is_out_of_memory(error):
+            raise
         raise ModelNotFound(model, first_line(error)) from error
 
 
@@ -106,6 +110,8 @@ def _read_file(place: Path, pipeline_type: Any, folder: Path, options: dict[str,
     try:
         pipeline = pipeline_type.from_single_file(str(place), config=str(folder), **options)
     except (SingleFileComponentError, OSError, ValueError, RuntimeError, KeyError) as error:
+        if is_out_of_memory(error):
+            raise
         raise BadCheckpoint(place, f"with the configs of {folder}: {first_line(error)}") from error
     encoders = [pipeline.text_encoder, getattr(pipeline, "text_encoder_2", None)]
     check_complete(place, pipeline.unet, [encoder for encoder in encoders if encoder is not None])

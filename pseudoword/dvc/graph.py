@@ -23,7 +23,9 @@ from pseudoword.errors import UserError
 
 class NoGraph(UserError):
     def __init__(self, root: Path, why: str) -> None:
-        super().__init__(f"DVC cannot read the graph of {root}: {why}")
+        super().__init__(
+            f"DVC cannot read the graph of {root}: {why}\n`pseudoword check` tells what of it is params.yaml's."
+        )
 
 
 class UnknownTarget(UserError):
@@ -78,6 +80,8 @@ def _repository(root: Path) -> Iterator[Repo]:
             yield repo
     except DvcException as error:
         raise NoGraph(root, str(error)) from None
+    except AssertionError:  # for which DVC has no words
+        raise NoGraph(root, "a path in it is empty") from None
 
 
 def _reasons(entries: list[str | dict[str, Any]]) -> list[str]:

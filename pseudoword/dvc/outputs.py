@@ -3,15 +3,15 @@
 from dvc.repo import Repo
 
 
-def can_be_brought_back(stage: str) -> bool:
-    """Whether outputs of the stage are gone that `dvc checkout <stage>` would bring back whole.
+def way_back(stage: str) -> str | None:
+    """The command that brings back what the stage made when it last ended well; None where that is not all kept.
 
-    False where that cannot be told: whoever asks has something worse to say.
+    For a stage that DVC runs, so that whatever lies in place of its outputs is of this run.
     """
-    try:
-        with Repo() as repo:
-            recorded = repo.stage.load_one("dvc.yaml", stage)
-            gone = [out for out in recorded.outs if not out.exists]
-            return bool(gone) and not recorded.always_changed and not any(out.changed_cache() for out in gone)
-    except Exception:
-        return False
+    with Repo() as repo:
+        recorded = repo.stage.load_one("dvc.yaml", stage)
+        if recorded.always_changed or any(out.changed_cache() for out in recorded.outs):
+            return None
+        # DVC takes away a file that it does not have only where it is told to.
+        unfinished = any(True for out in recorded.outs for _ in repo.fs.find(out.fs_path))
+    return f"dvc checkout {'--force ' if unfinished else ''}{stage}"

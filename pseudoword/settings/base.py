@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from pseudoword.settings.fields import Section
 
@@ -17,8 +17,16 @@ def _device(text: str) -> str:
     return text
 
 
+def _named(value: object) -> object:
+    if value is None or (isinstance(value, str) and not value.strip()):  # "" is the current folder to Path
+        raise ValueError("the folder that the pictures lie in, such as data/my-cat")
+    return value
+
+
 class DataSettings(Section):
-    folder: Path = Field(description="Folder of pictures to learn from; captions may lie beside them as <picture>.txt.")
+    folder: Annotated[Path, BeforeValidator(_named)] = Field(
+        description="Folder of pictures to learn from; captions may lie beside them as <picture>.txt."
+    )
 
 
 class BaseSettings(Section):

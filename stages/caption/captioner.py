@@ -20,7 +20,7 @@ from transformers import (
 from pseudoword.base.hub import CONFIGS, UNREADABLE, NotFetched, commit_of, fetch, fetch_model
 from pseudoword.base.location import digest
 from pseudoword.captions.models import FALLBACK
-from pseudoword.errors import UserError
+from pseudoword.errors import UserError, is_out_of_memory
 
 
 class NoCaptioner(UserError):
@@ -88,6 +88,8 @@ class Captioner:
                 writer = AutoTokenizer.from_pretrained(folder, **safely)
             model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=self.precision, **safely)
         except (NotFetched, *UNREADABLE) as error:
+            if is_out_of_memory(error):
+                raise
             raise NoCaptioner(self.model, _told(error)) from error
         return reader, writer, model.to(self.device).eval()
 
@@ -108,9 +110,9 @@ class Captioner:
                 min_new_tokens=min(self.min_tokens, most) or None,
                 max_new_tokens=most,
             )
-        except torch.OutOfMemoryError as error:
-            raise TooManyAtOnce(len(pictures), self.device) from error
         except (ValueError, TypeError, KeyError, AttributeError, IndexError, RuntimeError) as error:
+            if is_out_of_memory(error):
+                raise TooManyAtOnce(len(pictures), self.device) from error
             raise NoCaptioner(self.model, f"it does not caption a picture by itself: {_told(error)}") from error
         return [tidy(said, self.prefix) for said in writer.batch_decode(tokens, skip_special_tokens=True)]
 

@@ -1,6 +1,7 @@
 """check: refuse what cannot work, and say what the settings and the code of each stage come to.
 
-reads   params.yaml and the files that it names, data.folder, dvc.yaml, our own code; no dep of DVC's: it always runs
+reads   params.yaml and the files that it names, data.folder, dvc.yaml, our own code, DVC's cache; no dep of DVC's: it
+        always runs
 writes  outputs/settings/<stage>.json    the settings that the stage reads, resolved; what is in the files they name
         outputs/settings/machine.json    device, batch and the like, for which nothing runs again
         outputs/code/<stage>.txt         a digest of each module that the stage reaches, see stages/check/code.py
@@ -11,6 +12,7 @@ The two are the stage's deps, so that what does not change them runs nothing.
 from pathlib import Path
 
 from pseudoword.code import code_file
+from pseudoword.dvc.cache import remove_damaged
 from pseudoword.files import write_text
 from pseudoword.settings.loading import PARAMS, load_settings
 from pseudoword.settings.messages import BadSettings
@@ -23,6 +25,7 @@ from stages.check.writing import write_settings
 
 ROOT = Path(__file__).parents[2]
 KNOWN = Path(".scratch/check/modules.json")  # digests by content
+WHOLE = Path(".scratch/check/objects.json")  # of DVC's cache
 
 
 def main() -> None:
@@ -30,6 +33,8 @@ def main() -> None:
     settings = load_settings()
     if problems := refusals(settings):
         raise BadSettings(PARAMS, problems)
+    for path in remove_damaged(WHOLE):
+        print(f"note: {path} was damaged and is gone; DVC makes again what it held, or `dvc pull` fetches it")
     write_settings(settings, keys)
     write_code(list(keys))
     if told := other_circumstances():

@@ -1,6 +1,7 @@
 """What cannot work although each setting is valid: files that are missing or in the way."""
 
 import difflib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,10 +39,11 @@ def _name_in_use(name: str, overwrite: bool) -> Iterator[str]:
 
 
 def missing_file(model: str) -> str:
-    """Why a model that can only be a path is not there; empty where it is, or where it may be a hub id."""
+    """Why a model that can only be a path cannot be read; empty where it can, or where it may be a hub id."""
     path = Path(model)
     if path.exists():
-        return ""
+        readable = os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0))
+        return "" if readable else f"'{model}' may not be read; change its permissions"
     if model.startswith("~"):
         return f"found '{model}', wanted the path in full: {path.expanduser()}"
     beside = sorted(file.name for file in path.parent.iterdir()) if path.parent.is_dir() else []

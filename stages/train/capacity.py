@@ -12,14 +12,12 @@ import torch
 from torch import Tensor
 
 from pseudoword.base.interface import Base
-from pseudoword.errors import UserError
+from pseudoword.errors import UserError, is_out_of_memory
 from pseudoword.plan import Plan
 
 FREE_SHARE = 0.1  # of the free memory is left, for what the allocator cannot use and the pictures of a preview
 PASSES_WORTH_COMPILING = 1000  # through the UNet, for each shape of latents: each is compiled by itself
 MAX_COMPILED_ERROR = 0.1  # share of the gradient; half precision rounds by a few hundredths
-# How torch says it where it has no error of its own for it: on a CPU, on MPS, in cuBLAS.
-OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
 
 
 class OutOfMemory(UserError):
@@ -116,10 +114,6 @@ class Capacity:
     def eagerly(self) -> AbstractContextManager[object]:
         """Within it nothing is compiled: for pictures and evaluations, whose lengths differ and are few."""
         return torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or any(text in str(error) for text in OUT_OF_MEMORY)
 
 
 def rows_that_fit(peak_of: Callable[[int], int], free: int, most: int) -> int:

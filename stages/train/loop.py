@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from pseudoword.base.interface import Base
+from pseudoword.errors import is_out_of_memory
 from pseudoword.latents import Latents
 from pseudoword.plan import Plan
-from stages.train.capacity import Capacity, is_out_of_memory
+from stages.train.capacity import Capacity
 from stages.train.early_stop import EarlyStop
 from stages.train.objective import Losses
 from stages.train.optimizer import FIRST_SCALE_FP16, Optimizer

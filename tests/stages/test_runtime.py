@@ -10,9 +10,13 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+import torch
 
 from pseudoword.errors import UserError, message_of
 from pseudoword.files import write_text
@@ -101,7 +105,9 @@ FAULTS = {
     ),
     "no folder": (NotADirectoryError(errno.ENOTDIR, "Not a directory", "outputs"), 1, "outputs: Not a directory."),
     "a copy": (shutil.Error([("a", "outputs/a", "[Errno 28] No space left on device")]), 1, "outputs/a: [Errno 28]"),
-    "memory": (MemoryError(), 1, "memory of this machine ran out"),
+    "memory": (MemoryError(), 1, "Memory ran out. Close other programs"),
+    "memory of a GPU": (torch.OutOfMemoryError(), 1, "Memory ran out."),
+    "memory for a file": (OSError(errno.ENOMEM, "Cannot allocate memory"), 1, "Memory ran out."),
     "Ctrl-C": (KeyboardInterrupt(), 130, "stopped by SIGINT"),
     "SIGTERM": (Interrupted(signal.SIGTERM, "all saved"), 143, "stopped by SIGTERM: all saved"),
 }
@@ -128,6 +134,23 @@ def test_a_fault_that_is_not_the_programs_is_one_message(
     assert stopped.value.code == code and told.startswith("error: ") and message in told and told.count("\n") == 1
 
 
+HUGE = 2**46  # bytes, which no machine has
+
+
+@pytest.mark.parametrize(
+    "take", [bytearray, np.empty, torch.empty, lambda size: cv2.copyMakeBorder(np.zeros((1, 1)), 0, 2**30, 0, 2**30, 0)]
+)
+def test_memory_that_a_library_cannot_have_is_one_message(
+    take: Callable[[int], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO()))
+    with pytest.raises(SystemExit) as stopped:
+        run_stage(lambda: take(HUGE) and None)
+    told = capsys.readouterr().err
+    assert stopped.value.code == 1 and told.startswith("error: Memory ran out. ") and told.count("\n") == 1
+
+
 FAILING = """
 import sys
 from pathlib import Path
@@ -136,18 +159,18 @@ from stages._runtime import run_stage
 
 def main():
     text = Path("told").read_text()
-    if text == "fail":
-        raise UserError("it was told to")
     if text == "crash":
         raise ZeroDivisionError
-    Path("counted").mkdir()
+    Path("counted/b").mkdir(parents=True)
     Path("counted/a.txt").write_text(text)
+    if text == "fail halfway":
+        raise UserError("it was told to")
 
 run_stage(main)
 """
 
 
-@pytest.mark.parametrize("fault", ["fail", "crash"])
+@pytest.mark.parametrize("fault", ["crash", "fail halfway"])
 def test_a_stage_that_fails_says_how_its_earlier_outputs_come_back(tmp_path: Path, fault: str):
     begin_project(tmp_path)
     (tmp_path / "dvc.yaml").write_text(
@@ -173,9 +196,11 @@ def test_a_stage_that_fails_says_how_its_earlier_outputs_come_back(tmp_path: Pat
     dvc("repro")
     (tmp_path / "told").write_text(fault)
     printed = dvc("repro")
-    assert not (tmp_path / "counted").exists()
-    assert "note: `dvc checkout count` brings back what this stage made when it last ended well." in printed
-    dvc("checkout", "count")
+    force = ["--force"] if (tmp_path / "counted/a.txt").exists() else []
+    command = ["checkout", *force, "count"]
+    assert bool(force) == (fault == "fail halfway")
+    assert f"note: `dvc {' '.join(command)}` brings back what this stage made when it last ended well." in printed
+    dvc(*command)
     assert (tmp_path / "counted/a.txt").read_text() == "something", printed
 
 
