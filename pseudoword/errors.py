@@ -34,8 +34,8 @@ def message_of(error: BaseException) -> str:
     """What the user reads of a fault that is theirs, or their machine's, and not the program's."""
     if is_out_of_memory(error):
         return (
-            "Memory ran out. Close other programs, or ask for less at once in params.yaml: base.precision, caption.batch, "
-            "latents.tile, preprocess.resolution, train.batch."
+            "Memory ran out. Close other programs, or ask for less at once in params.yaml: base.precision, "
+            "caption.batch, latents.tile, preprocess.resolution, train.batch."
         )
     if not isinstance(error, OSError):
         return str(error)

@@ -121,6 +121,13 @@ def test_a_file_that_is_missing_is_refused(project: Path, changes: dict[str, Any
     assert line.startswith(answer)
 
 
+def test_a_model_that_may_not_be_read_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("sd15.safetensors").touch()
+    write(base={"model": "sd15.safetensors"})
+    monkeypatch.setattr(os, "access", lambda path, _: path != Path("sd15.safetensors"))
+    assert refused() == ["base.model: 'sd15.safetensors' may not be read; change its permissions"]
+
+
 @pytest.mark.parametrize("model", ["stable-diffusion-v1-5/stable-diffusion-v1-5", "gpt2", "models/of-another"])
 def test_a_hub_id_is_left_to_the_hub(project: Path, model: str) -> None:
     write(base={"model": model})

@@ -1,6 +1,6 @@
 import pytest
 
-from pseudoword.dvc.graph import Stage, UnknownTarget, stages_in_order
+from pseudoword.dvc.graph import NoGraph, Stage, UnknownTarget, stages_in_order
 from tests.dvc_project import Project, project
 
 __all__ = ["project"]
@@ -20,3 +20,10 @@ def test_a_target_brings_along_what_it_needs_and_no_more(project: Project) -> No
 def test_an_unknown_target_is_named_with_its_nearest_neighbour(project: Project) -> None:
     with pytest.raises(UnknownTarget, match="no stage 'rigth'; did you mean 'right'"):
         stages_in_order(project.folder, ["rigth"])
+
+
+def test_a_path_that_is_empty_is_told_with_who_knows_more(project: Project) -> None:
+    (project.folder / "params.yaml").write_text('data: {folder: ""}\n')
+    (project.folder / "dvc.yaml").write_text('stages: {first: {cmd: "true", deps: ["${data.folder}"]}}\n')
+    with pytest.raises(NoGraph, match=r"a path in it is empty\n`pseudoword check` tells"):
+        stages_in_order(project.folder)
