@@ -15,13 +15,13 @@ import pytest
 from prefect.settings import PREFECT_API_URL
 
 from tests.dvc_project import ROOT, alive, begin_project
+from tests.e2e.test_pipeline import STAGES
 from tests.test_what_runs_again import QUICK
 from tests.test_what_runs_again import begin_project as begin_pipeline
 
 KILLS = 30
 STEPS, STEP_S = 20, 0.1
 GONE_S = 30  # 5 on an idle machine
-STAGES_OF_A_RUN = 12  # each may take as long as the others, as most of that goes into imports
 
 DVC_YAML = "stages: {count: {cmd: python -m stages.count, outs: [count.txt]}}\n"
 # What a real stage has around it, and a journal of who writes when.
@@ -161,6 +161,15 @@ def forget(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
+def stages_in(folder: Path) -> dict[int, str]:
+    """The stages that run in the folder, by process id."""
+    return {
+        pid: command[2].removeprefix("stages.")
+        for pid, command in processes_in(folder).items()
+        if command[1:2] == ["-m"] and command[2].startswith("stages.")
+    }
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(4 * 3600)
 @pytest.mark.usefixtures("prefect_server")
@@ -168,42 +177,45 @@ def forget(folder: Path) -> None:
 def test_a_pipeline_that_is_killed_again_and_again_ends_with_the_same_bytes(
     victim: str, pipeline: tuple[Path, dict[str, str], float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every other time the next run begins at once, beside whatever still lives of the one that was killed."""
+    """During or right after stages of which each has its turn. Every other time the next run begins at once, beside
+    whatever still lives of the one that was killed."""
     folder, wanted, seconds = pipeline
     monkeypatch.setenv("PREFECT_API_URL", str(PREFECT_API_URL.value()))
-    moments, killed, longest, hit = random.Random(victim), 0, 0.0, Counter[str]()
+    moments, longest, hit = random.Random(victim), 0.0, Counter[str]()
+    plan = sorted([*STAGES, *moments.choices(STAGES, k=KILLS - len(STAGES))], key=STAGES.index)
     forget(folder)
     running = begin(folder, victim)
-    while killed < KILLS:
-        time.sleep(moments.uniform(0, seconds / STAGES_OF_A_RUN * 2))
+    while plan:
+        time.sleep(0.1)
         if running.poll() is not None:  # it was faster than the kill
-            printed, _ = running.communicate()
-            assert running.returncode == 0, printed
-            assert made(folder) == wanted
+            assert_as_wanted(running, folder, wanted)
             forget(folder)
             running = begin(folder, victim)
+        if not any(STAGES.index(stage) >= STAGES.index(plan[0]) for stage in stages_in(folder).values()):
             continue
-        before = processes_in(folder)
-        stages = [pid for pid, command in before.items() if command[1:2] == ["-m"] and command[2].startswith("stages.")]
-        if victim == "stage" and not stages:
+        time.sleep(moments.uniform(0, 1.5 * seconds / len(STAGES)))
+        before, stages = processes_in(folder), stages_in(folder)
+        if (victim == "stage" and not stages) or not kill(min(stages) if victim == "stage" else running.pid):
             continue
-        if not kill(stages[0] if victim == "stage" else running.pid):
-            continue
-        killed += 1
-        hit.update(before[pid][2].removeprefix("stages.") for pid in stages)
         ended, dead = time.monotonic(), running
+        hit.update(stages.values() if stages else ["none"])
+        plan.pop(0)
         if victim == "stage":
             dead.communicate(timeout=300)  # dvc ends by itself, as the stage failed
-        if killed % 2:
+        if len(plan) % 2:
             running = begin(folder, victim)
         while left := {pid: command for pid, command in before.items() if pid != dead.pid and alive(pid)}:
             assert time.monotonic() < ended + GONE_S, f"still running: {left}"
             time.sleep(0.1)
         longest = max(longest, time.monotonic() - ended)
         dead.communicate()
-        if not killed % 2:
+        if not len(plan) % 2:
             running = begin(folder, victim)
+    assert_as_wanted(running, folder, wanted)
+    print(f"{KILLS} kills of {victim} during {dict(hit)}; what it left had ended after {longest:.1f} s at most")
+
+
+def assert_as_wanted(running: subprocess.Popen[str], folder: Path, wanted: dict[str, str]) -> None:
     printed, _ = running.communicate()
     assert running.returncode == 0, printed
     assert made(folder) == wanted
-    print(f"{killed} kills of {victim} during {dict(hit)}; what it left had ended after {longest:.1f} s at most")
