@@ -5,10 +5,10 @@ import shutil
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
-# As libraries say it that have no error of their own for it: torch on a CPU, on MPS, on CUDA and in cuBLAS, OpenCV, the
-# linker, safetensors.
+# As libraries say it that have no error of their own for it: torch on a CPU, on MPS, on CUDA and in cuBLAS, oneDNN,
+# OpenCV, the linker, safetensors.
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed", "insufficient memory",
-                 "cannot allocate memory", "outofmemory")  # fmt: skip
+                 "cannot allocate memory", "could not create a primitive", "outofmemory")  # fmt: skip
 
 
 class UserError(Exception):
