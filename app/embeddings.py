@@ -281,7 +281,7 @@ def list_folders(folders: Sequence[Path], base: str | None, config: str | None, 
         taken: dict[str, tuple[Path, Embedding]] = {}
         for path in sorted(folder.rglob("*")):
             # `cat.preview.png` shows what `cat.pt` draws.
-            if path.is_file() and path.suffix.lower() in EXTENSIONS and not path.stem.lower().endswith(".preview"):
+            if not path.is_dir() and path.suffix.lower() in EXTENSIONS and not path.stem.lower().endswith(".preview"):
                 for listed in _list_file(path, widths, contexts, taken):
                     found.append(listed)
                     if not as_json:
@@ -294,6 +294,9 @@ def _list_file(
     path: Path, widths: tuple[int, ...] | None, contexts: list[int] | None, taken: dict[str, tuple[Path, Embedding]]
 ) -> Iterator[Listed]:
     """`taken` gains the words that are loaded, by name."""
+    if not path.exists():
+        yield Listed(path, "skipped", f"it is a link to {path.readlink()}, which is not there")
+        return
     try:
         found = read_file(path)
     except (BadEmbedding, BadHypernetwork) as error:

@@ -173,6 +173,8 @@ def test_list_says_what_is_loaded_and_why_the_rest_is_not(tmp_path: Path, home: 
     write_embedding(tmp_path / "g.pt", word("CARD", vectors=3))
     Image.new("RGB", (9, 9)).save(tmp_path / "h.png")
     Image.new("RGB", (9, 9)).save(tmp_path / "a.Preview.png")
+    (tmp_path / "i.pt").symlink_to("/dev/zero")
+    (tmp_path / "j.pt").symlink_to("nowhere")
     (tmp_path / "notes.txt").write_text("not looked at")
     lines = run(capsys, "list", tmp_path, "--base", "models/toyworld").splitlines()
     expected = [
@@ -184,12 +186,14 @@ def test_list_says_what_is_loaded_and_why_the_rest_is_not(tmp_path: Path, home: 
         ("skipped", "f.pt", "f.pt: it is empty"),
         ("skipped", "g.pt", "its name 'CARD' is that of"),
         ("skipped", "h.png", "h.png: it is a picture without a word in it"),
+        ("skipped", "i.pt", "i.pt: it is a pipe or a device"),
+        ("skipped", "j.pt", "j.pt: it is a link to nowhere, which is not there"),
     ]
     assert len(lines) == len(expected)
     for line, (state, name, reason) in zip(lines, expected, strict=True):
         assert line.startswith(state) and name in line and reason in line
     without_base = run(capsys, "list", tmp_path).splitlines()
-    states = ["loaded", "skipped", "loaded", "loaded", "loaded", "skipped", "skipped", "skipped"]
+    states = ["loaded", "skipped", "loaded", "loaded", "loaded", "skipped", "skipped", "skipped", "skipped", "skipped"]
     assert [line.split()[0] for line in without_base] == states
 
 
