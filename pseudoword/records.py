@@ -45,6 +45,15 @@ class RunRecord(Record):
     precision: str
     model: BaseModelRecord
 
+    @property
+    def learned(self) -> str:
+        """`word` or `hypernetwork`."""
+        return str(self.settings.get("train", {}).get("learn", "word"))
+
+    @property
+    def of_hypernetwork(self) -> bool:
+        return self.learned == "hypernetwork"
+
 
 class Share(Record):
     """A share of `number` cases, with its 95 % interval."""

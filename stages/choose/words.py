@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pseudoword.records import JudgesRecord, RunRecord
 from stages.choose.selection import RULE, Candidate, Figure, Selection
@@ -82,16 +81,18 @@ def _notes(selection: Selection, judges: JudgesRecord, several: bool) -> Iterato
 
 def _advice(selection: Selection, record: RunRecord, last: int, nearest: Sequence[str]) -> Iterator[str]:
     figures = selection.figures[selection.chosen.key]
-    train, word = record.settings.get("train", {}), record.settings.get("word", {})
+    word = record.settings.get("word", {})
     vetoes = Counter(veto.split(" ")[0] for veto in selection.vetoes.values())
     burnt = vetoes["overbaked"] + sum(veto.endswith("one colour") for veto in selection.vetoes.values())
     if not selection.better_than_init and not burnt:
+        init = "" if record.of_hypernetwork else "Then word.init_text: is it the plain name of the thing? "
         yield (
-            "Look at outputs/captions.csv: does a caption name what the word should learn? Then word.init_text: is it "
-            f"the plain name of the thing? Then a higher rate{_rate(train, LOWER)}."
+            f"Look at outputs/captions.csv: does a caption name what is to be learned? {init}Then a higher rate"
+            f"{_rate(record, LOWER)}."
         )
     if burnt and (not selection.better_than_init or 2 * burnt > len(selection.figures)):
-        yield f"The word burns: start over with a lower rate{_rate(train, 1 / LOWER)}, or train.norm: rescale."
+        held = "" if record.of_hypernetwork else ", or train.norm: rescale"
+        yield f"The {record.learned} burns: start over with a lower rate{_rate(record, 1 / LOWER)}{held}."
     elif selection.better_than_init and selection.chosen.step == last == selection.best.step:
         yield f"The last checkpoint is the best one: train longer, for example train.steps: {2 * last}."
     if not selection.better_than_init:
@@ -99,9 +100,10 @@ def _advice(selection: Selection, record: RunRecord, last: int, nearest: Sequenc
     if figures["obedience"].value < MIN_OBEDIENCE:
         vectors = word.get("vectors")
         fewer = f" (word.vectors: {vectors // 2})" if isinstance(vectors, int) and vectors > 1 else ""
+        weaker = "use it at a lower strength" if record.of_hypernetwork else f"take fewer vectors{fewer}"
         yield (
-            f"The word drowns its prompts: let the captions say more of what is around it, take fewer vectors{fewer}, "
-            f"or a lower rate{_rate(train, 1 / LOWER)}."
+            f"The {record.learned} drowns its prompts: let the captions say more of what is around it, {weaker}, "
+            f"or a lower rate{_rate(record, 1 / LOWER)}."
         )
     if figures["variety"].value < MIN_VARIETY:
         yield "It draws much the same picture from every noise: more different pictures to learn from, or fewer steps."
@@ -127,9 +129,10 @@ def _missing(figure: Figure) -> bool:
     return figure.value != figure.value
 
 
-def _rate(train: Mapping[str, Any], factor: float) -> str:
+def _rate(record: RunRecord, factor: float) -> str:
     """` (train.learn_rate: 0.002)` where the rate is a number."""
+    section = "hypernetwork" if record.of_hypernetwork else "train"
     try:
-        return f" (train.learn_rate: {float(train['learn_rate']) * factor:.2g})"
+        return f" ({section}.learn_rate: {float(record.settings[section]['learn_rate']) * factor:.2g})"
     except (KeyError, TypeError, ValueError):
         return ""

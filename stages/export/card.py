@@ -31,7 +31,7 @@ def samples(drawn: pd.DataFrame) -> Image.Image:
 def card(choice: Choice, record: RunRecord, usage: str, drawn: pd.DataFrame) -> str:
     """The text. `usage` is what `export` prints, `drawn` the chosen checkpoint's rows of the measured table."""
     word, model = choice.word, record.model
-    kind = "hypernetwork" if record.settings.get("train", {}).get("learn") == "hypernetwork" else "textual_inversion"
+    kind = "hypernetwork" if record.of_hypernetwork else "textual_inversion"
     front = {"base_model": model.name, "tags": [kind, "stable-diffusion", model.family], "license": "fill in"}
     settings = flat(record.settings)
     shown = [f"- `{key}`: {_code(settings[key])}" for key in SHOWN_SETTINGS if key in settings]

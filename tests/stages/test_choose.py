@@ -1,6 +1,7 @@
 """The choice: worked examples, what it should do whatever the figures, its words, and the stage on written tables."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -177,14 +178,17 @@ JUDGES = JudgesRecord(images="i", texts="t", kind="thing", retrieval=Share(value
 
 def record(**train: object) -> RunRecord:
     return RunRecord.model_validate(
-        {"settings": {"train": {"learn_rate": 0.005} | train, "word": {"vectors": 5}}, "pictures": 8,
+        {"settings": {"train": {"learn_rate": 0.005} | train, "word": {"vectors": 5},
+                      "hypernetwork": {"learn_rate": 1e-5}}, "pictures": 8,
          "samples_per_update": 8, "windows": 1, "templates": ["a [name]"], "versions": {"torch": "2.13.0"},
          "device": "cpu", "precision": "fp32", "model": {"name": "m", "family": "sd1", "resolution": 64}}
     )  # fmt: skip
 
 
-def words(candidates: Sequence[Candidate], judges: JudgesRecord = JUDGES, nearest: Sequence[str] = ()) -> Told:
-    runs = {c.run: record() for c in candidates}
+def words(
+    candidates: Sequence[Candidate], judges: JudgesRecord = JUDGES, nearest: Sequence[str] = (), learn: str = "word"
+) -> Told:
+    runs = {c.run: record(learn=learn) for c in candidates}
     last = {run: max(c.step for c in candidates if c.run == run) for run in runs}
     return told(select(candidates, RULE, seeds=2), judges, runs, last, nearest)
 
@@ -216,6 +220,21 @@ def test_the_advice_is_the_next_edit(candidates: list[Candidate], advice: list[s
     said = words(candidates).advice
     assert len(said) == bool(advice)
     assert all(part in said[0] for part in advice)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "advice"),
+    [
+        ([drawn(20, -0.1), drawn(40, -0.1)], "Then a higher rate (hypernetwork.learn_rate: 2.5e-05)."),
+        ([drawn(20, 0.4, overbaked=9), drawn(40, 0.4, overbaked=9)],
+         "The hypernetwork burns: start over with a lower rate (hypernetwork.learn_rate: 4e-06)."),
+        ([drawn(20, 0.9, 0.3), drawn(40, 0.4, 0.3)],
+         "lower strength, or a lower rate (hypernetwork.learn_rate: 4e-06)."),
+    ],
+)  # fmt: skip
+def test_the_advice_for_a_hypernetwork_names_its_settings_and_none_of_a_word(candidates: list[Candidate], advice: str):
+    (sentence,) = words(candidates, learn="hypernetwork").advice
+    assert sentence.endswith(advice) and not re.search(r"word\.|train\.", sentence)
 
 
 def test_what_seems_a_little_better_than_the_init_is_told_with_the_seeds_that_would_show_it():

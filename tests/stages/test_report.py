@@ -282,6 +282,19 @@ def test_the_chosen_step_the_reason_and_the_advice_are_named(project: Path) -> N
     assert "broken.jpg : cannot be opened" in text
 
 
+def test_a_hypernetwork_is_called_one_and_did_not_start_from_the_init_text(project: Path) -> None:
+    write_outputs(1)
+    assert "a new word for models/toyworld" in (content := report()) and "starting from “star”" in content
+    path = Path("outputs/words/base/settings.json")
+    record = json.loads(path.read_text())
+    record["settings"]["train"]["learn"] = "hypernetwork"
+    path.write_text(json.dumps(record))
+    content = report()
+    assert "a hypernetwork for models/toyworld" in content and "new word" not in content
+    assert "starting from" not in content and "-S hypernetwork.learn_rate=" in content
+    assert "Length of the vectors" not in content
+
+
 def test_what_auto_came_to_is_shown_for_every_key(project: Path) -> None:
     write_outputs(1)
     pictures = pd.read_csv("outputs/pictures.csv", dtype=str).assign(weighted="yes")
