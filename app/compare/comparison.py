@@ -33,6 +33,7 @@ DRAWING = ("evaluate.guidance", "evaluate.inference_steps")  # another value dra
 # Sections of settings that say what was learned from and how; the others say how it was looked at.
 LEARNING = ("base", "caption", "curate", "data", "hypernetwork", "latents", "preprocess", "train", "word")
 NOT_LEARNED_FROM = (*MACHINE_KEYS, "word.overwrite", "train.save_every", "train.log_every", "train.tensorboard")
+LEARN = "train.learn"
 PICTURES = "pictures"  # the training pictures, as a setting
 SAMPLES_PER_UPDATE = "train.samples_per_update"  # train.batch x train.accumulation, as a setting
 MIN_CELLS = 4  # pictures of equal prompt and seed, below which nothing is said
@@ -177,8 +178,14 @@ def _is_learned_from(key: str) -> bool:
 
 
 def _differing(rows: Sequence[Row]) -> list[str]:
-    keys = dict.fromkeys(key for row in rows for key in row.settings)
-    return [key for key in keys if len({row.settings.get(key) for row in rows}) > 1]
+    """What is learned first; a setting of words alone differs where two words do, one of hypernetworks likewise."""
+    known = {(row.settings.get(LEARN), key) for row in rows for key in row.settings}
+    keys = dict.fromkeys([LEARN, *(key for row in rows for key in row.settings)])
+
+    def values(key: str) -> set[str | None]:
+        return {row.settings.get(key) for row in rows if (row.settings.get(LEARN), key) in known}
+
+    return [key for key in keys if len(values(key)) > 1]
 
 
 def _label(rows: Sequence[Row]) -> None:

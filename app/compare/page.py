@@ -103,7 +103,8 @@ def headline(comparison: Comparison) -> str:
 
 def which(comparison: Comparison) -> str:
     """The settings of the choice in which it differs from others."""
-    changes = [f"{key} {comparison.choice.settings.get(key, '–')}" for key in apart(comparison)]
+    settings = comparison.choice.settings
+    changes = [f"{key} {settings[key]}" for key in apart(comparison) if key in settings]
     return ", ".join(changes) or "this one"
 
 

@@ -41,7 +41,9 @@ def _defaults(section: type[Section]) -> dict[str, Any]:
 
 def setting(key: str, values: Mapping[str, str], auto: Iterable[str], shipped: Mapping[str, str]) -> Setting:
     """A setting among the `values` of a training, of which those in `auto` were worked out."""
-    text, usual = values.get(key, "–"), shipped.get(key, "")
+    if key not in values:
+        return Setting("–", is_shipped=True)
+    text, usual = values[key], shipped.get(key, "")
     by_kind = BY_KIND.get(values.get("word.kind", "thing"), {}).get(key)
     is_auto = key in auto or (usual == AUTO and text == by_kind)
     return Setting(text, is_auto, is_shipped=text == usual or (is_auto and usual == AUTO), shipped=usual)

@@ -9,6 +9,9 @@ from pseudoword.records import JudgesRecord, RunRecord
 from pseudoword.results.settings import flat
 
 AUTO = "auto"
+OF_WORDS = (
+    "word.vectors", "word.init_file", "train.learn_rate", "train.weight_decay", "train.norm", "train.pull",
+)  # fmt: skip
 
 
 def resolved(
@@ -21,8 +24,12 @@ def resolved(
     project   where a relative path of the base model begins
     """
     values = {**settings, **flat(record.settings)}
-    if values.get("train.learn") != "hypernetwork":  # then these say nothing
-        values = {key: value for key, value in values.items() if not key.startswith("hypernetwork.")}
+    of_words = not record.of_hypernetwork
+    values = {
+        key: value
+        for key, value in values.items()
+        if not (key.startswith("hypernetwork.") if of_words else key in OF_WORDS)  # then these say nothing
+    }
     drafters = values.get("caption.drafters", [])
     came_to = {
         "caption.model": captioner_name(AUTO, record.model.name, project) if "captioner" in drafters else "not used",

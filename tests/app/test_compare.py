@@ -194,6 +194,22 @@ def test_the_charts_mark_what_to_take_and_what_ties_and_their_table_has_each_che
     assert "240 samples: likeness 0.60 (0.55 to 0.65), as good" in section
 
 
+def test_a_word_and_a_hypernetwork_differ_in_what_is_learned_and_not_in_each_others_settings(
+    project: Path, capsys: Output
+) -> None:
+    for name, train, level in (("word", {"norm": "free"}, 0.5), ("style", {"learn": "hypernetwork"}, 0.7)):
+        runs = {
+            "base": ({"train": {"learn": "word", "steps": 40} | train, "hypernetwork": {"layers": [1, 2, 1]}}, level)
+        }
+        write_experiment(project / name, runs)
+        shutil.copytree(ROOT / "templates", project / name / "templates")
+    content = compared(capsys, "word", "style")
+    assert set(content["trainings"][0]) & {"train.learn", "train.norm", "hypernetwork.layers", "word.name"} == {
+        "train.learn"
+    }
+    assert "take train.learn hypernetwork. Likeness" in run(capsys, "compare", "word", "style")
+
+
 def test_an_effect_of_nothing_is_not_shown(project: Path, capsys: Output) -> None:
     write_experiment(project, {run: (settings, 0.6) for run, (settings, _) in GRID.items()})
     content = compared(capsys)
@@ -386,6 +402,10 @@ def test_every_control_of_the_page_works(project: Path, capsys: Output, browser:
     assert browser.evaluate(first).startswith("lr0.005-seed0")
     browser.evaluate("filter.value = 'seed1 0.02'; filter.dispatchEvent(new Event('input'))")
     assert browser.evaluate("filtered.textContent") == "1 of 4"
+    # On a phone a name keeps its width, however many columns there are.
+    browser.call("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
+    assert browser.evaluate("document.querySelector('#table tbody tr:not([hidden]) th').offsetWidth") >= 128
+    browser.call("Emulation.clearDeviceMetricsOverride")
     # Charts, walked by the arrows.
     browser.call("Emulation.setFocusEmulationEnabled", enabled=True)
     for chart, key, read in (("#steps .walk", "ArrowRight", "lr0.02-seed1, step 40, 240 samples: score"),
