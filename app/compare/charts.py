@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.compare.comparison import Comparison, Row
+from app.compare.settings import setting
 from stages.choose.selection import RULE
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 560, 300, 44, 546, 12, 270
@@ -120,9 +121,16 @@ def parallel(comparison: Comparison, colours: Colours) -> dict[str, Any] | None:
 
 
 def apart(comparison: Comparison) -> list[str]:
-    """The settings that differ, without those that always change together with one before."""
+    """The settings that differ, without those that always change together with one before.
+
+    What somebody chose stands for what was worked out from it.
+    """
+
+    def is_worked_out(key: str) -> bool:
+        return any(setting(key, row.settings, row.auto, comparison.usual).is_auto for row in comparison.rows)
+
     found: dict[tuple[int, ...], str] = {}
-    for key in comparison.differing:
+    for key in sorted(comparison.differing, key=is_worked_out):
         values = [row.settings.get(key) for row in comparison.rows]
         found.setdefault(tuple(values.index(value) for value in values), key)
     return list(found.values())

@@ -7,7 +7,7 @@ training pictures or on pictures drawn otherwise is a gap with a reason, never a
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,7 @@ class Row:
     figures: dict[str, Figure] = field(default_factory=dict)  # by measure, and `score`
     label: str = ""
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, str]:
         """Those that say what was learned from, and how."""
         return {key: value for key, value in self.every.items() if _is_learned_from(key)}

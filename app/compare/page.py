@@ -7,7 +7,9 @@ import math
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -229,7 +231,7 @@ def _effect(effect: Effect, group: list[Effect]) -> dict[str, Any]:
 
 def _difference(difference: Interval) -> Shown:
     if math.isnan(difference.value):
-        return Shown("–")
+        return Shown("–", reason="could not be measured")
     interval = "" if math.isnan(difference.low) else f"{difference.low:+.2f} to {difference.high:+.2f}"
     return Shown(f"{difference.value:+.2f}", interval, is_shown=difference.excludes_zero)
 
@@ -262,15 +264,15 @@ def embedded_pictures(rows: Sequence[Row], comparison: Comparison) -> Pictures:
     others = [(row, part) for row in rows for step, part in row.drawn().groupby("step") if step != row.step]
     found: Pictures = {}
     room = MAX_PICTURES_BYTES
-    for number, (row, part) in enumerate([*taken, *others]):
-        made = {
-            (id(row), int(cell["step"]), str(cell["prompt"]), int(cell["seed"])): _thumbnail(row, cell)
-            for cell in part.to_dict("records")
-        }
-        room -= sum(len(picture.source) * 3 // 4 for picture in made.values())
-        if room < 0 and number >= len(taken):
-            break
-        found |= made
+    with ThreadPoolExecutor() as threads:  # encoding leaves Python to the others
+        for number, (row, part) in enumerate([*taken, *others]):
+            cells = part.to_dict("records")
+            pictures = list(threads.map(partial(_thumbnail, row), cells))
+            room -= sum(len(picture.source) * 3 // 4 for picture in pictures)
+            if room < 0 and number >= len(taken):
+                break
+            for cell, picture in zip(cells, pictures, strict=True):
+                found[id(row), int(cell["step"]), str(cell["prompt"]), int(cell["seed"])] = picture
     return found
 
 

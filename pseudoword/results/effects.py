@@ -16,7 +16,7 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 Floats = NDArray[np.float64]
 Settings = Mapping[str, Hashable]
@@ -79,7 +79,7 @@ def mean_difference(differences: Floats, comparisons: int = 1) -> Interval:
         return Interval(mean, mean, mean)
     freedom = variance**2 / sum(part**2 / degrees for part, degrees in known)
     confidence = CONFIDENCE ** (1 / comparisons)
-    half = float(stats.t.ppf((1 + confidence) / 2, freedom)) * variance**0.5
+    half = float(stdtrit(freedom, (1 + confidence) / 2)) * variance**0.5
     return Interval(mean, mean - half, mean + half)
 
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from dvc.repo import Repo
@@ -210,6 +211,26 @@ def test_a_word_and_a_hypernetwork_differ_in_what_is_learned_and_not_in_each_oth
     assert "take train.learn hypernetwork. Likeness" in run(capsys, "compare", "word", "style")
 
 
+def test_what_was_chosen_stands_for_what_was_worked_out_from_it(project: Path, capsys: Output) -> None:
+    write_experiment(
+        project,
+        {name: ({"curate": {"cut": cut}, "data": {"folder": name}}, level)
+         for name, cut, level in (("a", "subject", 0.5), ("b", "none", 0.7))},
+    )  # fmt: skip
+    assert "take data.folder b. Likeness" in run(capsys, "compare")
+
+
+def test_a_measure_that_nobody_made_shows_no_difference_and_no_sameness(project: Path, capsys: Output) -> None:
+    write_experiment(project, GRID)
+    path = project / "outputs/judged/pictures.csv"
+    pd.read_csv(path).assign(variety=np.nan).to_csv(path, index=False)
+    run(capsys, "compare")
+    row = re.search(
+        r"<th scope=.row.>train.learn_rate 0.005 → 0.02.*?</tr>", (project / OUT / "index.html").read_text(), re.DOTALL
+    )
+    assert row and row[0].count("could not be measured") == 1
+
+
 def test_an_effect_of_nothing_is_not_shown(project: Path, capsys: Output) -> None:
     write_experiment(project, {run: (settings, 0.6) for run, (settings, _) in GRID.items()})
     content = compared(capsys)
@@ -404,7 +425,7 @@ def test_every_control_of_the_page_works(project: Path, capsys: Output, browser:
     assert browser.evaluate("filtered.textContent") == "1 of 4"
     # On a phone a name keeps its width, however many columns there are.
     browser.call("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=1, mobile=True)
-    assert browser.evaluate("document.querySelector('#table tbody tr:not([hidden]) th').offsetWidth") >= 128
+    browser.until("innerWidth === 390 && document.querySelector('#table tbody tr:not([hidden]) th').offsetWidth >= 128")
     browser.call("Emulation.clearDeviceMetricsOverride")
     # Charts, walked by the arrows.
     browser.call("Emulation.setFocusEmulationEnabled", enabled=True)
@@ -413,7 +434,7 @@ def test_every_control_of_the_page_works(project: Path, capsys: Output, browser:
         browser.evaluate(f"document.querySelector('{chart}').focus()")
         browser.press(key)
         shown = f"document.querySelector('{chart}').closest('figure').querySelector('.readout').textContent"
-        assert browser.evaluate(shown).startswith(read)
+        browser.until(f"{shown}.startsWith('{read}')")
     # The sheet at another step, and walked by the arrows.
     slider, alt = "document.querySelector('#axes input[name=step]')", "document.querySelector('#grid img').alt"
     assert browser.evaluate(f"{slider}.ariaValueText") == "as taken"
@@ -428,7 +449,7 @@ def test_every_control_of_the_page_works(project: Path, capsys: Output, browser:
         ("ArrowLeft", "a snorf,"),
     ):
         browser.press(key)
-        assert told in browser.evaluate("document.activeElement.firstChild.alt")
+        browser.until(f"document.activeElement.firstChild?.alt?.includes('{told}')")
     # Rows by step.
     browser.evaluate("rows = document.querySelector('#axes select'); rows.value = 'step'")
     browser.evaluate("rows.dispatchEvent(new Event('change'))")
