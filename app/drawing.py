@@ -27,15 +27,15 @@ from pseudoword.draws import Stream, generator
 from pseudoword.errors import UserError
 from pseudoword.files import save_with, write_text
 from pseudoword.formats.embedding import Embedding
-from pseudoword.formats.reading import read_embedding
+from pseudoword.formats.reading import Learned, read_embedding, read_learned
 from pseudoword.hypernetwork import Hypernetwork
-from pseudoword.learned import AtWork, Learned, read_learned
+from pseudoword.learned import AtWork
 from pseudoword.pictures.prepared import open_pictures, used_ids
 from pseudoword.progress import Bar
 from pseudoword.prompts import Vocabulary, fill
 from pseudoword.records import Choice, RunRecord, read_record
 from pseudoword.results.images import data_uri
-from pseudoword.results.places import CHOICE, WORDS
+from pseudoword.results.places import CHOICE, WORDS, checkpoint_files
 from pseudoword.settings.loading import Settings, load_settings
 from pseudoword.settings.train import PreviewSettings
 from pseudoword.templates import NAME
@@ -153,11 +153,7 @@ def _checkpoints(run: str | None, steps: Sequence[int] | None) -> tuple[RunRecor
         raise NoSuchRun(f"no run '{name}'", runs)
     if run is None and choice is None and len(runs) > 1:
         raise NoSuchRun("several runs, and none is chosen yet", runs)
-    found = {
-        int(match[1]): path
-        for path in (WORDS / name / "steps").glob("*.safetensors")
-        if (match := re.search(r"-(\d+)$", path.stem))
-    }
+    found = checkpoint_files(WORDS / name)
     wanted = list(steps) if steps else [choice.step if choice and choice.run == name else max(found, default=0)]
     if missing := [step for step in wanted if step not in found]:
         raise NoSuchCheckpoint(name, missing, sorted(found))

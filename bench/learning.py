@@ -37,9 +37,11 @@ from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.interface import Base
 from pseudoword.base.loading import load_base
 from pseudoword.draws import Stream, generator
-from pseudoword.learned import AtWork, Learned, read_learned
+from pseudoword.formats.reading import Learned, read_learned
+from pseudoword.learned import AtWork
 from pseudoword.prompts import fill
 from pseudoword.records import RunRecord, read_record
+from pseudoword.results.places import checkpoint_files
 from pseudoword.word import to_embedding
 from toyworld.sample import render
 from toyworld.world import NOUNS, SCENES
@@ -125,8 +127,8 @@ def ours(folder: Path, settings: dict[str, Any], seeds: list[int], ruler: Ruler)
     run(folder, settings | {"sweep": {"train.seed": seeds}}, "curate", "train")
     for record in sorted((folder / "outputs/words").glob("*/settings.json")):
         seed = int(read_record(record, RunRecord).settings["train"]["seed"])
-        for path in record.parent.glob("steps/*.safetensors"):
-            seen = int(path.stem.rpartition("-")[2]) * samples
+        for step, path in checkpoint_files(record.parent).items():
+            seen = step * samples
             # Updates of four pictures end beside the ladder's numbers.
             if seen == 0 or any(seen <= rung < seen + samples for rung in LADDER):
                 yield seed, seen, ruler.likeness(read_learned(path))

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -10,14 +9,12 @@ from torch import Tensor
 from pseudoword.base.hypernetwork import Hypernetworks
 from pseudoword.base.interface import Base, Conditioning
 from pseudoword.formats.embedding import Embedding
-from pseudoword.formats.reading import read_file, word_of
+from pseudoword.formats.reading import Learned, read_file
 from pseudoword.hypernetwork import Hypernetwork, widths_of
 from pseudoword.prompts import Vocabulary
 from pseudoword.settings.hypernetwork import HypernetworkSettings
 from pseudoword.settings.word import EMBEDDINGS
 from pseudoword.word import DoesNotFit, side_by_side
-
-Learned = Embedding | Hypernetwork
 
 
 def start_of_hypernetwork(section: HypernetworkSettings, widths: list[int]) -> Hypernetwork | list[int]:
@@ -44,12 +41,6 @@ def start_of_hypernetwork(section: HypernetworkSettings, widths: list[int]) -> H
         has_widths, wanted_widths = (", ".join(map(str, each)) for each in (found.widths, chosen))
         raise DoesNotFit(key, path, f"has the widths {has_widths}", f"{wanted_widths}, as hypernetwork.widths says")
     return found
-
-
-def read_learned(path: Path) -> Learned:
-    """The word or the hypernetwork of a file. Raises as `read_file` does."""
-    found = read_file(path)
-    return found if isinstance(found, Hypernetwork) else word_of(found, path, None)
 
 
 class AtWork:

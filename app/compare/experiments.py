@@ -27,6 +27,7 @@ from pseudoword.results.places import (
     SCORES,
     SHEETS,
     WORDS,
+    checkpoint_file,
 )
 from pseudoword.results.settings import flat
 from pseudoword.results.tables import count_weighted, read_measured, read_scores, read_table
@@ -72,7 +73,7 @@ class Experiment:
 
     def embedding(self, run: str, step: int) -> Path | None:
         """The file of a checkpoint, where it can be had."""
-        path = WORDS / run / "steps" / f"{self.choice.word}-{step}.safetensors"
+        path = WORDS / checkpoint_file(run, self.choice.word, step)
         return None if self.files.fetch([path], self.root) else self.root / path
 
 

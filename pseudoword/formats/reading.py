@@ -17,6 +17,8 @@ from pseudoword.formats.picture import load_picture
 from pseudoword.formats.strangers import has_hypernetwork, is_hypernetwork, told_by_bytes
 from pseudoword.hypernetwork import Hypernetwork
 
+Learned = Embedding | Hypernetwork
+
 PICKLES, PICTURES = (".pt", ".bin"), (".png", ".webp", ".avif")
 EXTENSIONS = (".safetensors", *PICKLES, *PICTURES)
 MAX_MARK_BYTES = 256  # bytes of a file that say what it is
@@ -64,6 +66,12 @@ def read_file(path: Path) -> list[Embedding] | Hypernetwork:
     if kind == "safetensors" and has_hypernetwork(_keys(path)):
         return load_hypernetwork(path)
     return read_embeddings(path)
+
+
+def read_learned(path: Path) -> Learned:
+    """The word or the hypernetwork of a file. Raises as `read_file` does."""
+    found = read_file(path)
+    return found if isinstance(found, Hypernetwork) else word_of(found, path, None)
 
 
 def _kind(path: Path) -> str:

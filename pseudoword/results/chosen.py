@@ -5,10 +5,10 @@ from pathlib import Path
 
 from pseudoword.errors import UserError
 from pseudoword.formats.modelspec import modelspec
+from pseudoword.formats.reading import Learned, read_learned
 from pseudoword.hypernetwork import Hypernetwork
-from pseudoword.learned import Learned, read_learned
 from pseudoword.records import Choice, RunRecord, read_record
-from pseudoword.results.places import CHOICE, WORDS
+from pseudoword.results.places import CHOICE, WORDS, checkpoint_word
 
 
 class OtherWord(UserError):
@@ -30,7 +30,7 @@ def read_chosen(choice: Choice, root: Path = Path()) -> Learned:
     checkpoint = read_learned(path)
     # A word for SDXL and a hypernetwork are named by their file alone, here <word>-<update>.
     by_file = isinstance(checkpoint, Hypernetwork) or checkpoint.vectors_g is not None
-    name = path.stem.rpartition("-")[0] if by_file else checkpoint.name
+    name = checkpoint_word(path) if by_file else checkpoint.name
     if name != choice.word:
         raise OtherWord(path, name, choice.word)
     run = read_record(root / WORDS / choice.run / "settings.json", RunRecord)

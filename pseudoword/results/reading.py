@@ -7,7 +7,7 @@ import pandas as pd
 
 from pseudoword.captions.table import CAPTIONS
 from pseudoword.doctor.report import REPORT, Report
-from pseudoword.learned import Learned
+from pseudoword.formats.reading import Learned
 from pseudoword.records import BadRecord, Choice, JudgesRecord, Record, RunRecord, read_record
 from pseudoword.results.chosen import read_chosen
 from pseudoword.results.places import CHOICE, JUDGES, METRICS, PICTURES, PICTURES_TABLE, SCORES, TRAINING, WORDS

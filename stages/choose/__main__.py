@@ -19,7 +19,18 @@ from pseudoword.files import save_with, write_table, write_text
 from pseudoword.records import BadRecord, Carried, JudgesRecord, RunRecord, read_record
 from pseudoword.results.costs import cost_of
 from pseudoword.results.images import open_drawn
-from pseudoword.results.places import CHOICE, CHOSEN_SHEET, JUDGES, LOSSES, MEASURED, METRICS, PICTURES, SCORES, WORDS
+from pseudoword.results.places import (
+    CHOICE,
+    CHOSEN_SHEET,
+    JUDGES,
+    LOSSES,
+    MEASURED,
+    METRICS,
+    PICTURES,
+    SCORES,
+    WORDS,
+    checkpoint_file,
+)
 from pseudoword.results.settings import swept
 from pseudoword.results.tables import MEASURES, read_elsewhere, read_losses, read_measured, read_used
 from pseudoword.settings.choose import ChooseSettings
@@ -152,7 +163,7 @@ def record_of(
         "word": word,
         "run": chosen.run,
         "step": chosen.step,
-        "file": (WORDS / chosen.run / "steps" / f"{word}-{chosen.step}.safetensors").as_posix(),
+        "file": (WORDS / checkpoint_file(chosen.run, word, chosen.step)).as_posix(),
         "better_than_init": selection.better_than_init,
         "reason": words.reason,
         "notes": words.notes,

@@ -1,6 +1,5 @@
 """The checkpoints of all runs, their deterministic loss, and which of them are drawn."""
 
-import re
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,13 +13,14 @@ from pseudoword.captions.table import read_captions
 from pseudoword.deterministic_loss import DeterministicLoss
 from pseudoword.errors import UserError
 from pseudoword.files import sha256_of
+from pseudoword.formats.reading import read_learned
 from pseudoword.hypernetwork import Hypernetwork
 from pseudoword.latents import Latents, latents_digest
-from pseudoword.learned import AtWork, read_learned
+from pseudoword.learned import AtWork
 from pseudoword.progress import Bar
 from pseudoword.prompts import fill
 from pseudoword.records import BaseModelRecord, RunRecord, read_record
-from pseudoword.results.places import WORDS
+from pseudoword.results.places import WORDS, checkpoint_files
 from pseudoword.settings.naming import natural_order
 from stages.evaluate.kept import Kept, key_of
 
@@ -61,12 +61,11 @@ def read_checkpoints(model: ModelIdentity) -> list[Checkpoint]:
         run, record = settings.parent, read_record(settings, RunRecord)
         if record.model.sha256 not in ("", model.sha256):
             raise OtherBase(run.name, record.model, model.commit)
-        files = list(run.glob("steps/*.safetensors"))
+        files = checkpoint_files(run)
         if len(files) < 2:
             print(f"note: run '{run.name}' has no checkpoint but its start and is left out")
             continue
-        for path in files:
-            step = int(re.findall(r"-(\d+)\.safetensors$", path.name)[0])
+        for step, path in files.items():
             found.append(Checkpoint(run.name, step, path, record.windows, record.templates[0], _init_text(record)))
     if not found:
         raise NoCheckpoints

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from pseudoword.base.interface import Base, Conditioning, stacked
 from pseudoword.draws import Stream, generator
-from pseudoword.learned import AtWork, read_learned
+from pseudoword.formats.reading import read_learned
+from pseudoword.learned import AtWork
 from pseudoword.progress import Bar
 from pseudoword.results.places import SHEETS
 from pseudoword.surroundings import Surroundings

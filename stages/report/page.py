@@ -12,9 +12,9 @@ import pandas as pd
 
 from pseudoword.findings import Finding
 from pseudoword.formats.hypernetwork import save_hypernetwork
+from pseudoword.formats.reading import Learned
 from pseudoword.formats.writing import write_embedding
 from pseudoword.hypernetwork import Hypernetwork
-from pseudoword.learned import Learned
 from pseudoword.results.charts import score_charts, series_of, training_charts
 from pseudoword.results.html import environment
 from pseudoword.results.images import EmbeddedImage, data_uri, embed

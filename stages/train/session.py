@@ -24,7 +24,7 @@ from pseudoword.fingerprint import fingerprint
 from pseudoword.latents import Latents
 from pseudoword.plan import Plan, equal_parts
 from pseudoword.progress import Bar
-from pseudoword.results.places import TRAINING, WORDS
+from pseudoword.results.places import TRAINING, WORDS, checkpoint_file
 from pseudoword.scratch import held, mark_used, prune, scratch
 from stages._runtime import Interrupted, stop_requests
 from stages.train.board import Board
@@ -209,7 +209,7 @@ class Session:
     def _checkpoint(self, run: int, step: int) -> Path:
         """Its path below the folder."""
         packed = self.pack[run]
-        return Path(packed.run.name, "steps", f"{packed.learned.name}-{step}.safetensors")
+        return checkpoint_file(packed.run.name, packed.learned.name, step)
 
     def _show(self) -> None:
         """Draw the previews that are due, and bring the boards up to date."""
