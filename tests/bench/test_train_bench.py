@@ -31,6 +31,7 @@ def test_the_bench_measures_packs_and_the_reference(tmp_path: Path, capsys: pyte
     assert rows["reference x 2"]["times_reference_of_equal_pictures"]["median"] == 1
 
 
+@pytest.mark.slow
 def test_it_measures_sdxl_too_and_pictures_of_ones_own(tmp_path: Path):
     draw_pictures(tmp_path, 32)
     (tmp_path / "notes.txt").write_text("no picture")
@@ -39,6 +40,7 @@ def test_it_measures_sdxl_too_and_pictures_of_ones_own(tmp_path: Path):
     assert list(rows) == ["1 run x 1", "reference x 1"]
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_a_process_of_its_own(tmp_path: Path):
     rows = measured(tmp_path / "figures.json", "sd15", "--packs", "1", "--batch", "1")
     assert all(10 < row["peak_memory_mib"] < 2000 for row in rows.values())

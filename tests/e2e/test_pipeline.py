@@ -157,6 +157,12 @@ def test_a_second_repro_runs_nothing(project: Path):
     assert repro(project) == ["check"]
 
 
+def test_another_form_of_the_file_runs_export_alone(project: Path):
+    change(project, {"export": {"formats": ["pt", "safetensors"]}})
+    assert repro(project) == ["check", "export"]
+
+
+@pytest.mark.slow
 def test_a_persons_caption_runs_what_reads_captions_and_not_the_latents(project: Path):
     (project / "data/sample/thing-01.txt").write_text("far away, at dawn\n")
     ran = repro(project)

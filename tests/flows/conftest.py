@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prefect.testing.utilities import prefect_test_harness
 
 import flows  # noqa: F401 - before prefect, which reads the environment that it sets
 from tests.dvc_project import ROOT, project
@@ -14,6 +13,8 @@ __all__ = ["project"]
 
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
+    from prefect.testing.utilities import prefect_test_harness  # seconds, which only its users need to wait for
+
     with prefect_test_harness(server_startup_timeout=60):
         yield
 
