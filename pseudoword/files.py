@@ -1,11 +1,15 @@
 """Files written whole or not at all: a killed stage leaves nothing that looks finished."""
 
+import glob
 import hashlib
 import os
+import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from psutil import pid_exists
 
 if TYPE_CHECKING:  # whoever has a table has imported it
     import pandas as pd
@@ -13,9 +17,14 @@ if TYPE_CHECKING:  # whoever has a table has imported it
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; on success it is flushed to disk and takes the place of `path`."""
+    """Yield a temporary name beside `path`; on success it is flushed to disk and takes the place of `path`.
+
+    What killed writers of the same file left beside it is removed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    for left in _left_behind(path):
+        left.unlink(missing_ok=True)
+    partial = _partial(path, os.getpid())
     try:
         try:
             yield partial
@@ -28,6 +37,18 @@ def atomic(path: Path) -> Iterator[Path]:
         if error.filename in (None, str(partial)):  # a write tells none, and nobody asked for the partial one
             error.filename = str(path)
         raise
+
+
+def _partial(path: Path, pid: int | str) -> Path:
+    # With the machine's name: on a shared disk a process id says nothing of another machine's processes.
+    return path.with_name(f".{path.name}.{platform.node()[:32]}.{pid}.partial")
+
+
+def _left_behind(path: Path) -> Iterator[Path]:
+    for partial in path.parent.glob(_partial(Path(glob.escape(str(path))), "*").name):
+        pid = partial.suffixes[-2].removeprefix(".")
+        if pid.isdecimal() and not pid_exists(int(pid)):
+            yield partial
 
 
 def sha256_of(path: Path) -> str:

@@ -1,6 +1,7 @@
 """Files are written whole or not at all."""
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,21 @@ def test_a_killed_writer_leaves_no_file_that_looks_finished(tmp_path: Path) -> N
     assert done.returncode == -9
     (left,) = names(tmp_path)
     assert left.startswith(".table.csv.") and left.endswith(".partial")
+    write_text(tmp_path / "other.csv", "")
+    assert left in names(tmp_path)
+    write_text(tmp_path / "table.csv", "whole\n")
+    assert names(tmp_path) == ["other.csv", "table.csv"]
+
+
+def test_what_others_are_writing_is_left_alone(tmp_path: Path) -> None:
+    """A process that lives, and one of another machine that shares the disk."""
+    here = platform.node()[:32]
+    others = [f".table[1].csv.{here}.{os.getppid()}.partial", f".table[1].csv.elsewhere-{here}.99999999.partial"]
+    for name in others:
+        (tmp_path / name).touch()
+    (tmp_path / f".table[1].csv.{here}.99999999.partial").touch()
+    write_text(tmp_path / "table[1].csv", "whole\n")
+    assert names(tmp_path) == sorted([*others, "table[1].csv"])
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
