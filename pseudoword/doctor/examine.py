@@ -22,7 +22,7 @@ from pseudoword.doctor.machine import Machine
 from pseudoword.doctor.model import Model, read_model
 from pseudoword.doctor.outlier import outlier
 from pseudoword.doctor.pictures import as_preprocess_would, preprocessed
-from pseudoword.doctor.quality import bad_crop, blurred, borders, nearly_black, too_small
+from pseudoword.doctor.quality import animated, bad_crop, blurred, borders, nearly_black, too_small
 from pseudoword.doctor.refusals import refused
 from pseudoword.doctor.report import Report
 from pseudoword.doctor.skipped import skipped_files
@@ -43,6 +43,7 @@ class Check(NamedTuple):
 
 CHECKS = {
     "skipped": Check(skipped_files),
+    "animated": Check(animated),
     "number": Check(number),
     "captions": Check(caption_count, captions=True),
     "alike": Check(near_duplicates),

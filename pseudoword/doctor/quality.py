@@ -7,6 +7,7 @@ import numpy as np
 from pseudoword.doctor.case import Case, percent, shape, shown, sources
 from pseudoword.doctor.pictures import MeasuredPicture
 from pseudoword.findings import Finding, Severity, names
+from pseudoword.pictures.opening import has_frames
 
 WARNING_THEN_INFO: tuple[Severity, ...] = ("warning", "info")
 MAX_ENLARGEMENT = 1.25  # factor from which detail is missing that training would take for the thing's own look
@@ -41,6 +42,22 @@ def too_small(case: Case) -> list[Finding]:
                 )
             )
     return findings
+
+
+def animated(case: Case) -> list[Finding]:
+    """Animations and files of several pages, of which training sees the first frame alone."""
+    found = [picture for picture in case.originals if has_frames(case.intent.folder / picture.source)]
+    if not found:
+        return []
+    return [
+        Finding(
+            check="animated",
+            severity="info",
+            message=f"Of {names(sources(found))} only the first frame or page is used.",
+            advice="Where another frame shows more, save it as a picture of its own.",
+            pictures=shown(found),
+        )
+    ]
 
 
 def blurred(case: Case) -> list[Finding]:

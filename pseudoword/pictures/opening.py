@@ -11,6 +11,7 @@ from pseudoword.pictures.folder import NotUsable
 
 # Pillow runs Ghostscript for EPS; nothing that somebody put into a folder of pictures may start a program.
 UNSAFE = {"EPS"}
+ONE_PICTURE = {"MPO", "PSD"}  # whatever number of frames Pillow gives
 LARGE_PX = 40 * 10**6  # px; decoded, turned and flattened such a picture takes half a gigabyte
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -39,6 +40,16 @@ def open_upright(path: Path) -> Upright:
 def open_mask(path: Path) -> Image.Image:
     """A mask as L; what is transparent in it counts as black. Raises NotUsable."""
     return _decode(path, to_weight)
+
+
+def has_frames(path: Path) -> bool:
+    """Whether the file holds more frames or pages than the first, which alone is used; not layers, nor what a camera
+    keeps beside a photograph."""
+    try:
+        with Image.open(path, formats=_formats()) as image:
+            return getattr(image, "n_frames", 1) > 1 and image.format not in ONE_PICTURE
+    except Exception:  # which decoding will tell of
+        return False
 
 
 def is_large(path: Path) -> bool:

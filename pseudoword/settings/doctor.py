@@ -7,9 +7,9 @@ from pydantic import Field
 from pseudoword.settings.fields import Section
 
 CheckName = Literal[
-    "skipped", "number", "captions", "alike", "small", "blurred", "dark", "crop", "background", "look", "words",
-    "outlier", "borders", "lettering", "black-and-white", "faces", "mirrored", "resolution", "name", "refused",
-    "budget",
+    "skipped", "animated", "number", "captions", "alike", "small", "blurred", "dark", "crop", "background", "look",
+    "words", "outlier", "borders", "lettering", "black-and-white", "faces", "mirrored", "resolution", "name",
+    "refused", "budget",
 ]  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from pseudoword.files import save_with, write_table
 from pseudoword.findings import names
 from pseudoword.links import leads_out
 from pseudoword.pictures.folder import NothingUsable
+from pseudoword.pictures.opening import has_frames
 from pseudoword.pictures.prepared import mask_name
 from pseudoword.pictures.reading import Opened, Outcome, PictureRow, read_folder
 from pseudoword.pictures.views import Framing, framing_for
@@ -58,6 +59,9 @@ def main() -> None:
         print(f"skipped {source}: {reason}")
     if linked := [source.name for source in sources if source.path.exists() and leads_out(source.path, folder)]:
         print(f"links to files outside {folder} are followed: {names(linked)}")
+    used = dict.fromkeys(row.source for row in rows if row.state == "used")
+    if frames := [source for source in used if has_frames(folder / source)]:
+        print(f"only the first frame or page is used: {names(frames)}")
     if len(skips) == len(rows):
         raise NothingUsable(folder, skips)
     cells = [_cell(outcome) for outcome in outcomes[:MAX_CELLS]]

@@ -216,6 +216,17 @@ def test_what_cannot_be_used_is_skipped_with_its_reason(project: Path, capsys: p
     assert out[-1] == f"1 pictures used, {len(SKIPPED)} skipped"
 
 
+def test_of_an_animation_the_first_frame_is_used_and_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill({"a.png": GOOD})
+    frames = [plain(colour) for colour in (BLUE, RED)]
+    for name in ("b.gif", "c.png", "d.tiff", "photograph.mpo"):
+        frames[0].save(FOLDER / name, save_all=True, append_images=frames[1:])
+    table = run()
+    assert set(table["state"]) == {"used"}
+    assert "only the first frame or page is used: b.gif, c.png and d.tiff\n" in capsys.readouterr().out
+    assert Image.open(f"outputs/pictures/{table.loc['c.png', 'id']}.png").getpixel((0, 0)) == BLUE
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="links")
 def test_a_link_to_a_picture_elsewhere_is_followed_and_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fill({"a.png": GOOD})

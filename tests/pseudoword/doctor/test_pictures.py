@@ -73,6 +73,16 @@ def test_a_mirrored_copy_that_preprocess_made_is_no_duplicate() -> None:
     assert diagnose("alike") == []
 
 
+def test_animations_are_told_and_not_what_a_camera_keeps_beside_a_photograph() -> None:
+    save([scenery(0)])
+    for name in ("cat.gif", "dog.webp", "camera.mpo"):
+        scenery(1).save(Path("data", name), save_all=True, append_images=[scenery(2)])
+    (finding,) = diagnose("animated")
+    assert named(finding) == ["cat.gif", "dog.webp"] and finding.severity == "info"
+    preprocessed([scenery(0), scenery(1)])
+    assert diagnose("animated") == []
+
+
 def test_a_duplicate_among_many_is_found() -> None:
     pictures = [scenery(at, 128, 128) for at in range(44)]
     save([*pictures, pictures[7].crop((10, 10, 118, 118))])
