@@ -23,7 +23,12 @@ print(subprocess.Popen(json.loads(sys.argv[1])).pid, flush=True)
 sys.stdin.read()
 """
 TORCH = "import pathlib, time; pathlib.Path(__file__).with_name('asked').touch(); time.sleep(90)"
-LATE = "import os, sys, time; time.sleep(1); os.execvp('python', ['python', '-m', 'stages.latents'])"
+LATE = """
+import os, time
+while os.getsid(os.getppid()) == os.getsid(0):  # dvc is there
+    time.sleep(0.05)
+os.execvp('python', ['python', '-m', 'stages.latents'])
+"""
 
 
 def start_dvc(tmp_path: Path, command: list[str]) -> tuple[subprocess.Popen[str], int]:
@@ -80,8 +85,8 @@ def test_a_stage_whose_dvc_is_killed_while_it_imports_ends(tmp_path: Path, shell
 
 def test_a_stage_whose_dvc_was_gone_before_it_began_ends(tmp_path: Path) -> None:
     dvc, _ = start_dvc(tmp_path, [sys.executable, "-c", LATE])
-    kill(dvc)
     assert any("execvp" in line for line in left_of(dvc.pid))
+    kill(dvc)
     assert wait_until(lambda: not left_of(dvc.pid), 60)
     assert not (tmp_path / "asked").exists()
 
