@@ -1,6 +1,7 @@
 """The train stage on tiny random models, as it is run: files and wrong settings."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from pseudoword.base import interface
 from pseudoword.errors import UserError
 from pseudoword.formats.embedding import Embedding, load_embedding
 from pseudoword.formats.reading import read_embedding
@@ -156,6 +158,20 @@ def test_previews_carry_the_word_and_disturb_no_draw(project: Path):
     first = {path.name: path.read_bytes() for path in folder.iterdir()}
     main()
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+
+
+def test_the_vae_leaves_the_device_and_comes_back_for_a_preview_alone(project: Path, monkeypatch: pytest.MonkeyPatch):
+    """It goes where nothing can be computed: without previews nobody notices, and a preview asks for it."""
+    write_params({"train": {"steps": 4}})
+    main()
+    expected = outputs()
+    monkeypatch.setattr(interface, "ASIDE", torch.device("meta"))
+    shutil.rmtree(".scratch")
+    main()
+    assert outputs() == expected
+    write_params({"train": {"steps": 4, "preview": {"every": 2, "inference_steps": 2}}})
+    with pytest.raises(NotImplementedError, match="meta tensor"):
+        main()
 
 
 def test_a_checkpoint_is_named_by_the_steps_that_were_done(project: Path):
