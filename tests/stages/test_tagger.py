@@ -1,5 +1,6 @@
 """The tagger of the caption stage: that its tags are right, how they are written, and what is no tagger."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -51,6 +52,15 @@ def drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, st
         shown.append((tag, colour))
     pd.DataFrame(rows).to_csv("outputs/pictures.csv", index=False)
     return shown
+
+
+def test_nothing_is_kept_to_be_sent_to_those_who_made_the_runtime(tmp_path: Path) -> None:
+    environment = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run(
+        [sys.executable, "-c", "import stages.caption.tagger"], cwd=ROOT, check=True,
+        env=environment | {"XDG_CACHE_HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
+    )  # fmt: skip
+    assert not [path for path in tmp_path.rglob("*") if "onnx" in path.name]
 
 
 def run(model: Path | str | None, drafters: tuple[str, ...] = ("tagger",), caption: Any = None, **tagger: Any) -> Any:
