@@ -41,8 +41,9 @@ def standing(stages: list[Stage], changed: dict[str, list[str]]) -> Iterator[str
     """At most nine lines on the stages, given in order.
 
     changed   reasons of the stages that are not as they were; what depends on such a stage runs too, if that writes
-              something else
+              something else. One that always runs is not among the stages: it is changed, and says nothing by it
     """
+    changed = {stage.name: changed[stage.name] for stage in stages if stage.name in changed}
     after: list[str] = []
     for stage in stages:
         if stage.name not in changed and any(needed in changed or needed in after for needed in stage.needs):

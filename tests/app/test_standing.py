@@ -27,6 +27,10 @@ def test_what_depends_on_a_changed_stage_may_run() -> None:
     assert list(standing(CHAIN, {})) == ["up to date  a, b, c, d"]
 
 
+def test_what_needs_a_stage_that_always_runs_is_up_to_date_all_the_same() -> None:
+    assert list(standing([Stage("a", ("check",))], {"check": ["always changed"]})) == ["up to date  a"]
+
+
 def test_the_stages_take_nine_lines_at_most() -> None:
     stages = [Stage(f"s{number}", ()) for number in range(12)]
     lines = list(standing([*stages, Stage("z", ("s0",))], {stage.name: ["changed command"] for stage in stages[1:]}))
