@@ -183,9 +183,8 @@ def _add_review(parser: argparse.ArgumentParser) -> None:
 
 def _add_doctor(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Check the pictures of data.folder in params.yaml as they are now, and outputs/captions.csv if it is of them. "
-        "The exit status "
-        "is 1 where the stage doctor would stop the pipeline."
+        "Check the pictures of data.folder in params.yaml and the texts beside them as they are now, whatever was run. "
+        "The exit status is 1 where the stage doctor would stop the pipeline."
     )
     parser.set_defaults(command=_doctor)
     parser.add_argument("--data", type=Path, metavar="DIR", help="another folder")

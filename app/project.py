@@ -49,11 +49,15 @@ def doctor(folder: Path | None, as_json: bool) -> None:
     if folder is not None:
         settings = settings.model_copy(update={"data": settings.data.model_copy(update={"folder": folder})})
     if not as_json:
-        print(printable(f"reads {settings.data.folder}, with each picture as preprocess would make it"))
+        print(
+            printable(
+                f"reads {settings.data.folder}, with pictures and captions as preprocess and curate would make them"
+            )
+        )
     problems = refusals(settings)  # at which the stage check stops
     if folder_problems(settings.data.folder):
         raise BadSettings(PARAMS, problems)
-    report = diagnose(settings, written=False)
+    report = diagnose(settings, settings.curate)
     fail_on = settings.doctor.fail_on
     bad = report.at_least(fail_on)
     if as_json:

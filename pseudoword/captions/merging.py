@@ -1,13 +1,13 @@
 """The merge: a person's edits and files over the captioner's drafts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 from pseudoword.captions.cuts.cutting import Cutting
-from pseudoword.captions.drafts import read_drafts
+from pseudoword.captions.drafts import Draft, read_drafts
 from pseudoword.captions.edits import Edit, check_places, read_edits
 from pseudoword.captions.marks import without_marks
 from pseudoword.captions.sides import text_for
@@ -91,14 +91,21 @@ def merge(folder: Path, existing: str, cutting: Cutting, unescape: bool = False)
     """Read pictures, drafts, edits and files; `existing` and `unescape` as in section curate. Raises UserError."""
     pictures = read_pictures_table()
     ids, sources = list(pictures["id"]), list(pictures["source"])
+    return merge_pictures(ids, sources, read_drafts(ids), folder, existing, cutting, unescape)
+
+
+def merge_pictures(
+    ids: Sequence[str], sources: Sequence[str], drafts: Sequence[Draft], folder: Path, existing: str, cutting: Cutting,
+    unescape: bool,
+) -> Merged:  # fmt: skip
+    """The same of pictures and drafts that are known already."""
     edits_file = folder / "captions.yaml"
     check_links([edits_file], folder)
     edits, texts = read_edits(edits_file), list_texts(folder, sources)
     check_places(folder, sources)
     files = {source: path for source in sources if (path := find_text(source, texts))}
     written = read_texts(files) if existing != "ignore" else {}
-    rows, drafts = [], read_drafts(ids)
-    cutting = cutting.among(drafts)
+    rows, cutting = [], cutting.among(drafts)
     for name, source, draft in zip(ids, sources, drafts, strict=True):
         edit, text = edits.get(source), written.get(source)
         edited = text_for(name, edit.caption) if edit else None

@@ -18,6 +18,10 @@ def caption_count(case: Case) -> list[Finding]:
     extra = sorted(set(captions) - ids)
     if not missing and not extra:
         return []
+    if not case.curated:
+        raise CannotTell(
+            f"{len(missing)} pictures have no text of yours and no draft yet; `dvc repro curate` drafts it"
+        )
     told = [f"{names(sources(missing))} without a caption"] if missing else []
     told += [f"{len(extra)} captions without a picture ({names(extra)})"] if extra else []
     return [

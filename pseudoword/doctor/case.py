@@ -19,7 +19,10 @@ class CannotTell(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """`captions` by picture id, None where there are none of these pictures; `model`: or why it cannot be read."""
+    """`captions` by picture id, None where there are none of these pictures; `model`: or why it cannot be read.
+
+    Captions that `curate` has not written yet may be of some pictures alone.
+    """
 
     pictures: list[MeasuredPicture]
     skipped: list[tuple[str, str]]  # source and reason of each file that gives no picture
@@ -30,6 +33,7 @@ class Case:
     max_share: float  # share of the pictures from which something counts as over-represented
     origins: Mapping[str, str] = field(default_factory=dict)  # where each caption comes from, by picture id
     ignored: Collection[str] = ()  # checks that a person disagrees with
+    curated: bool = True  # whether the captions are what `curate` wrote
 
     @cached_property
     def originals(self) -> list[MeasuredPicture]:

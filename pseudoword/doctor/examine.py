@@ -1,15 +1,11 @@
 """All checks on one data set, cheapest first, as a report.
 
-report = examine(intent, machine, same_background=0.6, ignore=[], written=False)
+report = examine(intent, machine, same_background=0.6, ignore=[], curate=settings.curate)
 """
 
 from collections.abc import Callable, Collection
-from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
-
-from pseudoword.captions.table import CAPTIONS, CaptionsDoNotFit
 from pseudoword.doctor.alike import near_duplicates
 from pseudoword.doctor.budget import budget, number
 from pseudoword.doctor.captions import caption_count, common_words
@@ -26,11 +22,13 @@ from pseudoword.doctor.quality import animated, bad_crop, blurred, borders, near
 from pseudoword.doctor.refusals import refused
 from pseudoword.doctor.report import Report
 from pseudoword.doctor.skipped import skipped_files
+from pseudoword.doctor.texts import as_curate_would, written_captions
 from pseudoword.doctor.variety import background, black_and_white, look
 from pseudoword.findings import SEVERITIES, Finding
 from pseudoword.pictures.faces import FaceFinder
 from pseudoword.pictures.shapes import STEP_PX
 from pseudoword.pictures.views import Framing, framing_for
+from pseudoword.settings.curate import CurateSettings
 
 DEFAULT_PX = 512, 512  # px, where neither the settings nor a model that can be read says more
 
@@ -67,23 +65,25 @@ CHECKS = {
 }
 
 
-def examine(intent: Intent, machine: Machine, same_background: float, ignore: Collection[str], written: bool) -> Report:
+def examine(
+    intent: Intent, machine: Machine, same_background: float, ignore: Collection[str], curate: CurateSettings | None
+) -> Report:
     """Make every check that can be made on what is there; the worst findings come first.
 
-    written  look at what `preprocess` and `curate` wrote, as the stage does; else at what they would make of the
-             person's folder as it is now, with captions only if those that were written are of these very pictures
+    curate  look at what `preprocess` and `curate` would make by these settings of the person's folder as it is now;
+            None: at what they wrote, as the stage does
     """
     model = read_model(intent.model)
     find_faces = FaceFinder(None) if intent.kind == "person" and "faces" not in ignore else None
     pictures, skipped = (
         preprocessed(intent.folder, find_faces)
-        if written
+        if curate is None
         else as_preprocess_would(intent.folder, _framing(intent, model), find_faces)
     )
-    captions, origins = _captions()
-    if not written and captions is not None and set(captions) != {picture.id for picture in pictures}:
-        captions = None
-    case = Case(pictures, skipped, captions, intent, model, machine, same_background, origins, ignore)
+    captions, origins, lint = written_captions() if curate is None else as_curate_would(pictures, intent, curate)
+    case = Case(
+        pictures, skipped, captions, intent, model, machine, same_background, origins, ignore, curated=curate is None
+    )
     findings, left_out = [], {}
     for check, (make, needs_captions, needs_model) in CHECKS.items():
         if check in ignore:
@@ -98,7 +98,7 @@ def examine(intent: Intent, machine: Machine, same_background: float, ignore: Co
             except CannotTell as error:
                 left_out[check] = str(error)
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
-    return Report(pictures=len(pictures), findings=findings, left_out=left_out)
+    return Report(pictures=len(pictures), findings=findings, left_out=left_out, lint=lint)
 
 
 def _framing(intent: Intent, model: Model | str) -> Framing:
@@ -106,15 +106,3 @@ def _framing(intent: Intent, model: Model | str) -> Framing:
     if not isinstance(model, str):
         return framing_for(wanted, intent.model)
     return Framing(wanted, wanted.px or DEFAULT_PX, STEP_PX, FaceFinder(wanted.focal.face_model))
-
-
-def _captions(path: Path = CAPTIONS) -> tuple[dict[str, str] | None, dict[str, str]]:
-    """Captions by picture id, None where there is no table, and where each comes from."""
-    if not path.is_file():
-        return None, {}
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        origins = dict(zip(table["id"], table["origin"], strict=True))
-        return dict(zip(table["id"], table["caption"], strict=True)), origins
-    except (ValueError, KeyError) as error:
-        raise CaptionsDoNotFit(path, [str(error)]) from None

@@ -20,6 +20,11 @@ class Report(Record):
     pictures: int
     findings: list[Finding]
     left_out: dict[str, str] = Field(default_factory=dict)
+    lint: list[Finding] = Field(
+        default_factory=list,
+        description="What `curate` is going to say of the captions, where it has not run yet; it stops nothing.",
+        exclude_if=lambda found: not found,
+    )
 
     def count(self, severity: str) -> int:
         return sum(finding.severity == severity for finding in self.findings)
@@ -48,6 +53,8 @@ def write_report(report: Report, path: Path) -> None:
 def summary(report: Report) -> str:
     """The report as lines for a terminal."""
     lines = [line for finding in report.findings for line in _lines(finding)]
+    for finding in report.lint:
+        lines += _lines(finding.model_copy(update={"check": f"{finding.source or 'all captions'}: {finding.check}"}))
     lines += [f"left out  {check}: {reason}" for check, reason in report.left_out.items()]
     counts = [_counted(report.count(severity), severity) for severity in SEVERITIES]
     return "\n".join([*lines, f"{report.pictures} pictures: {', '.join(counts)}"])

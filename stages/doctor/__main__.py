@@ -45,7 +45,7 @@ class Settings(StageSettings):
 def main() -> None:
     settings = Settings.read("doctor")
     PASSED.unlink(missing_ok=True)
-    report = diagnose(settings, written=True)
+    report = diagnose(settings)
     print(summary(report))
     write_report(report, REPORT)
     counts = {severity: report.count(severity) for severity in SEVERITIES}

@@ -8,6 +8,7 @@ from pseudoword.doctor.intent import Intent, RunIntent
 from pseudoword.doctor.machine import this_machine
 from pseudoword.doctor.report import Report
 from pseudoword.settings.base import BaseSettings, DataSettings
+from pseudoword.settings.curate import CurateSettings
 from pseudoword.settings.doctor import DoctorSettings
 from pseudoword.settings.evaluate import EvaluateSettings
 from pseudoword.settings.hypernetwork import HypernetworkSettings
@@ -28,12 +29,12 @@ class WithPictures(Sweepable, Protocol):
     evaluate: EvaluateSettings
 
 
-def diagnose(settings: WithPictures, written: bool) -> Report:
-    """Make every check; `written` as in `examine`. Raises UserError."""
+def diagnose(settings: WithPictures, curate: CurateSettings | None = None) -> Report:
+    """Make every check; `curate` as in `examine`. Raises UserError."""
     trained = [
         RunIntent(run.word, run.train, run.hypernetwork if run.train.learn == "hypernetwork" else None)
         for run in runs(settings).values()
     ]
     intent = Intent.of(settings.data, settings.base, settings.preprocess, settings.evaluate, trained)
     machine, options = this_machine(resolve_device(settings.base.device)), settings.doctor
-    return examine(intent, machine, options.same_background, options.ignore, written)
+    return examine(intent, machine, options.same_background, options.ignore, curate)

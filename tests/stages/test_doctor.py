@@ -140,6 +140,46 @@ def test_the_command_line_needs_nothing_but_pictures(project: Path, capsys: pyte
     assert {path.name for path in Path("outputs").iterdir()} <= {"code", "settings"}
 
 
+def test_the_command_line_reads_the_texts_beside_pictures_that_were_never_preprocessed(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree("data/sample", "other")
+    Path("other/thing-01.txt").write_text("in the snow " * 93 + "today")
+    Path("other/thing-02.txt").write_text("a merket by the sea")
+    Path("other/captions.yaml").write_text('thing-03.png: {caption: "by night", draft: "a thing by night"}\n')
+    change("word", init_text="merket")
+    change("doctor", fail_on="warning", ignore=["number"])
+    assert pseudoword(["doctor", "--data", "other"]) == 1
+    printed = capsys.readouterr()
+    assert "error     refused: The caption of thing-01.png is too long to train with" in printed.out
+    assert "is in other/thing-01.txt: " in printed.out
+    assert "warning   thing-02.png: names what the word learns: says 'merket'" in printed.out
+    assert "left out  captions: 9 pictures have no text of yours and no draft yet" in printed.out
+    assert "stale" not in printed.out
+    assert "1 of these would stop the pipeline" in printed.err, "what lint says stops nothing"
+    assert pseudoword(["doctor", "--data", "other", "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert {finding["pictures"][0]["source"] for finding in told["lint"] if finding["pictures"]} >= {"thing-02.png"}
+    Path("other/thing-02.txt").write_bytes(b"\xff")
+    assert pseudoword(["doctor", "--data", "other"]) == 1
+    assert "other/thing-02.txt is not UTF-8" in capsys.readouterr().err
+
+
+def test_the_command_line_reads_texts_as_they_are_now(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """And not as curate wrote them before they were changed."""
+    prepare()
+    ids = pd.read_csv("outputs/captions.csv", dtype=str)["id"]
+    pd.DataFrame({"id": ids, "draft": "a thing by night", "captioner": "a thing by night"}).to_csv(
+        "outputs/drafts.csv", index=False
+    )
+    Path("data/sample/thing-01.txt").write_text("in the snow " * 93 + "today")
+    assert pseudoword(["doctor"]) == 1
+    printed = capsys.readouterr().out
+    assert "The caption of thing-01.png is too long" in printed and "left out" not in printed
+    Path("data/sample/thing-01.txt").unlink()
+    assert pseudoword(["doctor"]) == 0
+
+
 def test_the_command_line_tells_what_check_would_refuse_beside_its_findings(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -186,8 +226,10 @@ def test_the_command_line_looks_at_the_folder_and_never_at_what_was_made_of_anot
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     prepare()
+    ids = pd.read_csv("outputs/captions.csv", dtype=str)["id"]
+    pd.DataFrame({"id": ids, "draft": "in a bed", "captioner": "in a bed"}).to_csv("outputs/drafts.csv", index=False)
     assert pseudoword(["doctor"]) == 0
-    assert "left out" not in capsys.readouterr().out, "the captions are of these pictures"
+    assert "left out" not in capsys.readouterr().out, "the drafts are of these pictures"
     render("style", 4, Path("data/other"), 7)
     change("data", folder="data/other")
     assert pseudoword(["doctor"]) == 0

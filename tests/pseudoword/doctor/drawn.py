@@ -15,6 +15,7 @@ from pseudoword.doctor.intent import Intent
 from pseudoword.doctor.machine import Machine
 from pseudoword.doctor.report import Report
 from pseudoword.findings import Finding
+from pseudoword.settings.curate import CurateSettings
 from pseudoword.settings.preprocess import PreprocessSettings
 from pseudoword.templates import Prompts
 from tests.tiny import TOYWORLD
@@ -118,7 +119,7 @@ def preprocessed(
 def diagnose(check: str, machine: Machine = PLENTY, most: float = 0.6, **changes: object) -> list[Finding]:
     """What one check says of the current folder."""
     others = [name for name in CHECKS if name != check]
-    report = examine(_intent(changes), machine, most, others, Path("outputs").exists())
+    report = examine(_intent(changes), machine, most, others, _curate())
     assert all(finding.check == check for finding in report.findings)
     return report.findings
 
@@ -129,7 +130,12 @@ def why_not(check: str, **changes: object) -> str:
 
 
 def everything(ignore: Sequence[str] = (), **changes: object) -> Report:
-    return examine(_intent(changes), PLENTY, 0.6, ignore, Path("outputs").exists())
+    return examine(_intent(changes), PLENTY, 0.6, ignore, _curate())
+
+
+def _curate() -> CurateSettings | None:
+    """None where the stages before the doctor have run."""
+    return None if Path("outputs").exists() else CurateSettings.model_validate({"cut": "subject"})
 
 
 def _intent(changes: dict[str, object]) -> Intent:
