@@ -8,6 +8,7 @@ from typing import Self
 from pseudoword.errors import UserError
 
 NAME, FILEWORDS = "[name]", "[filewords]"
+MAX_PROMPT_BYTES = 10_000  # some thirty times what a model reads at once; more is no prompt, and would fill the memory
 
 
 class BadTemplate(UserError):
@@ -42,6 +43,8 @@ class Prompts:
         prompts = tuple(line for line in lines if line)
         if not prompts:
             raise BadTemplate(path, "has no prompts")
+        if (longest := max(len(line.encode()) for line in prompts)) > MAX_PROMPT_BYTES:
+            raise BadTemplate(path, f"a line holds {longest} bytes, and a prompt {MAX_PROMPT_BYTES} at most")
         return cls(path, prompts)
 
     def check_names(self) -> Self:

@@ -22,6 +22,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from pseudoword.captions.texts import one_line, read_text
 from pseudoword.errors import UserError
+from pseudoword.templates import MAX_PROMPT_BYTES
 
 EXAMPLE = 'dog-1.jpg: {caption: "in the snow", draft: "a dog in the snow"}'
 # What ruamel.yaml says of a wrong number, date or tag comes in many kinds; all mean that the file is malformed.
@@ -122,7 +123,10 @@ def _field(path: Path, name: str, key: Any, value: Any, line: int) -> Any:
         raise BadEdits(path, line, f"the key '{key}' for '{name}'; there are {there_are}")
     if not isinstance(value, str):
         raise BadEdits(path, line, f"{_kind(value)} as {key} of '{name}'; put it in quotes")
-    return one_line(value)
+    text = one_line(value)
+    if (size := len(text.encode())) > MAX_PROMPT_BYTES:
+        raise BadEdits(path, line, f"{size} bytes as {key} of '{name}', where {MAX_PROMPT_BYTES} are the most")
+    return text
 
 
 def _day(path: Path, name: str, value: Any, line: int) -> str:

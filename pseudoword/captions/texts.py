@@ -8,6 +8,7 @@ from typing import NamedTuple
 from pseudoword.errors import UserError
 from pseudoword.links import leads_out
 from pseudoword.pictures.folder import TEXT_SUFFIXES
+from pseudoword.templates import MAX_PROMPT_BYTES
 
 
 class LinkedText(UserError):
@@ -27,6 +28,16 @@ class NotUtf8(UserError):
         )
         super().__init__(f"{found} Save it again as UTF-8." if len(first) == 1 else f"{found}\nSave them as UTF-8.")
         self.first = first
+
+
+class TooLong(UserError):
+    def __init__(self, places: dict[str, int]) -> None:
+        """`places` have the bytes that each holds."""
+        found = "\n".join(f"{place} holds {size} bytes." for place, size in sorted(places.items()))
+        super().__init__(
+            f"{found}\nA caption holds {MAX_PROMPT_BYTES} at most, which is far more than a model reads at once. "
+            "Shorten it, or give the file another ending if it is none."
+        )
 
 
 class Text(NamedTuple):
@@ -51,7 +62,10 @@ def read_text(path: Path) -> str:
 
 
 def read_texts(files: dict[str, Path]) -> dict[str, Text]:
-    """What each of the files says. Raises NotUtf8, of all that are not."""
+    """What each of the files says. Raises TooLong and NotUtf8, of all that are."""
+    sizes = {str(path): path.stat().st_size for path in files.values()}
+    if long := {path: size for path, size in sizes.items() if size > MAX_PROMPT_BYTES}:
+        raise TooLong(long)
     texts: dict[str, Text] = {}
     odd: dict[Path, int] = {}
     for source, path in files.items():

@@ -226,3 +226,10 @@ def test_two_tokenizers_give_two_rows_of_ids():
     vocabulary = Vocabulary([TOKENIZER, TOKENIZER], [FIRST, FIRST + 7], "snorf", 1)
     first, second = vocabulary.encode("a snorf")[:, 0]
     assert (second - first).tolist() == [7 if token == FIRST else 0 for token in first]
+
+
+def test_a_line_that_is_no_prompt_by_its_size_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_text("a [name]\na [name] " + "in the snow " * 100_000)
+    with pytest.raises(BadTemplate, match="a line holds 1200008 bytes, and a prompt 10000 at most"):
+        Prompts.read(path)

@@ -248,6 +248,7 @@ def test_an_edit_or_text_without_a_picture_is_told_and_stays(project: Path, caps
         ("[" * 5000, 1, "lists or maps nested without end"),
         ("a.jpg: {caption: x}\n---\nb.png: {caption: y}", 2, "another document"),
         ('a.jpg: {caption: "x\x07"}', 1, "unacceptable character"),
+        (f"b.png: {{caption: x}}\na.jpg: {{caption: {'y' * 2**20}}}", 2, "1048576 bytes as caption of 'a.jpg'"),
     ],
 )
 def test_malformed_edits_are_an_error_with_line_and_example(project: Path, content: str, line: int, found: str) -> None:
@@ -272,6 +273,15 @@ def test_all_texts_that_are_not_utf_8_are_named_at_once(project: Path) -> None:
     (FOLDER / "a.txt").write_bytes("größe".encode("latin-1"))
     (FOLDER / "b.txt").write_bytes("größe".encode("utf-16"))
     with pytest.raises(UserError, match=r"(?s)thing/a.txt is not UTF-8 text: byte 2 .*thing/b.txt is not .*byte 0 "):
+        captions()
+
+
+def test_texts_that_are_no_captions_by_their_size_are_named_at_once(project: Path) -> None:
+    (FOLDER / "a.txt").write_text("snow " * 2000)
+    assert captions()
+    for name in ("a.txt", "b.txt"):
+        (FOLDER / name).write_text("snow " * 200_000)
+    with pytest.raises(UserError, match=r"(?s)thing/a.txt holds 1000000 bytes.\n.*thing/b.txt holds .*10000 at most"):
         captions()
 
 
