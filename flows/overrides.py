@@ -10,6 +10,16 @@ from ruamel.yaml import YAML
 from pseudoword.settings.loading import Settings
 from pseudoword.settings.messages import keys_of
 
+SWITCH = {"true": True, "false": False}
+KINDS = {
+    "array": "list",
+    "boolean": "true or false",
+    "integer": "whole number",
+    "null": "null",
+    "number": "number",
+    "string": "text",
+}
+
 
 def _form() -> dict[str, Any]:
     """The schema of params.yaml with nothing required and no default, so that only what was filled in is sent."""
@@ -39,7 +49,22 @@ def _filled(schema: Any, definitions: dict[str, Any]) -> Any:
             value["position"] = position  # by which the page sorts; PostgreSQL keeps no order of keys
             if limits := ", ".join(dict.fromkeys(_limits(value))):
                 value["description"] = f"{value.get('description', '')} ({limits})".strip()
-    return kept
+    return _fillable(kept)
+
+
+def _fillable(schema: dict[str, Any]) -> dict[str, Any]:
+    """As the page can show it: it has no field for a list of types, and sends `false` for a switch nobody touched."""
+    if isinstance(schema.get("type"), list):
+        schema["anyOf"] = [{"type": kind} for kind in schema.pop("type")]
+    if schema.get("type") == "boolean":
+        schema |= {"type": "string", "enum": list(SWITCH)}
+    options = schema.get("anyOf", [])
+    if options and all("enum" in option for option in options):
+        schema |= {"type": "string", "enum": [value for option in schema.pop("anyOf") for value in option["enum"]]}
+        return schema
+    for option in options:
+        option["title"] = ", ".join(map(str, option["enum"])) if "enum" in option else KINDS[option["type"]]
+    return schema
 
 
 def _limits(schema: dict[str, Any]) -> Iterator[str]:
@@ -54,7 +79,17 @@ def _limits(schema: dict[str, Any]) -> Iterator[str]:
         yield from (f"{word} {option[key]:g}" for key, word in words.items() if key in option)
 
 
-Overrides = Annotated[dict[str, Any], WithJsonSchema(_form())]
+def _switches(form: dict[str, Any], path: str = "") -> Iterator[str]:
+    """By section.key."""
+    for key, value in form.get("properties", {}).items():
+        if SWITCH.keys() <= set(value.get("enum", ())):
+            yield f"{path}{key}"
+        yield from _switches(value, f"{path}{key}.")
+
+
+FORM = _form()
+SWITCHES = frozenset(_switches(FORM))
+Overrides = Annotated[dict[str, Any], WithJsonSchema(FORM)]
 
 
 def flat(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,7 +101,8 @@ def flat(overrides: Mapping[str, Any]) -> dict[str, Any]:
             for key, inner in value.items():
                 collect([*path, *str(key).split(".")], inner)
         else:
-            found[".".join(path)] = value
+            name = ".".join(path)
+            found[name] = SWITCH.get(value, value) if name in SWITCHES and isinstance(value, str) else value
 
     collect([], overrides)
     return found

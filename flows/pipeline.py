@@ -90,23 +90,23 @@ NOTHING: dict[str, Any] = {}
 @flow(name="pipeline", persist_result=False)
 def pipeline(
     targets: Sequence[str] = (),
-    overrides: Overrides = NOTHING,
     name: str = "",
     force: bool = False,
     remote: str = "",
     revision: str = "",
+    overrides: Overrides = NOTHING,  # last: on the page nobody would find what comes below its hundred fields
 ) -> State[object]:
     """Bring the targets and all that they need up to date.
 
     Args:
         targets: Stages of dvc.yaml; none means every stage.
-        overrides: Settings that differ from params.yaml. They, a name, a remote or a revision make the run a DVC
-            experiment in a workspace of its own.
         name: What to call the experiment. Empty: by what differs, such as lr0.02-seed1.
         force: Run every stage, whether anything has changed or not.
         remote: Git remote, such as origin, that workers without a common disk get commits and experiments from and send
             experiments to, their files through the DVC remote.
         revision: Commit, branch or tag to begin from. Empty: the project as it is, or the remote's default branch.
+        overrides: Settings that differ from params.yaml. They, a name, a remote or a revision make the run a DVC
+            experiment in a workspace of its own.
     """
     root = Path.cwd()
     try:
@@ -253,8 +253,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return f"Done: {state.message}"
         return f"The report: {REPORT}" if REPORT.exists() else "Up to date."
 
-    overrides = dict(options.set)
-    return run_flow(lambda: pipeline(options.targets, overrides, options.name, options.force, return_state=True), done)
+    parameters = {"name": options.name, "force": options.force, "overrides": dict(options.set)}
+    return run_flow(lambda: pipeline(options.targets, return_state=True, **parameters), done)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -65,18 +65,18 @@ class PointsFailed(RuntimeError):
 
 @flow(name="sweep", persist_result=False)
 def sweep(
-    grid: Grid, overrides: Overrides = NOTHING, force: bool = False, remote: str = "", revision: str = ""
+    grid: Grid, force: bool = False, remote: str = "", revision: str = "", overrides: Overrides = NOTHING
 ) -> State[object]:
     """Train at every point of a grid.
 
     Args:
         grid: Lists of values by section.key. Axes that can share a UNet batch train together in one run.
-        overrides: Settings of all points that differ from params.yaml.
         force: Run points too that are there already.
         remote: Git remote, such as origin, that workers without a common disk get commits and experiments from and send
             experiments to, their files through the DVC remote.
         revision: Commit, branch or tag that all points begin from. Empty: the project as it is, or the remote's default
             branch.
+        overrides: Settings of all points that differ from params.yaml.
     """
     root = Path.cwd()
     try:
@@ -199,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--force", action="store_true", help="run points too that are there already")
     options = parser.parse_args(arguments)
     call: Callable[[], State[Any]] = lambda: sweep(  # noqa: E731
-        dict(options.grid), dict(options.set), options.force, return_state=True
+        dict(options.grid), options.force, overrides=dict(options.set), return_state=True
     )
     return run_flow(call, lambda state: f"Done: {state.message}. `dvc exp show` has them all.")
 
