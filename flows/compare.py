@@ -41,7 +41,7 @@ def comparison(root: Path, arguments: Sequence[str], folder: Path = FOLDER) -> s
     if done.returncode:
         raise NoComparison(done.stderr.strip().removeprefix("error: "))
     upshot = done.stdout.strip().splitlines()
-    page = (root / folder / PAGE).resolve().as_uri()
-    text = "\n\n".join([*upshot, f"[The page]({page})"])
+    page = (root / folder / PAGE).resolve()
+    text = "\n\n".join([*upshot, f"The page: `{page}`"])  # no link: a browser opens no file from a web page
     create_markdown_artifact(text, key="comparison", description="Runs beside each other")
     return upshot[0] if upshot else ""

@@ -196,10 +196,10 @@ def _show_experiment(experiment: Experiment) -> None:
             UUID(runtime.flow_run.id), name=name, tags={*runtime.flow_run.tags, f"experiment:{name}"}
         )
     settings = "".join(f"\n| {key} | {value} |" for key, value in experiment.overrides.items())
-    report = (experiment.root / FOLDER / name / REPORT).as_uri()
+    report = experiment.root / FOLDER / name / REPORT
     create_markdown_artifact(
         f"**{name}**\n\n| setting | value |\n|---|---|{settings}\n\n`dvc exp apply {name}` brings it into the project "
-        f"and `dvc exp show` sets it beside the others. Its report: [{REPORT}]({report})",
+        f"and `dvc exp show` sets it beside the others. Its report, once it is there: `{report}`",
         key="experiment",
         description=f"The DVC experiment {name}",
     )
@@ -216,7 +216,11 @@ def _show_stages(states: dict[str, State[object]]) -> None:
 def _show_metrics(root: Path) -> None:
     """A row for each measured thing, a column for each figure."""
     for path, content in graph.metrics(root).items():
-        rows = [{"": name, **figures} for name, figures in content.items() if name in MEASURED]
+        rows = [
+            {"what": name, **{key: f"{value:.3g}" if isinstance(value, float) else value for key, value in row.items()}}
+            for name, row in content.items()
+            if name in MEASURED
+        ]
         if rows:
             create_table_artifact(rows, key="metrics", description=path)
 
@@ -230,8 +234,15 @@ def _show_choice(root: Path) -> None:
         reason = "\n\n".join([head, choice["reason"], *choice["notes"], *choice["advice"]])
     except (OSError, ValueError, KeyError):
         reason = ""
-    report = f"The whole report: [{REPORT}]({(root / REPORT).as_uri()})"
-    text = "\n\n".join(part for part in (reason, as_markdown(root / CHOSEN_SHEET, "the chosen word"), report) if part)
+    parts = [reason]
+    if sheet := as_markdown(root / CHOSEN_SHEET, "the chosen word"):
+        parts += [
+            sheet,
+            "Above: the training pictures. In the middle: what the init text draws. Below: the chosen word.",
+        ]
+    # No link: a browser opens no file from a web page.
+    parts.append(f"The whole report: `{root / REPORT}`")
+    text = "\n\n".join(part for part in parts if part)
     create_markdown_artifact(text, key="chosen-sheet", description="Pictures drawn with the chosen word")
 
 
