@@ -39,16 +39,7 @@ MAX_TRIES = 3
 COMPARISON = Path(".scratch/comparison/sweep")
 LOOK_S = 2.0  # between two looks at the points that run
 
-Grid = Annotated[
-    dict[str, Any],
-    WithJsonSchema(
-        {
-            "type": "object",
-            "additionalProperties": True,
-            "description": 'Values by section.key: {"train.learn_rate": [0.005, 0.02], "base.precision": ["fp32"]}',
-        }
-    ),
-]
+Grid = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "additionalProperties": True})]
 
 
 class NoGrid(UserError):
@@ -70,7 +61,8 @@ def sweep(
     """Train at every point of a grid.
 
     Args:
-        grid: Lists of values by section.key. Axes that can share a UNet batch train together in one run.
+        grid: Lists of values by section.key, such as {"train.learn_rate": [0.005, 0.02], "base.precision": ["fp32",
+            "bf16"]}. Axes that can share a UNet batch train together in one run.
         force: Run points too that are there already.
         remote: Git remote, such as origin, that workers without a common disk get commits and experiments from and send
             experiments to, their files through the DVC remote.

@@ -50,6 +50,13 @@ def test_nothing_but_pseudoword_dvc_has_to_do_with_dvc() -> None:
     assert not importing and not starting
 
 
+def test_who_runs_dvc_repro_notices_nothing_of_prefect() -> None:
+    """No import of it, also by way of `flows`, and nothing in the graph that names either."""
+    below = [path for floor in FLOORS if floor != "flows" for path in python_files(floor)]
+    assert not {path for path in below if "prefect" in {module.split(".")[0] for module in imported(path)}}
+    assert not {word for word in ("flows", "prefect") if word in (ROOT / "dvc.yaml").read_text()}
+
+
 def test_no_import_goes_in_a_circle() -> None:
     graph = {path: set(files_of(imported(path))) - {path} for floor in FLOORS for path in python_files(floor)}
     assert list(TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle

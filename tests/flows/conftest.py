@@ -15,7 +15,7 @@ __all__ = ["project"]
 def prefect_server() -> Iterator[None]:
     from prefect.testing.utilities import prefect_test_harness  # seconds, which only its users need to wait for
 
-    with prefect_test_harness(server_startup_timeout=60):
+    with prefect_test_harness(server_startup_timeout=300):
         yield
 
 
