@@ -179,7 +179,7 @@
       return axes[columns].values.map((column, j) => {
         const picture = pictureOf({ ...state, [rows]: row, [columns]: column });
         if (!picture) {
-          line.append(make("td", {}, "–"));
+          line.append(make("td", {}, make("span", { className: "note" }, "not drawn")));
           return null;
         }
         const image = make("img", { src: picture.source, alt: describe(picture), width: 128 });
