@@ -60,7 +60,8 @@ def posterior_moments(pictures: Tensor, vae: AutoencoderKL) -> tuple[Tensor, Ten
 
 def train(
     folder: Path, begun: Path | None, channels: list[int], steps: int, batch: int, learn_rate: float,
-    matrix_rate: float, ema_decay: float, snr_gamma: float, caption_drop: float,
+    matrix_rate: float, ema_decay: float, snr_gamma: float,
+    max_noise_weight: float, caption_drop: float,
 ) -> None:  # fmt: skip
     """Train a new UNet, or go on with the one in the packed model `begun`, whose other parts stay as they are."""
     parts = begun or BUILD
@@ -97,7 +98,9 @@ def train(
         noisy = scheduler.add_noise(clean, noise, t)
         predicted = unet(noisy.to(DEVICE), t.to(DEVICE), states[chosen].to(DEVICE).float()).sample
         snr = alpha_bar[t] / (1 - alpha_bar[t])
-        weight = (snr.clamp(max=snr_gamma) / snr).to(DEVICE)  # min-SNR-gamma, Hang et al. 2023, epsilon form
+        # Min-SNR-gamma (Hang et al. 2023) in its epsilon form, times what turns it into that of v-prediction: what a
+        # picture shows is decided where it is nearly all noise, and there a plain epsilon loss hardly asks for it.
+        weight = (snr.clamp(max=snr_gamma) / snr * (1 / alpha_bar[t]).clamp(max=max_noise_weight)).to(DEVICE)
         error: Tensor = (predicted - noise.to(DEVICE)).square().mean((1, 2, 3))
         weighted: Tensor = (error * weight).mean()
         return weighted
