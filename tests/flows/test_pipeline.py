@@ -83,7 +83,7 @@ def test_the_command_stops_with_all_that_it_started(
         monkeypatch.setenv("PREFECT_API_URL", str(PREFECT_API_URL.value()))
     project.tell(first="wait")
     with subprocess.Popen(flow_command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as command:
-        stage = waiting_stage(project.folder)
+        stage = waiting_stage(project.folder, patience=250)  # a server's first start, on a busy machine
         started = time.monotonic()
         command.send_signal(signal.SIGTERM)
         output, _ = command.communicate(timeout=60)
