@@ -470,6 +470,7 @@ def test_every_control_of_the_page_works(project: Path, capsys: Output, browser:
     )
     assert browser.evaluate("document.querySelector('#stage .over-it').style.clipPath") == "inset(0px 80% 0px 0px)"
     browser.evaluate("document.getElementById('close').click()")
+    browser.until("!viewer.open && marked.textContent === ''")  # with the focus back, before the keys are for the votes
     # Votes are kept and can be saved.
     browser.evaluate("start.click()")
     browser.press("1")
