@@ -88,7 +88,7 @@ EDITS: dict[str, Callable[[], None]] = {
     ),
     "`word.name`": setting(word={"name": "gliff"}),
     "`word.init_text`": setting(word={"init_text": "tree"}),
-    "`word.kind`": setting(word={"kind": "style"}),
+    "`word.kind`": setting(word={"kind": "person"}),
     "`word.overwrite`": setting(word={"overwrite": True}),
     "`hypernetwork.learn_rate` while a word is learned": setting(hypernetwork={"learn_rate": 0.001}),
     "`train.learn`": setting(train={"learn": "hypernetwork"}, hypernetwork={"learn_rate": 0.001}),
