@@ -60,8 +60,7 @@ def posterior_moments(pictures: Tensor, vae: AutoencoderKL) -> tuple[Tensor, Ten
 
 def train(
     folder: Path, begun: Path | None, channels: list[int], steps: int, batch: int, learn_rate: float,
-    matrix_rate: float, ema_decay: float, snr_gamma: float,
-    max_noise_weight: float, caption_drop: float,
+    matrix_rate: float, ema_decay: float, snr_gamma: float, max_noise_weight: float, caption_drop: float,
 ) -> None:  # fmt: skip
     """Train a new UNet, or go on with the one in the packed model `begun`, whose other parts stay as they are."""
     parts = begun or BUILD

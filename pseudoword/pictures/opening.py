@@ -45,18 +45,19 @@ def open_mask(path: Path) -> Image.Image:
 def has_frames(path: Path) -> bool:
     """Whether the file holds more frames or pages than the first, which alone is used; not layers, nor what a camera
     keeps beside a photograph."""
-    try:
-        with Image.open(path, formats=_formats()) as image:
-            return getattr(image, "n_frames", 1) > 1 and image.format not in ONE_PICTURE
-    except Exception:  # which decoding will tell of
-        return False
+    return _says(path, lambda image: getattr(image, "n_frames", 1) > 1 and image.format not in ONE_PICTURE)
 
 
 def is_large(path: Path) -> bool:
     """Whether it says that it has many pixels; a file that is no picture does not."""
+    return _says(path, lambda image: image.width * image.height > LARGE_PX)
+
+
+def _says(path: Path, true: Callable[[Image.Image], bool]) -> bool:
+    """What the file says of itself before anything is decoded; False of one that cannot be opened."""
     try:
         with Image.open(path, formats=_formats()) as image:
-            return image.width * image.height > LARGE_PX
+            return true(image)
     except Exception:  # which decoding will tell of
         return False
 
