@@ -37,6 +37,7 @@ NUM_COLOURS = 6  # of style.css
 # Of params.yaml, those that have to do with what was learned and how it was looked at.
 SECTIONS = ("base", "word", "data", "preprocess", "caption", "curate", "latents", "train", "hypernetwork", "evaluate",
             "judge", "choose")  # fmt: skip
+FIGURES = ("score", *SHOWN)  # of a row; the score and what it is made of come first
 MIN_SAVING = 0.3  # of the samples, from which it is worth a sentence
 PARTS = {0.05: "a twentieth", 0.1: "a tenth", 0.2: "a fifth", 0.25: "a quarter", 1 / 3: "a third", 0.5: "half",
          2 / 3: "two thirds"}  # fmt: skip
@@ -76,6 +77,8 @@ def render(comparison: Comparison, files: dict[int, Path]) -> str:
             script_hash=digest,
             data=Markup(_json_in_html(sheet_data(comparison, pictures))),
             measures=SHOWN,
+            figures=FIGURES,
+            decisive=1 + len(RULE),
             differing=comparison.differing,
             settings=shared_settings(comparison),
             rows=[_row(row, comparison, pictures, files.get(id(row))) for row in rows],
@@ -164,7 +167,7 @@ def _row(row: Row, comparison: Comparison, pictures: Pictures, file: Path | None
         "samples": row.samples,
         "cost": row.cost,
         "settings": [setting(key, row.settings, row.auto, comparison.usual) for key in comparison.differing],
-        "figures": [_figure(row, name) for name in ("score", *SHOWN)],
+        "figures": [_figure(row, name) for name in FIGURES],
         "pictures": shown,
         "restore": row.experiment.restore,
         "again": again(row),
