@@ -10,8 +10,12 @@ The first half of the features is the thing, the second the style; the second is
 cosine of two pictures without a style is that of their things. No thing that has a name and no held-out thing is drawn.
 """
 
+import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +69,22 @@ def render_families(folder: Path, families: int, seed: int, resolution: int) -> 
     disturbed: what a half-learned thing looks like.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    vae = AutoencoderKL.from_pretrained(BUILD / "vae", dtype=torch.float32).to(DEVICE).eval()
     shape = (families, MEMBERS, VIEWS, resolution, resolution, 3)
-    pictures = np.lib.format.open_memmap(folder / "pictures.npy", "w+", np.uint8, shape)
-    smeared = np.lib.format.open_memmap(folder / "smeared.npy", "w+", np.uint8, (families, *shape[3:]))
-    for family in range(families):
+    np.lib.format.open_memmap(folder / "pictures.npy", "w+", np.uint8, shape)
+    np.lib.format.open_memmap(folder / "smeared.npy", "w+", np.uint8, (families, *shape[3:]))
+    parts = [range(at, min(at + 100, families)) for at in range(0, families, 100)]
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        for part, _ in zip(parts, pool.map(_render_part, repeat(folder), parts, repeat(seed)), strict=True):
+            print(f"families: {part.stop} of {families}", flush=True)
+
+
+def _render_part(folder: Path, part: range, seed: int) -> None:
+    """Families `part` into the files, each a function of its own key, so any worker may draw any of them."""
+    torch.set_num_threads(1)
+    vae = AutoencoderKL.from_pretrained(BUILD / "vae", dtype=torch.float32).to(DEVICE).eval()
+    pictures, smeared = (np.load(folder / name, mmap_mode="r+") for name in ("pictures.npy", "smeared.npy"))
+    families, _, _, resolution = pictures.shape[:4]
+    for family in part:
         random = default_rng([seed, 61, family])
         style = DEFAULT_STYLE if family < families // 2 else draw_style(default_rng([seed, 62, family // 2]))
         thing = draw_thing(random)
@@ -85,8 +100,6 @@ def render_families(folder: Path, families: int, seed: int, resolution: int) -> 
             latents[-1:] = disturbed + (0.3 if family % 2 else 0.8) * latents.std() * noise
             made = ((vae.decode(latents).sample.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu()
         pictures[family, :, -1], smeared[family] = made[:-1].numpy(), made[-1].numpy()
-        if (family + 1) % 100 == 0:
-            print(f"families: {family + 1} of {families}", flush=True)
     pictures.flush()
     smeared.flush()
 
@@ -108,6 +121,18 @@ def warped(pictures: Tensor, reach: float, generator: torch.Generator) -> Tensor
     identity = torch.eye(2, 3, device=pictures.device).expand(number, 2, 3)
     grid = F.affine_grid(identity, list(pictures.shape), align_corners=False)
     return F.grid_sample(pictures, grid + shift, padding_mode="border", align_corners=False)
+
+
+def moved(pictures: Tensor, generator: torch.Generator) -> Tensor:
+    """(N, 3, H, W), each shifted by up to 8 % of its side, scaled by up to 8 %, and half of them mirrored."""
+    number = len(pictures)
+    scale = 1 + 0.08 * (2 * torch.rand(number, generator=generator) - 1)
+    mirror = 2 * torch.randint(2, (number,), generator=generator) - 1
+    placed = torch.zeros(number, 2, 3)
+    placed[:, 0, 0], placed[:, 1, 1] = scale * mirror, scale
+    placed[:, :, 2] = 0.16 * (2 * torch.rand(number, 2, generator=generator) - 1)  # of half a side
+    grid = F.affine_grid(placed, list(pictures.shape), align_corners=False)
+    return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
 
 
 def spoilt(pictures: Tensor, others: Tensor, generator: torch.Generator) -> Tensor:
@@ -168,7 +193,7 @@ def train(
         family = torch.stack([2 * torch.cat([plain, styled]), 2 * torch.cat([plain, styled]) + 1], 1).flatten()
         views = torch.rand(len(family), MEMBERS, VIEWS, generator=generator).argsort(-1)[..., :2]
         rows, members = family[:, None, None], torch.arange(MEMBERS)[:, None]
-        chosen = to_unit(pictures[rows, members, views].flatten(0, 2).permute(0, 3, 1, 2))
+        chosen = moved(to_unit(pictures[rows, members, views].flatten(0, 2).permute(0, 3, 1, 2)), generator)
         thing = torch.arange(len(family) * MEMBERS).repeat_interleave(2)
         style = torch.where(family < 2 * pairs, -1, family // 2).repeat_interleave(2 * MEMBERS)
         first = chosen[:: 2 * MEMBERS]
