@@ -22,7 +22,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ from toyworld.world import DEFAULT_STYLE, NOUNS, POSITIONS, SCENES, Thing, draw,
 ROOT = Path(__file__).parents[1]
 FRESH = 24  # pictures of the truth
 MIN_LIKENESS, MIN_OBEDIENCE, MAX_OVERBAKED = 0.4, 0.6, 3.0  # of the truth, beyond which a planted fault shows
+SURE = 0.9
 NEAR = 0.02  # of score: a choice that is this near to the best is right
 SCENES_ASKED = ("sea", "forest", "night", "snow", "room", "city", "meadow", "desert")
 SCENES_OF_TRUTH = ("cave", "sunset", "space", "stage", "meadow", "desert", "snow", "sea")
@@ -99,7 +100,7 @@ PLANTS = {
     ),
     "drowned": Plant({"word": {"vectors": 24}, "train": {"learn_rate": 0.02}}, _advised("drowns"), _drowns, "none"),
     "named": Plant({}, lambda choice, _: not choice.better_than_init or bool(choice.advice), captions="naming"),
-    "mixed": Plant({}, lambda choice, _: True, mixed=True),
+    "mixed": Plant({}, _advised("two groups"), lambda _: True, mixed=True),
     "unlearnable": Plant(
         {"train": {"learn_rate": 0.00001}}, lambda choice, _: not choice.better_than_init or bool(choice.advice)
     ),
@@ -128,6 +129,12 @@ class Case:
             picture = draw(thing, scene, random, position, style)
             where = SCENES[scene].phrase
             yield Image.fromarray(picture), where if self.kind == "thing" else f"a {noun} {where}", thing
+
+    def shown(self, number: int, seed: int) -> Iterator[tuple[Image.Image, str, Thing]]:
+        """What the word is to learn: of mixed pictures every second one shows the next concept."""
+        other = replace(self, index=self.index + 1).pictures(number, seed)
+        for i, (mine, foreign) in enumerate(zip(self.pictures(number, seed), other, strict=True)):
+            yield foreign if PLANTS[self.plant].mixed and i % 2 else mine
 
     def prompts(self, of_truth: bool) -> list[str]:
         scenes = SCENES_OF_TRUTH if of_truth else SCENES_ASKED
@@ -161,10 +168,7 @@ def prepare(case: Case, budget: Budget) -> None:
         Path(name).symlink_to(ROOT / name)
     Path("data").mkdir()
     random = default_rng([42, case.index])
-    other = Case(case.plant, case.kind, case.index + 1)
-    for i, (picture, caption, thing) in enumerate(case.pictures(plant.pictures or budget.pictures, seed=0)):
-        if plant.mixed and i % 2:
-            picture, caption, thing = list(other.pictures(i + 1, seed=0))[i]
+    for i, (picture, caption, thing) in enumerate(case.shown(plant.pictures or budget.pictures, seed=0)):
         picture.save(f"data/{i:02d}.png")
         text = {"true": caption, "none": "", "naming": _naming(case, thing, caption, random)}[plant.captions]
         Path(f"data/{i:02d}.txt").write_text(text + "\n")
@@ -216,7 +220,7 @@ def show_fresh_pictures(case: Case) -> None:
     shutil.rmtree("outputs/pictures")
     Path("outputs/pictures").mkdir()
     rows = []
-    for i, (picture, caption, _) in enumerate(case.pictures(FRESH, seed=1)):
+    for i, (picture, caption, _) in enumerate(case.shown(FRESH, seed=1)):
         picture.save(f"outputs/pictures/{i:012x}.png")
         rows.append({"id": f"{i:012x}", "source": f"{i}.png", "state": "used", "caption": caption})
     pd.DataFrame(rows).to_csv("outputs/pictures.csv", index=False)
@@ -282,6 +286,8 @@ def summary(table: pd.DataFrame) -> str:
     lines = [
         f"within {NEAR} of the best: {_share(table['regret'] <= NEAR)}; regret mean {table['regret'].mean():.3f}, "
         f"largest {table['regret'].max():.3f}",
+        f"the same of those that say they are at least {SURE:.0%} sure: "
+        f"{_share(table['regret'][table['sure'] >= SURE] <= NEAR)}",
         f"planted faults that show and are told: {_share(table['told'][table['shows'] & (plants != 'good')])}",
         f"false alarms on good runs: {_share(good['alarm'])}",
         f"evaluation over training: median {table['evaluation'].median():.2f}",

@@ -26,7 +26,7 @@ def _form() -> dict[str, Any]:
     schema = Settings.model_json_schema()
     form: dict[str, Any] = _filled(schema, schema.pop("$defs"))
     form["description"] = "What shall differ from params.yaml. Leave empty what is to stay as it is there."
-    form["additionalProperties"] = True  # train.learn_rate in one, from a programme
+    form["additionalProperties"] = True  # train.learn_rate in one, from another program
     return form
 
 

@@ -247,7 +247,7 @@ def _show_choice(root: Path) -> None:
 
 
 def _hand_over(root: Path) -> None:
-    """The embedding itself, as a link that holds it: for a programme that sees no disk of this machine."""
+    """The embedding itself, as a link that holds it: for a program that sees no disk of this machine."""
     for path in sorted((root / EMBEDDING).glob("*.safetensors")):
         if path.stat().st_size <= MAX_ARTIFACT_BYTES:
             content = base64.b64encode(path.read_bytes()).decode()

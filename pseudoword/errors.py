@@ -8,7 +8,8 @@ NO_RIGHT = {errno.EACCES, errno.EPERM, errno.EROFS}
 # As libraries say it that have no error of their own for it: torch on a CPU, on MPS, on CUDA and in cuBLAS, oneDNN,
 # OpenCV, the linker, safetensors.
 OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed", "insufficient memory",
-                 "cannot allocate memory", "could not create a primitive", "outofmemory")  # fmt: skip
+                 "cannot allocate memory", "could not create a primitive", "outofmemory",
+                 "failed to map segment from shared object")  # fmt: skip
 
 
 class UserError(Exception):

@@ -92,6 +92,7 @@ class JudgesRecord(Record):
     retrieval: Share | None = None  # of the image judge, among look-alikes
     likeness: dict[str, Scale] = {}  # by run
     obedience: Scale = Scale()
+    groups: list[list[str]] = []  # files of the training pictures, where these show two things
 
     @property
     def weak(self) -> bool:

@@ -112,11 +112,11 @@ EDITS: dict[str, Callable[[], None]] = {
     "a picture taken away": lambda: Path("data/sample/thing-02.png").unlink(),
     "a note in the data folder": added("data/sample/notes.md", "Taken in May.\n"),
     "keys in another order, defaults left out": small_and_reversed,
-    "a remark and a docstring in `pseudoword/settings/export.py`": several(
+    "a comment and a docstring in `pseudoword/settings/export.py`": several(
         replaced("pseudoword/settings/export.py", ('"""Section export."""', '"""The section export."""')),
-        added("pseudoword/settings/export.py", "# A remark.\n"),
+        added("pseudoword/settings/export.py", "# A comment.\n"),
     ),
-    "a remark in `pseudoword/base/sampling.py`": added("pseudoword/base/sampling.py", "# A remark.\n"),
+    "a comment in `pseudoword/base/sampling.py`": added("pseudoword/base/sampling.py", "# A comment.\n"),
     "another message in `stages/export/usage.py`": added("stages/export/usage.py", '\nFAREWELL = "bye"\n'),
     "another threshold in `pseudoword/doctor/quality.py`": added("pseudoword/doctor/quality.py", "\nTHRESHOLD = 3\n"),
     "another word in `pseudoword/captions/cuts/manner.txt`": added("pseudoword/captions/cuts/manner.txt", "smudged\n"),

@@ -240,12 +240,15 @@ def _difference(difference: Interval) -> Shown:
 
 
 def again(row: Row) -> str:
-    """The command that trains this run of a sweep by itself; empty for a run that is an experiment of its own."""
+    """The command that trains this run of a sweep by itself; empty for a run that is an experiment of its own.
+
+    `++` sets a key that params.yaml has, and one that it leaves out.
+    """
     swept = [key.removeprefix("sweep.") for key in row.experiment.settings if key.startswith("sweep.")]
     if not swept:
         return ""
     values = flat(row.experiment.runs[row.run].settings)
-    changes = [f"-S {shlex.quote(f'{key}={_override(values[key])}')}" for key in swept if key in values]
+    changes = [f"-S {shlex.quote(f'++{key}={_override(values[key])}')}" for key in swept if key in values]
     first = f"{row.experiment.restore} && " if row.experiment.restore else ""
     return f"{first}dvc exp run -S '~sweep' {' '.join(changes)}"
 

@@ -9,7 +9,7 @@ class JudgeSettings(Section):
     images: str = Field(
         "auto",
         description="Folder or hub id (or id@revision) of the image model that says how alike pictures are. auto: the "
-        "base model's own, else DINOv2.",
+        "base model's own, else DINOv2, or CLIP for a style.",
     )
     texts: str = Field(
         "auto",

@@ -33,7 +33,7 @@ def told(
     return Told(
         reason=" ".join(_reason(selection, len(records) > 1)),
         notes=list(_notes(selection, judges, len(records) > 1)),
-        advice=list(_advice(selection, record, last[selection.chosen.run], nearest)),
+        advice=[*_grouped(judges, record), *_advice(selection, record, last[selection.chosen.run], nearest)],
     )
 
 
@@ -77,6 +77,20 @@ def _notes(selection: Selection, judges: JudgesRecord, several: bool) -> Iterato
     for name in ("variety", "copying", "overbaked"):
         if name not in selection.unmeasured and _missing(selection.figures[selection.chosen.key][name]):
             yield f"{name.capitalize()} could not be measured."
+
+
+def _grouped(judges: JudgesRecord, record: RunRecord) -> Iterator[str]:
+    if judges.groups:
+        larger, smaller = judges.groups
+        yield (
+            f"The judge sees two groups in the pictures: {_some(smaller)} lie apart from the other {len(larger)}. If "
+            f"they do not show one {judges.kind}, leave one group out: a {record.learned} learns what all have in "
+            "common."
+        )
+
+
+def _some(files: Sequence[str]) -> str:
+    return ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
 
 
 def _advice(selection: Selection, record: RunRecord, last: int, nearest: Sequence[str]) -> Iterator[str]:

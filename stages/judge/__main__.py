@@ -29,6 +29,7 @@ from pseudoword.settings.stage import StageSettings
 from pseudoword.settings.word import WordSettings
 from stages._runtime import alone_on, run_stage
 from stages.judge.faces import FaceJudge
+from stages.judge.groups import two_groups
 from stages.judge.measures import MEASURES
 from stages.judge.measures.copying import nearest
 from stages.judge.measures.likeness import among_training, to_training
@@ -82,7 +83,7 @@ def main() -> None:
                 obeyed = Scale(zero=0.0, one=top.margin if top.source else None, source=top.source)
     record = JudgesRecord(
         images=images.name, texts=texts.name, kind=kind, likeness=scales, obedience=obeyed,
-        retrieval=retrieval_at_1(training, look_alikes(drawn, sight, place).features),
+        retrieval=retrieval_at_1(training, look_alikes(drawn, sight, place).features), groups=two_groups(training),
     )  # fmt: skip
     write_table(MEASURED, pd.concat(tables))
     write_text(JUDGES, record.model_dump_json(indent=2) + "\n")

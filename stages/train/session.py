@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from pseudoword.base.interface import Base
+from pseudoword.base.placement import hardware
 from pseudoword.code import code_digest
 from pseudoword.errors import UserError
 from pseudoword.fingerprint import fingerprint
@@ -61,7 +62,7 @@ def key_of(pack: list[Packed], base: Base, plan: Plan, model: dict[str, Any], da
     may_compile = settings.train.compile is True or (settings.train.compile == "auto" and base.device.type == "cuda")
     attention = "sdpa" if settings.base.attention == "auto" else settings.base.attention
     shared = [
-        model, data_sha256, base.device.type, str(base.dtype), plan.samples, plan.rows, may_compile, attention,
+        model, data_sha256, _rounding(base.device), str(base.dtype), plan.samples, plan.rows, may_compile, attention,
         settings.base.model_dump(mode="json", exclude=NOT_DECISIVE["base"] | {"attention"}),
     ]  # fmt: skip
     runs = [
@@ -74,6 +75,11 @@ def key_of(pack: list[Packed], base: Base, plan: Plan, model: dict[str, Any], da
         for packed in pack
     ]  # fmt: skip
     return fingerprint(json.dumps([shared, runs, code_digest("train")]), PACKAGES)
+
+
+def _rounding(device: torch.device) -> str:
+    """The kind of device; of a CPU, where the same bits are promised, also all that decides them."""
+    return hardware("cpu") if device.type == "cpu" else device.type
 
 
 class Session:

@@ -249,6 +249,13 @@ def test_a_training_picture_whose_layout_shows_up_everywhere_is_named():
     assert not words(good, nearest=["a.jpg", "b.jpg", "c.jpg", "d.jpg"]).advice
 
 
+def test_pictures_of_two_things_are_named_before_any_other_advice():
+    bad, mixed = [drawn(20, -0.1), drawn(40, -0.1)], [["a.jpg", "b.jpg", "c.jpg"], ["w.jpg", "x.jpg", "y.jpg", "z.jpg"]]
+    first, second = words(bad, JUDGES.model_copy(update={"groups": mixed})).advice
+    assert "w.jpg, x.jpg, y.jpg and 1 more lie apart from the other 3" in first and "show one thing" in first
+    assert "outputs/captions.csv" in second and words(bad).advice == [second]
+
+
 def test_a_judge_that_does_not_know_the_concept_makes_weak_evidence():
     good = [drawn(20, 0.6), drawn(40, 0.3)]
     doubtful = JUDGES.model_copy(update={"retrieval": Share(value=0.8, low=0.5, high=0.9, number=10)})

@@ -22,6 +22,7 @@ from pseudoword.records import JudgesRecord, Share, read_record
 from pseudoword.results.tables import MEASURES as MEASURED_COLUMNS
 from stages.judge.__main__ import main
 from stages.judge.faces import FaceJudge
+from stages.judge.groups import two_groups
 from stages.judge.measures import MEASURES
 from stages.judge.measures.broken import broken
 from stages.judge.measures.copying import copying, nearest
@@ -34,7 +35,7 @@ from stages.judge.measures.variety import variety, vendi
 from stages.judge.retrieval import retrieval_at_1
 from tests.project import shipped_params, write_checked
 from tests.tiny import TOYWORLD, tiny_judge
-from toyworld.world import DEFAULT_STYLE, draw, new_thing, thing_of
+from toyworld.world import DEFAULT_STYLE, NUM_NEW_THINGS, SCENES, draw, new_thing, thing_of
 
 MODEL = TOYWORLD.as_posix()
 PROMPTS = ["a [name]", "a [name] by the sea", "a [name] in the snow"]
@@ -182,6 +183,23 @@ def test_broken_is_one_colour():
     shown = [Image.new("RGB", (32, 32), (9, 200, 9)), noise(0)]
     seen = evidence(sight(torch.ones(2, 1), pictures=shown), sight(torch.ones(2, 1)), training(torch.ones(3, 1)))
     assert broken(seen).tolist() == [1, 0]
+
+
+def test_pictures_of_two_things_are_two_groups_and_pictures_of_one_are_none():
+    judge, random = ImageJudge.load(f"{MODEL}/image_judge", "thing", "cpu"), default_rng(0)
+
+    def features(*things: int) -> torch.Tensor:
+        drawn = [draw(new_thing(thing), str(random.choice(list(SCENES))), random) for thing in things]
+        return judge.pictures([Image.fromarray(picture) for picture in drawn])
+
+    mixed = training(features(*[3, 5] * 3, 3))
+    assert two_groups(mixed) == [mixed.sources[::2], mixed.sources[1::2]]
+    for thing in range(NUM_NEW_THINGS):
+        assert two_groups(training(features(*[thing] * 8))) == []
+    assert two_groups(training(features(*[3] * 5, 5, 5))) == []  # two odd ones out are no group
+    # A mirrored copy is the same file: three pictures and their copies are too few for two groups.
+    copied = training(features(3, 5, 3, 5, 3, 5))
+    assert two_groups(replace(copied, sources=["a", "b", "a", "b", "c", "d"])) == []
 
 
 def test_retrieval_is_counted_among_look_alikes_with_its_interval():

@@ -134,6 +134,14 @@ def test_a_fault_that_is_not_the_programs_is_one_message(
     assert stopped.value.code == code and told.startswith("error: ") and message in told and told.count("\n") == 1
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process may have more than its limit")
+def test_memory_that_runs_out_during_the_imports_is_one_message() -> None:
+    limited = 'ulimit -v 400000; exec "$0" -m stages.judge'
+    stage = subprocess.run(["bash", "-c", limited, sys.executable], capture_output=True, text=True, check=False)
+    assert stage.returncode == 1
+    assert stage.stderr.splitlines()[-1].startswith("error: Memory ran out.") and "Traceback" not in stage.stderr
+
+
 HUGE = 2**46  # bytes, which no machine has
 
 
