@@ -1,5 +1,6 @@
 """Other settings for one run: as a form on Prefect's page, or as `{"train.learn_rate": 0.01}`."""
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,7 +8,8 @@ from typing import Annotated, Any
 from pydantic import WithJsonSchema
 from ruamel.yaml import YAML
 
-from pseudoword.settings.loading import Settings
+from pseudoword.errors import UserError
+from pseudoword.settings.loading import PARAMS, Settings, read_content
 from pseudoword.settings.messages import keys_of
 
 SWITCH = {"true": True, "false": False}
@@ -25,6 +27,10 @@ def _form() -> dict[str, Any]:
     """The schema of params.yaml with nothing required and no default, so that only what was filled in is sent."""
     schema = Settings.model_json_schema()
     form: dict[str, Any] = _filled(schema, schema.pop("$defs"))
+    shipped: Any = {}
+    with contextlib.suppress(UserError, OSError):  # the run says what is wrong with it
+        shipped = read_content(Path(__file__).parents[1] / PARAMS)
+    _put_in_order(form, shipped)
     form["description"] = "What shall differ from params.yaml. Leave empty what is to stay as it is there."
     form["additionalProperties"] = True  # train.learn_rate in one, from another program
     return form
@@ -44,12 +50,20 @@ def _filled(schema: Any, definitions: dict[str, Any]) -> Any:
         kept["enum"] = [kept.pop("const")]
     if "properties" in kept:  # where a setting is called so
         kept["properties"] = {key: _filled(value, definitions) for key, value in schema["properties"].items()}
-        for position, (key, value) in enumerate(kept["properties"].items()):
+        for key, value in kept["properties"].items():
             value["title"] = key  # as params.yaml has it
-            value["position"] = position  # by which the page sorts; PostgreSQL keeps no order of keys
             if limits := ", ".join(dict.fromkeys(_limits(value))):
                 value["description"] = f"{value.get('description', '')} ({limits})".strip()
     return _fillable(kept)
+
+
+def _put_in_order(form: dict[str, Any], content: Any) -> None:
+    """As params.yaml has them, then what it leaves out: the page sorts by position, as PostgreSQL keeps no order."""
+    fields = form.get("properties", {})
+    there = [key for key in content if key in fields] if isinstance(content, dict) else []
+    for position, key in enumerate(dict.fromkeys([*there, *fields])):
+        fields[key]["position"] = position
+        _put_in_order(fields[key], content[key] if key in there else {})
 
 
 def _fillable(schema: dict[str, Any]) -> dict[str, Any]:
