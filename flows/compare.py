@@ -13,7 +13,6 @@ from prefect.states import Completed, Failed
 from pseudoword.errors import UserError
 
 FOLDER = Path(".scratch/comparison")
-PAGE = "index.html"
 
 
 class NoComparison(UserError):
@@ -36,12 +35,12 @@ def compare(revisions: Sequence[str] = (), every: bool = False) -> State[object]
 
 def comparison(root: Path, arguments: Sequence[str], folder: Path = FOLDER) -> str:
     """Write the page, show where it is, and return what it comes to in a line. Raises NoComparison."""
-    command = [sys.executable, "-m", "pseudoword", "compare", "--out", str(folder), *arguments]
+    out = str((root / folder).resolve())
+    command = [sys.executable, "-m", "pseudoword", "compare", "--out", out, *arguments]
     done = subprocess.run(command, cwd=root, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         raise NoComparison(done.stderr.strip().removeprefix("error: "))
     upshot = done.stdout.strip().splitlines()
-    page = (root / folder / PAGE).resolve()
-    text = "\n\n".join([*upshot, f"The page: `{page}`"])  # no link: a browser opens no file from a web page
-    create_markdown_artifact(text, key="comparison", description="Runs beside each other")
+    # It names the page's path; no link: a browser opens no file from a web page.
+    create_markdown_artifact("\n\n".join(upshot), key="comparison", description="Runs beside each other")
     return upshot[0] if upshot else ""

@@ -1,14 +1,19 @@
 """Flows with other settings, on a server."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 from prefect.client.orchestration import get_client
 
+from flows.compare import compare
 from flows.pipeline import pipeline
 from flows.sweep import NoGrid, PointsFailed, split, sweep
 from pseudoword.scratch import VARIABLE
+from tests.dvc_project import ROOT
+from tests.experiments import write_experiment
 from tests.flows.experiments import Experimental
+from tests.flows.test_pipeline import artifacts
 
 
 @pytest.fixture
@@ -61,6 +66,16 @@ def test_a_point_that_fails_stops_no_other(project: Experimental) -> None:
         sweep(points)
     (kept,) = project.experiments()
     assert "bf16" in kept
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_comparison_is_named_once_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(ROOT / "templates", tmp_path / "templates")
+    write_experiment(tmp_path, {"base": ({"train": {"learn_rate": "0.02"}}, 0.7)})
+    monkeypatch.chdir(tmp_path)
+    (shown,) = artifacts(compare(return_state=True), "comparison")
+    page = tmp_path / ".scratch/comparison/index.html"
+    assert page.is_file() and str(page) in str(shown.data) and str(shown.data).count(page.name) == 1
 
 
 def test_a_grid_is_split_into_what_packs_and_what_does_not() -> None:
