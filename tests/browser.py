@@ -39,7 +39,7 @@ class Browser:
         return self.call("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
 
     def until(self, script: str) -> None:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60  # 2 on an idle machine
         while not self.evaluate(script):
             assert time.monotonic() < end, f"never true: {script}; {self.evaluate('document.body.innerText')}"
             time.sleep(0.05)
