@@ -238,7 +238,7 @@ def _show_choice(root: Path) -> None:
     if sheet := as_markdown(root / CHOSEN_SHEET, "the chosen word"):
         parts += [
             sheet,
-            "Above: the training pictures. In the middle: what the init text draws. Below: the chosen word.",
+            "Above: the training pictures. In the middle: what the start draws. Below: the chosen word.",
         ]
     # No link: a browser opens no file from a web page.
     parts.append(f"The whole report: `{root / REPORT}`")

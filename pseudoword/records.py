@@ -30,6 +30,11 @@ class BaseModelRecord(Record):
     commit: str = ""  # of a hub id
 
 
+class Ended(Record):
+    step: int
+    early: str = ""  # why it ended before its time
+
+
 class RunRecord(Record):
     """outputs/words/<run>/settings.json: what a run was trained with, each `auto` resolved."""
 
@@ -44,6 +49,7 @@ class RunRecord(Record):
     threads: int | None = None  # on a CPU
     precision: str
     model: BaseModelRecord
+    ended: Ended | None = None
 
     @property
     def learned(self) -> str:
@@ -53,6 +59,13 @@ class RunRecord(Record):
     @property
     def of_hypernetwork(self) -> bool:
         return self.learned == "hypernetwork"
+
+    @property
+    def start(self) -> str:
+        """What the pictures of step 0, the control `init`, are drawn with."""
+        if self.of_hypernetwork:
+            return "the base model alone"
+        return "the init file" if self.settings.get("word", {}).get("init_file") else "the init text"
 
 
 class Share(Record):
@@ -93,6 +106,12 @@ class JudgesRecord(Record):
     likeness: dict[str, Scale] = {}  # by run
     obedience: Scale = Scale()
     groups: list[list[str]] = []  # files of the training pictures, where these show two things
+
+    @property
+    def reference(self) -> str | None:
+        """The run whose init draws what is most like the pictures; the first of equal ones."""
+        zeros = {run: scale.zero for run, scale in self.likeness.items() if scale.zero is not None}
+        return max(zeros, key=lambda run: zeros[run]) if zeros else None
 
     @property
     def weak(self) -> bool:

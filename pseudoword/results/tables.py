@@ -53,10 +53,9 @@ def read_losses(path: Path) -> pd.DataFrame:
 def read_scores(path: Path) -> pd.DataFrame:
     """One row for each checkpoint, by run and step; what is measured is NaN where nothing was drawn."""
     ends = [f"{name}{end}" for name in (*MEASURES, "score") for end in ("", "_low", "_high")]
-    table = read_table(path, text=("run", "veto", "tied", "chosen"), numbers=("step", "loss", *ends))
-    return table.assign(tied=_true(table.tied), chosen=_true(table.chosen)).sort_values(
-        ["run", "step"], ignore_index=True
-    )
+    marks = ("tied", "chosen", "of_run")
+    table = read_table(path, ("run", "veto", "tied", "chosen"), ("step", "loss", *ends), later=("of_run",))
+    return table.assign(**{mark: _true(table[mark]) for mark in marks}).sort_values(["run", "step"], ignore_index=True)
 
 
 def _true(column: "pd.Series[str]") -> "pd.Series[bool]":

@@ -10,13 +10,14 @@ Where nothing is better than the init it ends well and says so; `export` alone r
 
 import json
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from pseudoword.files import save_with, write_table, write_text
-from pseudoword.records import BadRecord, Carried, JudgesRecord, RunRecord, read_record
+from pseudoword.records import BadRecord, Carried, JudgesRecord, RunRecord, Scale, read_record
 from pseudoword.results.costs import cost_of
 from pseudoword.results.images import open_drawn
 from pseudoword.results.places import (
@@ -52,15 +53,16 @@ class Settings(StageSettings):
 
 def main() -> None:
     settings = Settings.read("choose")
-    measured, losses = read_measured(), read_losses(LOSSES)
-    judges = read_record(JUDGES, JudgesRecord)
-    selection = select(candidates_of(measured), rule_of(settings.choose), int(measured["seed"].nunique()))
+    judges, losses = read_record(JUDGES, JudgesRecord), read_losses(LOSSES)
+    measured = on_one_scale(read_measured(), judges)
+    candidates, rule, seeds = candidates_of(measured), rule_of(settings.choose), int(measured["seed"].nunique())
+    selection = select(candidates, rule, seeds)
     chosen = selection.chosen
     records = {run: read_record(WORDS / run / "settings.json", RunRecord) for run in dict.fromkeys(losses["run"])}
     last = {run: int(losses[losses["run"] == run]["step"].max()) for run in records}
     words = told(selection, judges, records, last, nearest(measured, chosen))
     places = list(carried(measured, read_elsewhere(), chosen))
-    table = scores_table(losses, selection)
+    table = scores_table(losses, selection, of_runs(candidates, rule, seeds))
     metrics = {
         **rows_of(table, chosen.run, chosen.step),
         "init": row_of_init(table, measured, chosen.run),
@@ -79,6 +81,26 @@ def main() -> None:
 def rule_of(choose: ChooseSettings) -> Rule:
     weights = {"likeness": choose.likeness, "identity": choose.identity, "obedience": choose.obedience}
     return Rule(weights, choose.max_broken, choose.max_overbaked, choose.max_copying)
+
+
+def on_one_scale(measured: pd.DataFrame, judges: JudgesRecord) -> pd.DataFrame:
+    """Likeness of all runs from one 0. Where they start from other words, the one whose init is the most like the
+    pictures gives it: otherwise the worse a start, the higher the likeness of what is learned from it."""
+    zeros = {scale.zero for scale in judges.likeness.values()}
+    scale = judges.likeness.get(judges.reference or "", Scale())
+    if len(zeros) < 2 or scale.zero is None or scale.one is None:
+        return measured
+    cells = ["prompt", "seed"]
+    init = measured[(measured["run"] == judges.reference) & (measured["control"] == "init")]
+    of_cell = init.set_index(cells)["similarity"].reindex(pd.MultiIndex.from_frame(measured[cells])).to_numpy()
+    return measured.assign(likeness=(measured["similarity"] - of_cell) / (scale.one - scale.zero))
+
+
+def of_runs(candidates: list[Candidate], rule: Rule, seeds: int) -> set[tuple[str, int]]:
+    """The checkpoints that each run would choose if it were alone; none of a run that is ruled out."""
+    by_run = groupby(candidates, key=lambda candidate: candidate.run)
+    selections = [select(list(of_run), rule, seeds) for _, of_run in by_run]
+    return {selection.chosen.key for selection in selections if selection.better_than_init}
 
 
 def candidates_of(measured: pd.DataFrame) -> list[Candidate]:
@@ -102,8 +124,8 @@ def nearest(measured: pd.DataFrame, chosen: Candidate) -> list[str]:
     return [str(source.get(name, name)) for name in rows["nearest"]]
 
 
-def scores_table(losses: pd.DataFrame, selection: Selection) -> pd.DataFrame:
-    """scores.csv; what is measured is empty where nothing was drawn."""
+def scores_table(losses: pd.DataFrame, selection: Selection, of_runs: set[tuple[str, int]]) -> pd.DataFrame:
+    """scores.csv; what is measured is empty where nothing was drawn. `of_runs`: what stands for each run."""
     tied = {candidate.key for candidate in selection.tied}
     rows = []
     for run, step, loss in losses[["run", "step", "loss"]].itertuples(index=False, name=None):
@@ -111,10 +133,9 @@ def scores_table(losses: pd.DataFrame, selection: Selection) -> pd.DataFrame:
         row = {"run": run, "step": int(step), "loss": loss}
         for name in (*MEASURES, "score"):
             row |= _columns(name, figures.get(name))
-        chosen = (run, step) == selection.chosen.key
-        rows.append(
-            row | {"veto": selection.vetoes.get((run, step), ""), "tied": (run, step) in tied, "chosen": chosen}
-        )
+        key = (run, int(step))
+        marks = {"tied": key in tied, "chosen": key == selection.chosen.key, "of_run": key in of_runs}
+        rows.append(row | {"veto": selection.vetoes.get(key, "")} | marks)
     return pd.DataFrame(rows)
 
 

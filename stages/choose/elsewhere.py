@@ -45,7 +45,7 @@ def _of(rows: pd.DataFrame, chosen: Candidate) -> pd.DataFrame:
 
 
 def _estimate(value: Figure) -> Estimate | None:
-    return None if math.isnan(value.value) else Estimate(value=value.value, low=value.low, high=value.high)
+    return None if math.isnan(value.low) else Estimate(value=value.value, low=value.low, high=value.high)
 
 
 def _sentence(label: str, figures: Mapping[str, Figure], gains: Mapping[str, Figure]) -> str:

@@ -5,7 +5,10 @@ Letters in shapes: P pictures of a checkpoint, the same prompts and noise for al
 score      likeness^a x identity^b x obedience^c, with weights that are brought to the sum 1, each a mean over the
            pictures, from 0 to 1; more than 1 earns nothing. What could not be measured for anyone takes no part
 veto       a checkpoint that breaks, burns, copies or cannot be told from the init is out, whatever its score
-interval   95 %, by a paired bootstrap over prompt x seed (Efron 1979): all checkpoints are resampled alike
+interval   95 %, by a paired bootstrap over prompt x seed (Efron 1979): all checkpoints are resampled alike. Its ends
+           are the expanded percentiles of Hesterberg 2015, as the plain ones are too near to each other on few
+           pictures; below LEAST_PICTURES those of Student's t. One picture has no interval: then nothing is better than
+           the init, and all ties
 tie        the interval of the difference from the best score holds 0, and the difference is small besides
 choice     of what ties with the best score, the earliest: what cannot be told apart is chosen as the least trained
 
@@ -18,11 +21,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, stdtrit
 
 Floats = NDArray[np.float64]
 RULE = ("likeness", "identity", "obedience")
 SAMPLES = 1000  # of the bootstrap
-LOW, HIGH = 0.025, 0.975
+HALF = 0.025  # of the probability lies outside the interval on each side
+LEAST_PICTURES = 4  # that can be resampled
 MIN_SHARE = 1e-3  # keeps the scores of checkpoints without likeness, identity or obedience apart
 MAX_TIED_DIFFERENCE = 0.02  # of score: with few pictures much larger differences pass for chance
 MAX_SEEDS = 32  # that are proposed
@@ -43,7 +48,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Figure:
-    """A mean over pictures with its 95 % interval; all NaN where it could not be measured."""
+    """A mean over pictures with its 95 % interval; all NaN where it could not be measured, the ends of one picture."""
 
     value: float
     low: float
@@ -69,7 +74,8 @@ class Selection:
     tied: list[Candidate]  # with the best score, itself included, of all runs
     figures: dict[tuple[str, int], dict[str, Figure]]  # of each measure, and `score`
     vetoes: dict[tuple[str, int], str]
-    sure: float  # share of the resamplings in which the choice is within MAX_TIED_DIFFERENCE of their best
+    pictures: int  # of each checkpoint
+    sure: float | None  # share of the resamplings in which the choice is within MAX_TIED_DIFFERENCE of their best
     seeds: int | None  # that would tell the choice from its rival, or from the init; None: no affordable number would
     unmeasured: list[str] = field(default_factory=list)  # measures of the rule without a value for any candidate
 
@@ -84,14 +90,14 @@ def select(candidates: Sequence[Candidate], rule: Rule, seeds: int, seed: int = 
     resampled = np.array([_score(c, weights, samples) for c in candidates])  # (candidates, S)
     figures = {
         c.key: {name: figure(values, samples) for name, values in c.measured.items()}
-        | {"score": _with_interval(plain[i], resampled[i])}
+        | {"score": _with_interval(plain[i], resampled[i], pictures)}
         for i, c in enumerate(candidates)
     }
     vetoes = {c.key: veto for c in candidates if (veto := _veto(figures[c.key], rule))}
     eligible = [i for i, c in enumerate(candidates) if c.key not in vetoes]
     among = eligible or list(range(len(candidates)))
     best = max(among, key=lambda i: plain[i])
-    tied = [i for i in among if _ties(plain[best] - plain[i], resampled[best] - resampled[i])]
+    tied = [i for i in among if _ties(plain[best] - plain[i], resampled[best] - resampled[i], pictures)]
     chosen = min(tied, key=lambda i: (candidates[i].step, -plain[i]))
     rivals = [best] if chosen != best else sorted((i for i in tied if i != best), key=lambda i: -plain[i])
     if not eligible:
@@ -108,7 +114,9 @@ def select(candidates: Sequence[Candidate], rule: Rule, seeds: int, seed: int = 
         tied=[candidates[i] for i in tied],
         figures=figures,
         vetoes=vetoes,
-        sure=float((resampled[chosen] >= resampled[among].max(0) - MAX_TIED_DIFFERENCE).mean()),
+        pictures=pictures,
+        sure=float((resampled[chosen] >= resampled[among].max(0) - MAX_TIED_DIFFERENCE).mean())
+        if pictures >= LEAST_PICTURES else None,
         seeds=_seeds_to_tell(*apart, seeds),
         unmeasured=unmeasured,
     )  # fmt: skip
@@ -118,11 +126,18 @@ def figure(values: Floats, samples: NDArray[np.int64]) -> Figure:
     """The mean of the pictures that have a value, with its interval over the resamplings (S, P)."""
     if not np.isfinite(values).any():
         return NOTHING
-    return _with_interval(_mean(values, None)[0], _mean(values, samples))
+    return _with_interval(_mean(values, None)[0], _mean(values, samples), int(np.isfinite(values).sum()))
 
 
-def _with_interval(value: float, resampled: Floats) -> Figure:
-    low, high = np.quantile(resampled, (LOW, HIGH))
+def _with_interval(value: float, resampled: Floats, pictures: int) -> Figure:
+    """Hesterberg 2015, "What Teachers Should Know About the Bootstrap", section 5.3."""
+    if pictures < 2:
+        return Figure(float(value), math.nan, math.nan)
+    reach = math.sqrt(pictures / (pictures - 1)) * stdtrit(pictures - 1, 1 - HALF)  # in standard deviations
+    if pictures < LEAST_PICTURES:
+        low, high = value + np.array([-1, 1]) * reach * resampled.std()
+    else:
+        low, high = np.quantile(resampled, (ndtr(-reach), ndtr(reach)))
     return Figure(float(value), float(low), float(high))
 
 
@@ -153,9 +168,9 @@ def _veto(figures: Mapping[str, Figure], rule: Rule) -> str:
     if not math.isfinite(figures["likeness"].value):
         return "its likeness could not be measured"
     if figures["likeness"].value <= 0:
-        return "no more like the pictures than what the init text draws"
-    if figures["likeness"].low <= 0:
-        return "cannot be told from what the init text draws"
+        return "no more like the pictures than what the start draws"
+    if not figures["likeness"].low > 0:
+        return "cannot be told from what the start draws"
     if figures["overbaked"].value > rule.max_overbaked:
         return f"overbaked by {figures['overbaked'].value:.1f} standard deviations"
     if figures["copying"].value > rule.max_copying:
@@ -163,8 +178,9 @@ def _veto(figures: Mapping[str, Figure], rule: Rule) -> str:
     return ""
 
 
-def _ties(difference: float, resampled: Floats) -> bool:
-    return bool(np.quantile(resampled, LOW) <= 0 and difference <= MAX_TIED_DIFFERENCE)
+def _ties(difference: float, resampled: Floats, pictures: int) -> bool:
+    may_be_chance = not _with_interval(difference, resampled, pictures).low > 0
+    return may_be_chance and bool(difference <= MAX_TIED_DIFFERENCE)
 
 
 def _seeds_to_tell(difference: float, resampled: Floats, seeds: int) -> int | None:

@@ -1,11 +1,12 @@
 """The choice in words: its reason, how sure it is, and the next edit of params.yaml, the captions or the pictures."""
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pseudoword.records import JudgesRecord, RunRecord
-from stages.choose.selection import RULE, Candidate, Figure, Selection
+from stages.choose.selection import LEAST_PICTURES, RULE, Candidate, Figure, Selection
 
 MIN_OBEDIENCE = 0.6  # below which the advice speaks of it
 MIN_VARIETY = 0.6  # of the init's
@@ -31,23 +32,29 @@ def told(
     """
     record = records[selection.chosen.run]
     return Told(
-        reason=" ".join(_reason(selection, len(records) > 1)),
+        reason=" ".join(_reason(selection, judges, record.start, len(records) > 1)),
         notes=list(_notes(selection, judges, len(records) > 1)),
         advice=[*_grouped(judges, record), *_advice(selection, record, last[selection.chosen.run], nearest)],
     )
 
 
-def _reason(selection: Selection, several: bool) -> Iterator[str]:
+def _reason(selection: Selection, judges: JudgesRecord, start: str, several: bool) -> Iterator[str]:
     chosen, figures = selection.chosen, selection.figures[selection.chosen.key]
     if not selection.better_than_init:
-        yield "Nothing can be shown to be better than the init."
+        others = any(selection.figures[key]["likeness"].low > 0 for key in selection.vetoes)
+        yield "Every checkpoint is ruled out." if others else f"Nothing can be shown to be better than {start}."
         yield f"The best score has {_name(chosen, several)}: {selection.vetoes[chosen.key]}."
         return
     like, identity, obedient = (percent(figures[name]) for name in RULE)
+    top = (
+        "of what is drawn with nothing in the word's place"
+        if judges.obedience.source == "controls"
+        else ("of what the real pictures reach with their captions")
+    )
     yield (
-        f"{_name(chosen, several).capitalize()}: likeness {like} of the way from what the init text draws to the "
-        f"pictures among themselves; {identity} of its pictures are told from what the init text draws; obedience "
-        f"{obedient} of what the real pictures reach with their captions."
+        f"{_name(chosen, several).capitalize()}: likeness {like} of the way from what {start} draws to the "
+        f"pictures among themselves; {identity} of its pictures are told from what {start} draws; obedience "
+        f"{obedient} {top}."
     )
     if chosen.key != selection.best.key:
         yield (
@@ -59,15 +66,21 @@ def _reason(selection: Selection, several: bool) -> Iterator[str]:
 
 
 def _notes(selection: Selection, judges: JudgesRecord, several: bool) -> Iterator[str]:
-    if selection.better_than_init:
+    if selection.sure is not None and selection.better_than_init:
         yield f"In {selection.sure:.0%} of the resampled evidence it is within 0.02 of the best score."
-    elif selection.seeds and selection.figures[selection.chosen.key]["likeness"].value > 0:
-        yield f"It seems a little better than the init; evaluate.seeds: {selection.seeds} would tell whether it is."
+    likeness = selection.figures[selection.chosen.key]["likeness"].value
+    if selection.seeds and likeness > 0 and not selection.better_than_init:
+        yield f"It seems a little better than the start; evaluate.seeds: {selection.seeds} would tell whether it is."
     others = [c for c in selection.tied if c.key != selection.chosen.key]
     if others and selection.better_than_init:
         names = ", ".join(_name(c, several) for c in others[:5]) + (", ..." if len(others) > 5 else "")
         way = f"; evaluate.seeds: {selection.seeds} would" if selection.seeds else ""
         yield f"This evidence cannot tell {_name(selection.chosen, several)} from {names}{way}."
+    if selection.pictures < LEAST_PICTURES:
+        yield (
+            f"{selection.pictures} pictures of each checkpoint tell next to nothing apart: add prompts, or raise "
+            "evaluate.seeds."
+        )
     if judges.weak:
         found = judges.retrieval
         told = "could not be tried on one picture" if found is None else f"knew {found.value:.0%} of the pictures again"
@@ -98,17 +111,33 @@ def _advice(selection: Selection, record: RunRecord, last: int, nearest: Sequenc
     word = record.settings.get("word", {})
     vetoes = Counter(veto.split(" ")[0] for veto in selection.vetoes.values())
     burnt = vetoes["overbaked"] + sum(veto.endswith("one colour") for veto in selection.vetoes.values())
-    if not selection.better_than_init and not burnt:
+    if not selection.better_than_init and vetoes["repeats"]:
+        yield (
+            f"The {record.learned} repeats its pictures: learn from more of them, or from more different ones, for "
+            f"fewer steps, or at a lower rate{_rate(record, 1 / LOWER)}."
+        )
+    elif not selection.better_than_init and vetoes["its"]:
+        yield (
+            f"The judge cannot tell what {record.start} draws from the pictures: take another word.init_text, or "
+            "another judge.images."
+        )
+    elif not selection.better_than_init and not burnt:
         init = "" if record.of_hypernetwork else "Then word.init_text: is it the plain name of the thing? "
         yield (
             f"Look at outputs/captions.csv: does a caption name what is to be learned? {init}Then a higher rate"
             f"{_rate(record, LOWER)}."
         )
     if burnt and (not selection.better_than_init or 2 * burnt > len(selection.figures)):
-        held = "" if record.of_hypernetwork else ", or train.norm: rescale"
+        free = record.settings["train"].get("norm") == "free" and not record.of_hypernetwork
+        held = ", or train.norm: rescale" if free else ""
         yield f"The {record.learned} burns: start over with a lower rate{_rate(record, 1 / LOWER)}{held}."
     elif selection.better_than_init and selection.chosen.step == last == selection.best.step:
-        yield f"The last checkpoint is the best one: train longer, for example train.steps: {2 * last}."
+        if record.ended and record.ended.early:
+            lower = f"a lower rate may go on{_rate(record, 1 / LOWER)}"
+            way = "train.early_stop.enabled: false goes on" if "levelled out" in record.ended.early else lower
+            yield f"The last checkpoint is the best one, and {record.ended.early}; {way}."
+        else:
+            yield f"The last checkpoint is the best one: train longer, for example train.steps: {2 * last}."
     if not selection.better_than_init:
         return
     if figures["obedience"].value < MIN_OBEDIENCE:
@@ -136,7 +165,10 @@ def _name(candidate: Candidate, several: bool) -> str:
 
 def percent(figure: Figure) -> str:
     """With its interval, in words."""
-    return "unknown" if _missing(figure) else f"{figure.value:.0%} ({figure.low:.0%} to {figure.high:.0%})"
+    if _missing(figure):
+        return "unknown"
+    interval = "" if math.isnan(figure.low) else f" ({figure.low:.0%} to {figure.high:.0%})"
+    return f"{figure.value:.0%}{interval}"
 
 
 def _missing(figure: Figure) -> bool:

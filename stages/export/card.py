@@ -84,7 +84,7 @@ def by_prompt(drawn: pd.DataFrame, word: str) -> list[str]:
     for prompt, likeness, obedience in means[["likeness", "obedience"]].itertuples(name=None):
         lines.append(f"| {_code(str(prompt).replace('[name]', word))} | {_share(likeness)} | {_share(obedience)} |")
     legend = (
-        "Likeness: 0 is what the init text draws, 1 the pictures among themselves. Obedience: 1 is what the "
+        "Likeness: 0 is what the start draws, 1 the pictures among themselves. Obedience: 1 is what the "
         "real pictures reach with their own captions."
     )
     return [*lines, "", legend, ""]

@@ -133,7 +133,7 @@ def sheets(results: Results) -> Iterator[Sheet]:
 
 
 def _column(results: Results, run: str, step: int) -> pd.DataFrame:
-    """The pictures of a checkpoint; at step 0 those of the init text."""
+    """The pictures of a checkpoint; at step 0 those of the start."""
     rows = results.measured
     return rows[(rows.run == run) & (rows.step == step) & (rows.control == ("" if step else "init"))]
 
@@ -148,7 +148,7 @@ def _cells(
     """The pictures of a column for each (prompt, seed), None where there is none."""
     rows = _column(results, run, step)
     files = {(row["prompt"], row["seed"]): Path(row["file"]) for row in rows.to_dict("records")}
-    drawn = f"Drawn at step {step}" if step else "Drawn with the init text"
+    drawn = f"Drawn at step {step}" if step else "Drawn at the start"
     return [
         embed(files[key], f"{drawn}: {key[0].replace(NAME, results.choice.word)}, seed {key[1]}", max_side)
         if key in files

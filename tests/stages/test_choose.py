@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pseudoword.errors import UserError
-from pseudoword.records import Choice, JudgesRecord, RunRecord, Share, read_record
-from pseudoword.results.tables import MEASURES
+from pseudoword.records import Choice, JudgesRecord, RunRecord, Scale, Share, read_record
+from pseudoword.results.scores import best_of_run
+from pseudoword.results.tables import MEASURES, read_scores
 from stages.choose.__main__ import main
 from stages.choose.selection import Candidate, Rule, select
 from stages.choose.words import Told, told
@@ -43,8 +44,8 @@ class Example:
     weights: tuple[float, float, float] = (2.0, 0.0, 2.0)  # likeness, identity, obedience
 
 
-NO_MORE = "no more like the pictures than what the init text draws"
-NOT_TOLD = "cannot be told from what the init text draws"
+NO_MORE = "no more like the pictures than what the start draws"
+NOT_TOLD = "cannot be told from what the start draws"
 EXAMPLES = {
     # sqrt(0.5 x 1) and sqrt(0.75 x 0.9)
     "likeness and obedience count alike": Example(
@@ -123,6 +124,21 @@ def test_every_figure_has_the_interval_of_a_bootstrap_over_pictures():
         pytest.approx(found.value - 1.96 * error, abs=0.2 * error),
         pytest.approx(found.value + 1.96 * error, abs=0.2 * error),
     )
+
+
+@pytest.mark.parametrize("pictures", [2, 3, 8, 16])
+def test_chance_is_called_better_than_the_init_as_seldom_as_the_interval_says(pictures: int):
+    """True likeness 0, so 2.5 % of the intervals should lie above it; the plain percentiles do in 25, 13, 6 and 4 %."""
+    random, found = np.random.default_rng(pictures), 0
+    for _ in range(1000):
+        selection = select([drawn(20, random.normal(0, 1, pictures).tolist())], RULE, seeds=1)
+        found += selection.better_than_init
+    assert found <= 40
+
+
+def test_one_picture_shows_nothing_and_says_what_would():
+    said = words([drawn(20, [0.9]), drawn(40, [0.5])])
+    assert said.reason.startswith("Nothing can be shown") and "raise evaluate.seeds" in said.notes[0]
 
 
 def test_ties_name_the_checkpoints_of_all_runs_and_the_earliest_is_chosen():
@@ -243,6 +259,58 @@ def test_what_seems_a_little_better_than_the_init_is_told_with_the_seeds_that_wo
     assert not any("seeds" in note for note in words([drawn(20, -0.1), drawn(40, -0.2)]).notes)
 
 
+def test_what_repeats_its_pictures_is_not_told_to_learn_faster():
+    said = words([drawn(20, 0.8, copying=4.0), drawn(40, 0.9, copying=5.0)])
+    assert said.reason.startswith(
+        "Every checkpoint is ruled out. The best score has step 40: repeats training pictures"
+    )
+    assert len(said.advice) == 1 and "repeats its pictures" in said.advice[0]
+    assert "at a lower rate (train.learn_rate: 0.002)" in said.advice[0]
+
+
+def test_where_the_judge_sees_no_way_to_go_the_advice_is_another_start():
+    (advice,) = words([drawn(20, float("nan")), drawn(40, float("nan"))]).advice
+    assert "another word.init_text, or another judge.images" in advice
+
+
+def test_rescale_is_proposed_only_to_who_does_not_rescale_yet():
+    burnt = [drawn(20, 0.4, overbaked=9), drawn(40, 0.4, overbaked=9)]
+    assert "norm" not in words(burnt).advice[0]
+    said = told(select(burnt, RULE, seeds=2), JUDGES, {"base": record(norm="free")}, {"base": 40}, [])
+    assert said.advice[0].endswith("(train.learn_rate: 0.002), or train.norm: rescale.")
+
+
+@pytest.mark.parametrize(
+    ("early", "way"),
+    [
+        ("run 'base' stopped early after step 40: its deterministic loss has levelled out", "enabled: false goes on"),
+        ("run 'base' is no longer finite at step 41", "a lower rate may go on (train.learn_rate: 0.002)"),
+    ],
+)
+def test_a_run_that_ended_early_is_not_told_to_raise_its_steps(early: str, way: str):
+    ended = RunRecord.model_validate(record().model_dump() | {"ended": {"step": 40, "early": early}})
+    said = told(select([drawn(20, 0.3), drawn(40, 0.6)], RULE, seeds=2), JUDGES, {"base": ended}, {"base": 40}, [])
+    assert len(said.advice) == 1 and early in said.advice[0] and way in said.advice[0]
+    assert "train.steps" not in said.advice[0]
+
+
+@pytest.mark.parametrize(
+    ("more", "start"),
+    [
+        ({}, "what the init text draws"),
+        ({"word": {"init_file": "cat.pt"}}, "what the init file draws"),
+        ({"train": {"learn": "hypernetwork", "learn_rate": 0.1}}, "what the base model alone draws"),
+    ],
+)
+def test_the_reason_says_what_it_started_from_and_what_full_obedience_is(more: dict[str, object], start: str):
+    run = record().model_dump()
+    run["settings"] |= more
+    judges = JUDGES.model_copy(update={"obedience": Scale(zero=0.0, one=0.1, source="controls")})
+    records = {"base": RunRecord.model_validate(run)}
+    said = told(select([drawn(20, 0.6)], RULE, seeds=2), judges, records, {"base": 20}, [])
+    assert start in said.reason and "nothing in the word's place" in said.reason
+
+
 def test_a_training_picture_whose_layout_shows_up_everywhere_is_named():
     good = [drawn(20, 0.6), drawn(40, 0.3)]
     assert "Look at b.jpg" in words(good, nearest=["b.jpg"] * 3 + ["a.jpg"]).advice[0]
@@ -339,6 +407,34 @@ def test_the_metrics_say_what_the_choice_cost_and_what_of_it_was_swept(project: 
     assert without_guidance == metrics["cost"]["passes"] - drawn // 2
 
 
+def test_runs_from_other_starts_are_held_against_one_of_them(project: Path):
+    """run00 starts near the pictures and comes nearer; run01 from far off, which alone makes its likeness higher."""
+    table = pd.read_csv("outputs/judged/pictures.csv", keep_default_na=False)
+    similarity = {"run00": {"init": 0.6, "": 0.75, "nothing": 0.1}, "run01": {"init": 0.2, "": 0.7, "nothing": 0.1}}
+    table["similarity"] = [similarity[row.run][row.control] for row in table.itertuples()]
+    zero = table["run"].map({"run00": 0.6, "run01": 0.2})
+    pd.DataFrame(table.assign(likeness=(table["similarity"] - zero) / (0.9 - zero))).to_csv(
+        "outputs/judged/pictures.csv", index=False
+    )
+    scales = {"run00": Scale(zero=0.6, one=0.9), "run01": Scale(zero=0.2, one=0.9)}
+    Path("outputs/judged/judges.json").write_text(JUDGES.model_copy(update={"likeness": scales}).model_dump_json())
+    main()
+    choice = read_record(Path("outputs/choice/choice.json"), Choice)
+    assert (choice.run, choice.likeness) == ("run00", pytest.approx(0.5))
+    scores = read_scores(Path("outputs/choice/scores.csv")).set_index(["run", "step"])
+    assert scores.loc[("run01", 20), "likeness"] == pytest.approx(1 / 3)
+
+
+def test_the_checkpoint_that_stands_for_a_run_is_the_earliest_that_ties_within_it(project: Path):
+    table = pd.read_csv("outputs/judged/pictures.csv", keep_default_na=False)
+    equal = table["run"].map({"run00": 0.3, "run01": 0.6}).where(table["control"] == "", 0.0)
+    pd.DataFrame(table.assign(likeness=equal)).to_csv("outputs/judged/pictures.csv", index=False)
+    main()
+    scores = read_scores(Path("outputs/choice/scores.csv"))
+    for run in ("run00", "run01"):
+        assert best_of_run(scores[scores["run"] == run])["step"].tolist() == [20]
+
+
 def test_another_weight_is_another_choice(project: Path):
     table = pd.read_csv("outputs/judged/pictures.csv", keep_default_na=False)
     table.loc[table["run"] == "run01", "obedience"] = 0.2
@@ -358,7 +454,9 @@ def test_where_nothing_is_better_than_the_init_it_ends_well_and_says_so(
     pd.DataFrame(table.assign(likeness=-0.1)).to_csv("outputs/judged/pictures.csv", index=False)
     main()
     choice = read_record(Path("outputs/choice/choice.json"), Choice)
-    assert not choice.better_than_init and choice.reason.startswith("Nothing can be shown to be better than the init.")
+    assert not choice.better_than_init and choice.reason.startswith(
+        "Nothing can be shown to be better than the init text."
+    )
     assert "word.init_text" in choice.advice[0] and choice.advice[0] in capsys.readouterr().out
 
 
