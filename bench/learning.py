@@ -198,18 +198,21 @@ def _added(
 def needed(table: pd.DataFrame, share: float) -> pd.DataFrame:
     """Of each concept, method and seed the samples to `share` of the attainable; infinite where it is not reached.
 
-    Between two checkpoints the likeness is taken to run straight.
+    Between two checkpoints the likeness is taken to run straight. A method whose start is not in the table, as the
+    example's, has that of ours.
     """
     trained = table[table["method"] != "pictures"]
     means = trained[trained["samples"] > 0].groupby(["concept", "method", "samples"])["likeness"].mean()
     rows = []
     for concept, of_concept in trained.groupby("concept"):
-        start = of_concept.loc[of_concept["samples"] == 0, "likeness"].mean()
-        goal = start + share * (means[concept].max() - start)
+        starts = of_concept[of_concept["samples"] == 0].groupby("method")["likeness"].mean()
+        if "ours" not in starts:
+            raise SystemExit(f"The table has no start for {concept}: measure the method 'ours' of it too.")
+        goal = starts["ours"] + share * (means[concept].max() - starts["ours"])
         for (method, seed), curve in of_concept.groupby(["method", "seed"]):
             curve = curve[curve["samples"] > 0].sort_values("samples")
             samples = np.array([0, *curve["samples"]], float)
-            likeness = np.array([start, *curve["likeness"]])
+            likeness = np.array([starts.get(method, starts["ours"]), *curve["likeness"]])
             rows.append((concept, method, seed, _first(samples, likeness, goal)))
     return pd.DataFrame(rows, columns=["concept", "method", "seed", "needed"])
 
@@ -228,8 +231,9 @@ def _first(samples: NDArray[np.float64], likeness: NDArray[np.float64], goal: fl
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """By kind, method and share: cases, those that reached it, the median of samples, and the ratio to the example.
 
-    The ratio is the geometric mean over concepts of medians over seeds, with a 95 % bootstrap interval over the
-    concepts. A method that did not get there is taken to need one sample more than it was given.
+    The ratio is the geometric mean of medians over seeds, with a 95 % bootstrap interval over concepts: those of which
+    the method got there, as many as `reached of` says. Where the example did not, it is taken to need one sample more
+    than it was given, so that the ratio is rather too high.
     """
     limits = table.groupby("method")["samples"].max()
     rows = []
@@ -245,12 +249,14 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
                 "runs": len(of_method), "reached": int(of_method["reached"].sum()),
                 "median samples": round(of_method["needed"].median()),
             }  # fmt: skip
-            both = [c for c in of_method["concept"].unique() if (c, "example") in medians]
+            known = [c for c in of_method["concept"].unique() if (c, "example") in medians]
+            both = [c for c in known if medians[c, method] <= limits[method]]
             ratios = np.log([medians[c, method] / medians[c, "example"] for c in both])
             if len(ratios):
                 drawn = np.random.default_rng(0).choice(ratios, (10_000, len(ratios))).mean(1)
                 low, high = np.exp(np.quantile(drawn, [0.025, 0.975]))
-                row |= {"of the example's": f"{np.exp(ratios.mean()):.2f} ({low:.2f} to {high:.2f})"}
+                ratio = f"{np.exp(ratios.mean()):.2f} ({low:.2f} to {high:.2f})"
+                row |= {"of the example's": ratio, "reached of": f"{len(both)} of {len(known)} concepts"}
             rows.append(row)
     return pd.DataFrame(rows)
 

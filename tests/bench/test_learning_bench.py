@@ -38,6 +38,24 @@ def test_the_summary_says_how_many_got_there_and_how_sure_the_ratio_is() -> None
     assert told.loc[("style", 0.9, "example"), "reached"] == 2
 
 
+def test_a_method_that_never_arrives_is_not_told_as_the_faster_one() -> None:
+    slow = table()
+    slow.loc[slow["method"] == "ours", "likeness"] = 0.2 + 0.1 * (slow["samples"] > 0)
+    told = summary(slow).set_index(["kind", "share", "method"])
+    assert told.loc[("thing", 0.8, "ours"), "reached"] == 0
+    assert pd.isna(told.loc[("thing", 0.8, "ours"), "of the example's"])
+
+
+def test_another_start_of_another_method_moves_none_but_its_own() -> None:
+    plain = table()
+    other = plain[plain["method"] == "ours"].assign(method="hypernetwork 0.001")
+    other.loc[other["samples"] == 0, "likeness"] = 0.0
+    both = needed(pd.concat([plain, other]), 0.75).groupby("method")["needed"].min()
+    assert both[["ours", "example"]].tolist() == pytest.approx([90, 480])
+    with pytest.raises(SystemExit, match="no start for thing-1"):
+        needed(plain[plain["method"] == "example"], 0.75)
+
+
 def test_what_is_in_the_table_is_not_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "learning.csv"
     table().to_csv(out, index=False)
