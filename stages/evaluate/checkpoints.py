@@ -1,5 +1,6 @@
 """The checkpoints of all runs, their deterministic loss, and which of them are drawn."""
 
+import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -113,7 +114,7 @@ def shortlist(checkpoints: list[Checkpoint], losses: list[float], number: int) -
 
 def shortlisted_steps(steps: list[int], losses: list[float], number: int) -> list[int]:
     """Which steps of a run to draw: the last, the one of lowest loss, the rest evenly between them."""
-    lowest = min(zip(losses, steps, strict=True))[1]
+    _, lowest = min((loss if math.isfinite(loss) else math.inf, step) for loss, step in zip(losses, steps, strict=True))
     chosen = {steps[-1], lowest}
     spread = [steps[round(i * (len(steps) - 1) / max(number - 1, 1))] for i in range(number)]
     for step in sorted(spread, key=lambda step: -min(abs(step - taken) for taken in chosen)):

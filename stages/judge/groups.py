@@ -19,9 +19,9 @@ def two_groups(training: Training) -> list[list[str]]:
     """
     sources = np.array(training.sources)
     files, first = np.unique(sources, return_index=True)  # mirrored copies and tiles are no further pictures
-    if len(files) < 2 * LEAST:
-        return []
     features = training.sight.features[first].double().numpy()
+    if len(files) < 2 * LEAST or not np.isfinite(features).all():
+        return []
     distances = np.clip(1 - features @ features.T, 0, None)
     np.fill_diagonal(distances, 0)
     label = fcluster(linkage(squareform(distances, checks=False), "average"), 2, "maxclust")

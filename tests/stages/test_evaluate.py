@@ -42,6 +42,10 @@ def test_the_shortlist_holds_the_last_and_the_lowest_loss(number: int, most: int
     assert chosen == sorted(set(chosen)) and set(chosen) <= set(steps)
 
 
+def test_a_loss_that_is_no_number_is_not_the_lowest():
+    assert shortlisted_steps([5, 10, 15, 20], [float("nan"), 0.3, 0.1, 0.2], 2) == [15, 20]
+
+
 @pytest.fixture(params=["epsilon", "v_prediction", "inpainting"])
 def each_kind(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return begin(request.param, tmp_path, monkeypatch)
