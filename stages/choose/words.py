@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pseudoword.records import JudgesRecord, RunRecord
 from stages.choose.selection import LEAST_PICTURES, RULE, Candidate, Figure, Selection
 
-MIN_OBEDIENCE = 0.6  # below which the advice speaks of it
+MIN_LIKENESS = 0.5  # below which the advice speaks of it
+MIN_OBEDIENCE = 0.6  # likewise
 MIN_VARIETY = 0.6  # of the init's
 MAX_NEAREST = 0.5  # share of the drawn pictures to which one and the same training picture is the nearest
 MIN_PICTURES = 4  # to learn from, below which one of them is the nearest by chance
@@ -138,6 +139,11 @@ def _advice(selection: Selection, record: RunRecord, last: int, nearest: Sequenc
             yield f"The last checkpoint is the best one, and {record.ended.early}; {way}."
         else:
             yield f"The last checkpoint is the best one: train longer, for example train.steps: {2 * last}."
+    elif selection.better_than_init and figures["likeness"].value < MIN_LIKENESS:
+        yield (
+            f"It has come {figures['likeness'].value:.0%} of the way to the pictures: train longer, for example "
+            f"train.steps: {2 * last}, or at a higher rate{_rate(record, LOWER)}."
+        )
     if not selection.better_than_init:
         return
     if figures["obedience"].value < MIN_OBEDIENCE:

@@ -225,6 +225,7 @@ def test_the_reason_names_what_speaks_for_it_with_intervals():
     [
         ([drawn(20, 0.3), drawn(40, 0.6)], ["train.steps: 80"]),
         ([drawn(20, 0.6), drawn(40, 0.3)], []),
+        ([drawn(20, 0.4), drawn(40, 0.3)], ["40% of the way", "train.steps: 80", "train.learn_rate: 0.013"]),
         ([drawn(20, -0.1), drawn(40, -0.1)], ["outputs/captions.csv", "train.learn_rate: 0.013"]),
         ([drawn(20, 0.4, overbaked=9), drawn(40, 0.4, overbaked=9)], ["lower rate", "train.learn_rate: 0.002"]),
         ([drawn(20, 0.4), drawn(40, 0.4, overbaked=9), drawn(60, 0.4, broken=1)], ["lower rate"]),
