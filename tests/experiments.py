@@ -16,6 +16,7 @@ SEEDS = (0, 1)
 STEPS = (20, 40)
 TAKEN = 40
 NUM_SAMPLES = 6  # of a step
+MEASURED = dict.fromkeys(MEASURES, 0.5) | dict.fromkeys(("copying", "overbaked", "broken"), 0.0)
 PICTURES = len(PROMPTS) * len(SEEDS)
 
 
@@ -59,7 +60,7 @@ def write_experiment(
                 file = f"{run}-{step}/{prompts.index(prompt)}-{seed}.png"
                 colour = (40 * number, 5 * step, int(200 * value) % 256)
                 Image.new("RGB", (16, 16), colour).save(_made(outputs / "evaluation/sheets" / file))
-                measured = dict.fromkeys(MEASURES, 0.5) | {"likeness": value, "similarity": zero + value * (0.9 - zero)}
+                measured = MEASURED | {"likeness": value, "similarity": zero + value * (0.9 - zero)}
                 drawn.append({"run": run, "step": step, "control": "", "prompt": prompt, "seed": seed, "file": file,
                               **measured, "nearest": used[0][0]})  # fmt: skip
             scores.append(_score(run, step, likeness, run == chosen))
@@ -74,7 +75,7 @@ def write_experiment(
 
 
 def _score(run: str, step: int, likeness: np.ndarray[Any, Any], chosen: bool) -> dict[str, Any]:
-    values = dict.fromkeys(MEASURES, 0.5) | {"likeness": likeness.mean(), "score": likeness.mean()}
+    values = MEASURED | {"likeness": likeness.mean(), "score": likeness.mean()}
     columns = {f"{name}{end}": value + shift for name, value in values.items()
                for end, shift in (("", 0), ("_low", -0.05), ("_high", 0.05))}  # fmt: skip
     return {"run": run, "step": step, "loss": 0.1, **columns, "veto": "", "tied": False,

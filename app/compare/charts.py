@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.compare.comparison import Comparison, Row
+from app.compare.comparison import AS_GOOD, TAKE, Comparison, Row
 from app.compare.settings import setting
 from stages.choose.selection import RULE
 
@@ -63,7 +63,7 @@ def chart(measure: str, comparison: Comparison, colours: Colours) -> dict[str, A
         ]
         path = "M" + " L".join(f"{dot['x']},{dot['y']}" for dot in dots) if dots else ""
         band = f"M{' L'.join([*upper, *lower])}Z" if len(line) > 1 else ""
-        is_choice = row is comparison.choice
+        is_choice = comparison.mark(row) == TAKE
         lines.append({"colour": colours[id(row)], "is_choice": is_choice, "path": path, "band": band, "dots": dots})
     levels = [i * Y_STEP for i in range(math.ceil(low / Y_STEP), math.floor(high / Y_STEP) + 1)]
     return {
@@ -83,9 +83,10 @@ def points_of(measure: str, row: Row, comparison: Comparison) -> list[Point]:
     points = []
     for step, value, low, high, tied in drawn[columns].itertuples(index=False):
         taken = step == row.step
-        if taken and row is comparison.choice:
+        said = comparison.mark(row) if taken else ""
+        if said == TAKE:
             mark = "chosen"
-        elif (taken and row in comparison.tied) or (alone and tied):
+        elif said == AS_GOOD or (alone and tied and comparison.better_than_init):
             mark = "tied"
         else:
             mark = "taken" if taken else ""
@@ -111,8 +112,8 @@ def parallel(comparison: Comparison, colours: Colours) -> dict[str, Any] | None:
         found = [(axis["x"], axis["places"][place]) for axis in axes]
         parts = [f"{x},{y}" if y is not None else "" for x, y in found]
         told = ", ".join(f"{axis['title']} {axis['texts'][place]}" for axis in axes)
-        is_choice = row is comparison.choice
-        suffix = " (take this)" if is_choice else " (as good)" if row in comparison.tied else ""
+        mark = comparison.mark(row)
+        is_choice, suffix = mark == TAKE, f" ({mark})" if mark else ""
         lines.append({"colour": colours[id(row)], "is_choice": is_choice, "path": _path(parts),
                       "dots": [{"x": x, "y": y} for x, y in found if y is not None],
                       "text": f"{row.label}{suffix}: {told}"})  # fmt: skip

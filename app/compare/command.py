@@ -7,12 +7,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from app.compare.comparison import Comparison, compare
+from app.compare.comparison import Comparison, NothingToCompare, compare
 from app.compare.experiments import Experiment, Gap, Source
 from app.compare.page import MAX_FILE_BYTES, as_json, certainty, headline, render, table
 from app.compare.votes import read_votes, verdict
 from pseudoword.dvc.revisions import experiments
-from pseudoword.errors import UserError
 from pseudoword.files import write_table, write_text
 from pseudoword.settings.loading import load_settings
 from pseudoword.terminal import printable
@@ -22,11 +21,6 @@ from stages.check.writing import stage_content
 PROJECT = Path()
 OUT = Path(".scratch/comparison")
 PAGE, TABLE, DATA = "index.html", "comparison.csv", "comparison.json"
-
-
-class NothingToCompare(UserError):
-    def __init__(self, gaps: Sequence[Gap]) -> None:
-        super().__init__(f"nothing can be compared. {'. '.join(f'{gap.name}: {gap.reason}' for gap in gaps)}.")
 
 
 def compare_all(names: Sequence[str], every: bool, again: bool, out: Path | None, as_text: bool) -> None:
@@ -79,7 +73,8 @@ def _files(comparison: Comparison) -> dict[int, Path]:
 
 
 def _upshot(comparison: Comparison, out: Path) -> list[str]:
-    lines = [f"{comparison.choice.label}: {headline(comparison)}", certainty(comparison)]
+    first = f"{comparison.choice.label}: " if comparison.better_than_init else ""
+    lines = [f"{first}{headline(comparison)}", certainty(comparison)]
     lines += [f"left out: {gap.name}: {gap.reason}" for gap in comparison.gaps]
     return [*lines, f"{out / PAGE}: open it in a browser; {TABLE} and {DATA} lie beside it"]
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from app.compare.experiments import Experiment, Gap
 from app.compare.settings import shipped_values
+from pseudoword.errors import UserError
 from pseudoword.records import Scale
 from pseudoword.results.costs import Cost, cost_of
 from pseudoword.results.effects import Effect, Trained, interactions, main_effects
@@ -37,10 +38,20 @@ LEARN = "train.learn"
 PICTURES = "pictures"  # the training pictures, as a setting
 SAMPLES_PER_UPDATE = "train.samples_per_update"  # train.batch x train.accumulation, as a setting
 MIN_CELLS = 4  # pictures of equal prompt and seed, below which nothing is said
+TOO_FEW_PICTURES = (
+    f"fewer than {MIN_CELLS} pictures of each checkpoint tell nothing, and more evaluate.seeds or evaluate.prompts "
+    "draw more"
+)
+TAKE, AS_GOOD = "take this", "as good"
 MAX_LEVELS = 3e-5  # how far the ends of a scale may lie apart and be one: more than another number of threads brings
 
 Cell = tuple[str, int]  # prompt and seed
 Floats = NDArray[np.float64]
+
+
+class NothingToCompare(UserError):
+    def __init__(self, gaps: Sequence[Gap]) -> None:
+        super().__init__(f"nothing can be compared. {'. '.join(f'{gap.name}: {gap.reason}' for gap in gaps)}.")
 
 
 @dataclass(eq=False)
@@ -50,12 +61,12 @@ class Row:
     experiment: Experiment
     run: str
     step: int
-    veto: str
     every: dict[str, str]  # each setting as written in params.yaml, or as `auto` came to it
     auto: set[str]  # keys of those that were worked out
     gaps: dict[str, str] = field(default_factory=dict)  # by measure, why it has no figure here
     figures: dict[str, Figure] = field(default_factory=dict)  # by measure, and `score`
     label: str = ""
+    veto: str = ""  # why it is ruled out here
 
     @cached_property
     def settings(self) -> dict[str, str]:
@@ -98,7 +109,8 @@ class Row:
 @dataclass(frozen=True, eq=False)
 class Comparison:
     rows: list[Row]  # the choice first, then by score, then what has none
-    choice: Row  # of those with a score, the cheapest that ties with the best
+    better_than_init: bool  # whether anything is; else all that have a score are ruled out
+    choice: Row  # of those with a score, the cheapest that ties with the best; where all are ruled out the least bad
     best: Row  # of the highest score
     tied: list[Row]
     sure: float  # share of the resampled evidence in which the choice is within a hair of the best
@@ -110,12 +122,20 @@ class Comparison:
     gaps: list[Gap]
     cells: list[Cell]  # prompts and seeds that all compared rows have
 
+    def mark(self, row: Row) -> str:
+        """What is said of a row in a word: TAKE, AS_GOOD, or nothing."""
+        if not self.better_than_init:
+            return ""
+        return TAKE if row is self.choice else AS_GOOD if row in self.tied else ""
+
 
 def compare(experiments: Sequence[Experiment], gaps: Sequence[Gap]) -> Comparison:
-    """Needs an experiment."""
+    """Needs an experiment. Raises NothingToCompare."""
     rows = [row for experiment in experiments for row in _rows_of(experiment)]
     differing = _differing(rows)
     _label(rows)
+    if len(_cells(rows[0])) < MIN_CELLS:
+        raise NothingToCompare([Gap(experiments[0].name, TOO_FEW_PICTURES)])
     for row in rows:
         row.gaps = dict(_gaps(row, rows[0]))
     measured = [row for row in rows if not set(RULE) & set(row.gaps)]
@@ -129,6 +149,7 @@ def compare(experiments: Sequence[Experiment], gaps: Sequence[Gap]) -> Compariso
     for row in rows:
         scored = row in measured
         row.figures = selection.figures[row.label, row.samples] if scored else dict(_figures(row, rows[0]))
+        row.veto = selection.vetoes.get((row.label, row.samples), "") if scored else ""
     named = {(row.label, row.samples): row for row in measured}
     trained = [Trained({key: row.settings.get(key, "") for key in differing}, values[id(row)]) for row in measured]
     usual = shipped_values()
@@ -136,6 +157,7 @@ def compare(experiments: Sequence[Experiment], gaps: Sequence[Gap]) -> Compariso
     choice = named[selection.chosen.key]
     return Comparison(
         rows=sorted(rows, key=lambda row: (row is not choice, -_or_least(row.figures.get("score")))),
+        better_than_init=selection.better_than_init,
         choice=choice,
         best=named[selection.best.key],
         tied=[named[candidate.key] for candidate in selection.tied],
@@ -159,7 +181,7 @@ def _rows_of(experiment: Experiment) -> Iterator[Row]:
             )
             values |= {PICTURES: experiment.pictures, SAMPLES_PER_UPDATE: record.samples_per_update}
             written = {key: plain(value) for key, value in values.items()}
-            yield Row(experiment, run, int(taken["step"]), str(taken["veto"]), written, auto)
+            yield Row(experiment, run, int(taken["step"]), written, auto)
 
 
 def _taken(experiment: Experiment, run: str) -> "pd.Series[Any] | None":

@@ -82,6 +82,7 @@ def render(comparison: Comparison, files: dict[int, Path]) -> str:
             differing=comparison.differing,
             settings=shared_settings(comparison),
             rows=[_row(row, comparison, pictures, files.get(id(row))) for row in rows],
+            better_than_init=comparison.better_than_init,
             choice={"label": choice.label, "picture": _first_picture(choice)},
             which=which(comparison),
             why=[why(comparison), cheaper(comparison)],
@@ -103,11 +104,14 @@ def render(comparison: Comparison, files: dict[int, Path]) -> str:
 
 
 def headline(comparison: Comparison) -> str:
-    return f"Of what was compared, take {which(comparison)}. {why(comparison)}"
+    take = "Of what was compared, take " if comparison.better_than_init else ""
+    return f"{take}{which(comparison)}. {why(comparison)}"
 
 
 def which(comparison: Comparison) -> str:
-    """The settings of the choice in which it differs from others."""
+    """The settings of the choice in which it differs from others, or that there is none."""
+    if not comparison.better_than_init:
+        return "Nothing is shown to be better than the init text"
     settings = comparison.choice.settings
     changes = [f"{key} {settings[key]}" for key in apart(comparison) if key in settings]
     return ", ".join(changes) or "this one"
@@ -116,16 +120,21 @@ def which(comparison: Comparison) -> str:
 def why(comparison: Comparison) -> str:
     choice = comparison.choice
     found = [f"{name} {percent(choice.figures[name])}" for name in RULE if not math.isnan(choice.figures[name].value)]
-    return f"{', '.join(found).capitalize()}, after {choice.samples:,} samples."
+    reached = f"{', '.join(found).capitalize()}, after {choice.samples:,} samples."
+    return reached if comparison.better_than_init else f"The least bad is {choice.label}: {choice.veto}. {reached}"
 
 
 def certainty(comparison: Comparison) -> str:
     choice = comparison.choice
     others = [row.label for row in comparison.tied if row is not choice]
     sure = f"In {comparison.sure:.0%} of the resampled evidence nothing is better than it by more than 0.02 of score."
+    if not comparison.better_than_init:
+        sure = "All are ruled out; the table says why."
     without_score = [row.label for row in comparison.rows if "score" in row.gaps]
     if without_score:
         sure = f"{sure} Nothing is said of {_listed(without_score)}, which cannot be compared with it."
+    if not comparison.better_than_init:
+        return sure
     if not others:
         return f"{sure} Nothing{' of the rest' if without_score else ' else'} is as good."
     return f"{sure} This evidence cannot tell it from {_listed(others)}; of what ties, it has seen the fewest samples."
@@ -134,7 +143,7 @@ def certainty(comparison: Comparison) -> str:
 def cheaper(comparison: Comparison) -> str:
     """A sentence where the choice costs clearly less than the row of the highest score, or nothing."""
     choice, best = comparison.choice, comparison.best
-    if choice is best or choice.samples > (1 - MIN_SAVING) * best.samples:
+    if not comparison.better_than_init or choice is best or choice.samples > (1 - MIN_SAVING) * best.samples:
         return ""
     share = choice.samples / best.samples
     part = min(PARTS, key=lambda size: abs(size - share))
@@ -160,8 +169,7 @@ def _row(row: Row, comparison: Comparison, pictures: Pictures, file: Path | None
         )
     return {
         "label": row.label,
-        "is_choice": row is comparison.choice,
-        "is_tied": row in comparison.tied,
+        "mark": comparison.mark(row),
         "veto": row.veto,
         "step": row.step,
         "samples": row.samples,
@@ -327,7 +335,7 @@ def sheet_data(comparison: Comparison, pictures: Pictures) -> dict[str, Any]:
     content = {
         "rows": [
             {"label": row.label, "step": row.step, "score": _score(row),
-             "mark": "take this" if row is comparison.choice else "as good" if row in comparison.tied else ""}
+             "mark": comparison.mark(row)}
             for row in rows
         ],
         "prompts": [prompt.replace("[name]", word) for prompt in prompts],
@@ -390,6 +398,7 @@ def as_json(comparison: Comparison) -> str:
     ]  # fmt: skip
     content = {
         "chosen": comparison.choice.label,
+        "better_than_init": comparison.better_than_init,
         "sure": comparison.sure,
         "trainings": rows,
         "effects": effects,

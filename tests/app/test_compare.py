@@ -239,6 +239,40 @@ def test_an_effect_of_nothing_is_not_shown(project: Path, capsys: Output) -> Non
     assert all(row["tied"] for row in content["trainings"])
 
 
+def test_nothing_is_to_be_taken_where_nothing_is_better_than_the_init_text(project: Path, capsys: Output) -> None:
+    write_experiment(project, {run: (settings, -0.3) for run, (settings, _) in GRID.items()})
+    content = compared(capsys)
+    assert not content["better_than_init"]
+    vetoes = {row["veto"] for row in content["trainings"]}
+    assert vetoes == {"no more like the pictures than what the init text draws"}
+    assert run(capsys, "compare").startswith(
+        "Nothing is shown to be better than the init text. "
+        "The least bad is lr0.005-seed1: no more like the pictures than what the init text draws. Likeness -24%"
+    )
+    page = (OUT / "index.html").read_text()
+    text = Page(page).all_text()
+    assert "Nothing to take" in text and "All are ruled out; the table says why." in text
+    assert not re.search("take this|(?<!not )as good|to be taken|is better than it", text[: text.index("Blind vote Two")])
+    assert '<tr class="chosen"' not in page and '"mark": "take this"' not in page
+
+
+def test_a_veto_is_what_the_comparison_worked_out(project: Path, capsys: Output) -> None:
+    write_experiment(project, {"a": ({"train": {"seed": 0}}, 0.6), "b": ({"train": {"seed": 1}}, -0.6)})
+    path = project / "outputs/choice/scores.csv"
+    scores = pd.read_csv(path)
+    scores["veto"] = scores["run"].map({"a": "overbaked by 9.0 standard deviations", "b": ""})
+    scores.to_csv(path, index=False)
+    rows = compared(capsys)["rows"]
+    assert rows["a"]["veto"] == "" and rows["b"]["veto"].startswith("no more like the pictures")
+
+
+def test_with_too_few_pictures_nothing_is_compared(project: Path, capsys: Output) -> None:
+    write_experiment(project, GRID, prompts=("a [name]",))
+    said = refusal(capsys, "compare")
+    assert "nothing can be compared. workspace: fewer than 4 pictures of each checkpoint" in said
+    assert "evaluate.seeds" in said and "evaluate.prompts" in said
+
+
 def test_revisions_are_compared_and_the_workspace_stays_as_it_was(repository: Path, capsys: Output) -> None:
     before = digests(repository / "outputs"), status()
     content = compared(capsys, "first", "second")
@@ -402,8 +436,8 @@ def test_a_run_of_a_sweep_comes_with_the_command_that_makes_it_again(project: Pa
     write_experiment(project, schedule)  # type: ignore[arg-type]
     run(capsys, "compare")
     page = (OUT / "index.html").read_text().replace("&#39;", "'")
-    assert "dvc exp run -S '~sweep' -S train.learn_rate=0.01" in page
-    assert """-S 'train.learn_rate='"'"'0.05:10, 0.005'"'"''""" in page.replace("&#34;", '"')
+    assert "dvc exp run -S '~sweep' -S ++train.learn_rate=0.01" in page
+    assert """-S '++train.learn_rate='"'"'0.05:10, 0.005'"'"''""" in page.replace("&#34;", '"')
 
 
 # -- by a browser
