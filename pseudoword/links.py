@@ -1,4 +1,4 @@
-"""Links in a person's folder: which of them are the file itself, and which lead to something else of the machine."""
+"""Links in a person's folder and in outputs/: which are the file itself, and which lead elsewhere in the machine."""
 
 import re
 from pathlib import Path

@@ -1,5 +1,6 @@
 """A DVC project whose stages do what a test tells them."""
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -52,6 +53,16 @@ def begin_project(folder: Path) -> None:
         subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)
     else:
         (folder / ".dvc/config.local").write_text("[core]\n    no_scm = true\n")
+
+
+def as_links_into_the_cache(folder: Path, cache: Path) -> None:
+    """Every file below `folder` as `cache.type symlink` leaves it."""
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        digest = hashlib.md5(path.as_posix().encode()).hexdigest()
+        kept = cache.absolute() / "files/md5" / digest[:2] / digest[2:]
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(kept)
+        path.symlink_to(kept)
 
 
 class Project:

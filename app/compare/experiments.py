@@ -170,7 +170,7 @@ class Folder:
             source, target = self._folder / path, folder / path
             if not source.exists():
                 missing.append(path)
-            elif source != target.resolve():
+            elif source.resolve() != target.resolve():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copytree(source, target) if source.is_dir() else shutil.copyfile(source, target)
         return missing

@@ -7,6 +7,7 @@ from pseudoword.errors import UserError
 from pseudoword.formats.modelspec import modelspec
 from pseudoword.formats.reading import Learned, read_learned
 from pseudoword.hypernetwork import Hypernetwork
+from pseudoword.links import leads_out
 from pseudoword.records import Choice, RunRecord, read_record
 from pseudoword.results.places import CHOICE, WORDS, checkpoint_word
 
@@ -25,7 +26,7 @@ def read_chosen(choice: Choice, root: Path = Path()) -> Learned:
     """The word or hypernetwork of the choice in the project `root`. Raises StrayCheckpoint, OtherWord and as
     `read_learned` and `read_record` do."""
     path = root / choice.file
-    if not path.resolve().is_relative_to((root / WORDS).resolve()):
+    if leads_out(path, root / WORDS):
         raise StrayCheckpoint(choice.file)
     checkpoint = read_learned(path)
     # A word for SDXL and a hypernetwork are named by their file alone, here <word>-<update>.

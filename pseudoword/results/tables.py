@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from pseudoword.links import leads_out
 from pseudoword.records import BadRecord
 from pseudoword.results.places import DRAWN, MEASURED, PICTURES_TABLE, SHEETS
 
@@ -93,6 +94,6 @@ def _measured(root: Path) -> pd.DataFrame:
 def _with_paths(table: pd.DataFrame, path: Path, root: Path) -> pd.DataFrame:
     sheets = root / SHEETS
     for file in table.file:
-        if not (sheets / file).resolve().is_relative_to(sheets.resolve()):
+        if leads_out(sheets / file, sheets):
             raise BadRecord(path, f"{file!r} is not in {sheets}")
     return table.assign(file=[(sheets / file).as_posix() for file in table.file])

@@ -244,15 +244,17 @@ def test_nothing_is_to_be_taken_where_nothing_is_better_than_the_init_text(proje
     content = compared(capsys)
     assert not content["better_than_init"]
     vetoes = {row["veto"] for row in content["trainings"]}
-    assert vetoes == {"no more like the pictures than what the init text draws"}
+    assert vetoes == {"no more like the pictures than what the start draws"}
     assert run(capsys, "compare").startswith(
         "Nothing is shown to be better than the init text. "
-        "The least bad is lr0.005-seed1: no more like the pictures than what the init text draws. Likeness -24%"
+        "The least bad is lr0.005-seed1: no more like the pictures than what the start draws. Likeness -24%"
     )
     page = (OUT / "index.html").read_text()
     text = Page(page).all_text()
     assert "Nothing to take" in text and "All are ruled out; the table says why." in text
-    assert not re.search("take this|(?<!not )as good|to be taken|is better than it", text[: text.index("Blind vote Two")])
+    assert not re.search(
+        "take this|(?<!not )as good|to be taken|is better than it", text[: text.index("Blind vote Two")]
+    )
     assert '<tr class="chosen"' not in page and '"mark": "take this"' not in page
 
 

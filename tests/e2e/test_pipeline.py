@@ -199,6 +199,19 @@ def test_a_wrong_key_is_refused_before_any_work_with_the_nearest_valid_one(proje
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
+def test_outputs_that_are_links_into_the_cache_are_read_by_every_stage_and_by_compare(project: Path):
+    made = (project / "outputs/embedding/snorf.safetensors").read_bytes()
+    dvc = [sys.executable, "-m", "dvc"]
+    run([*dvc, "config", "--local", "cache.type", "symlink"], project)
+    run([*dvc, "checkout", "--relink"], project)
+    assert (project / "outputs/words/base/settings.json").is_symlink()
+    repro(project, "--force")
+    assert (project / "outputs/embedding/snorf.safetensors").read_bytes() == made
+    run([sys.executable, "-m", "pseudoword", "compare", ".", "--judge-again", "--out", "page"], project)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_repro_that_is_killed_again_and_again_ends_with_the_same_bytes(project: Path):
     """SIGKILL to dvc and its stage at once while the word is trained, and `dvc repro` after each."""
     change(project, {"train": {"steps": 40}})

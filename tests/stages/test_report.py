@@ -24,6 +24,7 @@ from pseudoword.results.tables import MEASURES
 from stages.export.__main__ import main as export
 from stages.report.__main__ import main
 from stages.report.page import number
+from tests.dvc_project import as_links_into_the_cache
 from tests.project import resolve_settings, write_checked
 
 PROJECT = Path(__file__).parents[2]
@@ -430,6 +431,16 @@ def test_a_harmed_input_is_named(project: Path, file: str, harm: str) -> None:
     with pytest.raises(UserError, match=re.escape(file)):
         main()
     assert not PAGE.exists()
+
+
+def test_outputs_that_are_links_into_the_cache_make_the_same_page(project: Path, tmp_path: Path) -> None:
+    write_outputs(1)
+    main()
+    page = PAGE.read_bytes()
+    PAGE.unlink()
+    as_links_into_the_cache(Path("outputs"), tmp_path / "cache")
+    main()
+    assert PAGE.read_bytes() == page
 
 
 @pytest.mark.parametrize("file", ["/etc/passwd", "../../../params.yaml"])
