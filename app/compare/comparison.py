@@ -161,7 +161,7 @@ def compare(experiments: Sequence[Experiment], gaps: Sequence[Gap]) -> Compariso
         choice=choice,
         best=named[selection.best.key],
         tied=[named[candidate.key] for candidate in selection.tied],
-        sure=selection.sure,
+        sure=selection.sure or 0.0,  # it is known from MIN_CELLS pictures on
         differing=differing,
         effects=effects,
         interactions=interactions(trained, SHOWN, usual),

@@ -110,9 +110,12 @@ def headline(comparison: Comparison) -> str:
 
 def which(comparison: Comparison) -> str:
     """The settings of the choice in which it differs from others, or that there is none."""
+    choice = comparison.choice
     if not comparison.better_than_init:
-        return "Nothing is shown to be better than the init text"
-    settings = comparison.choice.settings
+        has_learned = any(row.veto and row.figures["likeness"].low > 0 for row in comparison.rows)
+        start = choice.experiment.runs[choice.run].start
+        return "Everything is ruled out" if has_learned else f"Nothing is shown to be better than {start}"
+    settings = choice.settings
     changes = [f"{key} {settings[key]}" for key in apart(comparison) if key in settings]
     return ", ".join(changes) or "this one"
 
@@ -129,7 +132,7 @@ def certainty(comparison: Comparison) -> str:
     others = [row.label for row in comparison.tied if row is not choice]
     sure = f"In {comparison.sure:.0%} of the resampled evidence nothing is better than it by more than 0.02 of score."
     if not comparison.better_than_init:
-        sure = "All are ruled out; the table says why."
+        sure = "The table says why each is ruled out."
     without_score = [row.label for row in comparison.rows if "score" in row.gaps]
     if without_score:
         sure = f"{sure} Nothing is said of {_listed(without_score)}, which cannot be compared with it."

@@ -251,11 +251,19 @@ def test_nothing_is_to_be_taken_where_nothing_is_better_than_the_init_text(proje
     )
     page = (OUT / "index.html").read_text()
     text = Page(page).all_text()
-    assert "Nothing to take" in text and "All are ruled out; the table says why." in text
-    assert not re.search(
-        "take this|(?<!not )as good|to be taken|is better than it", text[: text.index("Blind vote Two")]
-    )
+    assert "Nothing to take" in text and "The table says why each is ruled out." in text
+    before_the_vote = text[: text.index("Blind vote Two")]
+    assert not re.search("take this|(?<!not )as good|to be taken|is better than it", before_the_vote)
     assert '<tr class="chosen"' not in page and '"mark": "take this"' not in page
+
+
+def test_what_has_learned_and_is_ruled_out_all_the_same_is_not_said_to_be_no_better(
+    project: Path, capsys: Output
+) -> None:
+    write_experiment(project, GRID)
+    path = project / "outputs/judged/pictures.csv"
+    pd.read_csv(path).assign(overbaked=9.0).to_csv(path, index=False)
+    assert run(capsys, "compare").startswith("Everything is ruled out. The least bad is lr0.02-seed1: overbaked by 9.0")
 
 
 def test_a_veto_is_what_the_comparison_worked_out(project: Path, capsys: Output) -> None:
