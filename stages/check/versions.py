@@ -23,7 +23,7 @@ def other_circumstances() -> str:
             if package != "pseudoword" and (now := _installed(package)) != then:
                 differences[package] = f"{package} {then}, now {now}"
         if record.threads not in (None, threads := thread_count()):
-            differences["threads"] = f"{record.threads} threads, now {threads}, which changes the last digits"
+            differences["threads"] = f"{record.threads} threads, now {threads}, which rounds otherwise"
     if not differences:
         return ""
     return (
