@@ -79,7 +79,7 @@ def render(comparison: Comparison, files: dict[int, Path]) -> str:
             measures=SHOWN,
             figures=FIGURES,
             decisive=1 + len(RULE),
-            differing=comparison.differing,
+            differing=columns(comparison),
             settings=shared_settings(comparison),
             rows=[_row(row, comparison, pictures, files.get(id(row))) for row in rows],
             better_than_init=comparison.better_than_init,
@@ -162,6 +162,12 @@ def _listed(names: Sequence[str]) -> str:
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
+def columns(comparison: Comparison) -> list[str]:
+    """The settings that differ, those that say it all first."""
+    first = apart(comparison)
+    return [*first, *(key for key in comparison.differing if key not in first)]
+
+
 def _row(row: Row, comparison: Comparison, pictures: Pictures, file: Path | None) -> dict[str, Any]:
     cells = row.at_choice().set_index(["prompt", "seed"])
     shown = []
@@ -177,7 +183,7 @@ def _row(row: Row, comparison: Comparison, pictures: Pictures, file: Path | None
         "step": row.step,
         "samples": row.samples,
         "cost": row.cost,
-        "settings": [setting(key, row.settings, row.auto, comparison.usual) for key in comparison.differing],
+        "settings": [setting(key, row.settings, row.auto, comparison.usual) for key in columns(comparison)],
         "figures": [_figure(row, name) for name in FIGURES],
         "pictures": shown,
         "restore": row.experiment.restore,

@@ -191,9 +191,7 @@ def test_other_versions_than_the_word_was_learned_with_are_told(
         assert capsys.readouterr().out.partition("was learned with ")[2].partition("Nothing")[0] == told
 
 
-@pytest.mark.parametrize(
-    ("threads", "told"), [(None, ""), (3, ""), (8, "8 threads, now 3, which rounds otherwise. ")]
-)
+@pytest.mark.parametrize(("threads", "told"), [(None, ""), (3, ""), (8, "8 threads, now 3, which rounds otherwise. ")])
 def test_another_number_of_threads_is_told(
     project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, threads: int | None, told: str
 ) -> None:
