@@ -53,6 +53,11 @@ def write_experiment(
         word = outputs / "words" / run / "steps" / f"snorf-{TAKEN}.safetensors"
         _made(word).write_bytes(b"a word " + run.encode())
         zero = (zeros or {}).get(run, 0.2)
+        for prompt, seed in [(prompt, seed) for prompt in prompts for seed in SEEDS]:
+            file = f"controls/init-{run}/{prompts.index(prompt)}-{seed}.png"
+            Image.new("RGB", (16, 16), "grey").save(_made(outputs / "evaluation/sheets" / file))
+            drawn.append({"run": run, "step": 0, "control": "init", "prompt": prompt, "seed": seed, "file": file,
+                          **MEASURED, "likeness": 0.0, "similarity": zero, "nearest": used[0][0]})  # fmt: skip
         for step in STEPS:
             likeness = likeness_of(level, step)
             cells = [(prompt, seed) for prompt in prompts for seed in SEEDS]

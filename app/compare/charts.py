@@ -7,7 +7,7 @@ from typing import Any
 
 from app.compare.comparison import AS_GOOD, TAKE, Comparison, Row
 from app.compare.settings import setting
-from stages.choose.selection import RULE
+from stages.choose.selection import NOTHING, RULE
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 560, 300, 44, 546, 12, 270
 X_TICKS, Y_STEP = 4, 0.25
@@ -74,23 +74,22 @@ def chart(measure: str, comparison: Comparison, colours: Colours) -> dict[str, A
 
 
 def points_of(measure: str, row: Row, comparison: Comparison) -> list[Point]:
-    """By step. What ties within an experiment is marked where it is the only one: other experiments tie elsewhere."""
-    scores = row.experiment.scores
-    drawn = scores[(scores["run"] == row.run) & scores[measure].notna()].sort_values("step")
+    """By step."""
     each = row.experiment.runs[row.run].samples_per_update
-    alone = len({id(other.experiment) for other in comparison.rows}) == 1
-    columns = ["step", measure, f"{measure}_low", f"{measure}_high", "tied"]
     points = []
-    for step, value, low, high, tied in drawn[columns].itertuples(index=False):
+    for step, figures in sorted(row.by_step.items()):
+        figure = figures.get(measure, NOTHING)
+        if math.isnan(figure.value):
+            continue
         taken = step == row.step
         said = comparison.mark(row) if taken else ""
         if said == TAKE:
             mark = "chosen"
-        elif said == AS_GOOD or (alone and tied and comparison.better_than_init):
+        elif said == AS_GOOD or (not taken and (row.label, step) in comparison.tied_steps):
             mark = "tied"
         else:
             mark = "taken" if taken else ""
-        points.append(Point(int(step), int(step) * each, value, low, high, mark))
+        points.append(Point(step, step * each, figure.value, figure.low, figure.high, mark))
     return points
 
 

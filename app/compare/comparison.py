@@ -1,20 +1,21 @@
 """Experiments and the runs in them, held against each other as far as they were measured in the same way.
 
 The first experiment is the one that the others are held against: what was measured by other judges, against other
-training pictures or on pictures drawn otherwise is a gap with a reason, never a number beside another.
+training pictures or on pictures drawn otherwise is a gap with a reason, never a number beside another. Every figure is
+over the prompts and seeds that the rows share.
 """
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, reduce
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from app.compare.experiments import Experiment, Gap
+from app.compare.experiments import Experiment, Gap, choose_settings
 from app.compare.settings import shipped_values
 from pseudoword.errors import UserError
 from pseudoword.records import Scale
@@ -23,13 +24,15 @@ from pseudoword.results.effects import Effect, Trained, interactions, main_effec
 from pseudoword.results.resolved import resolved
 from pseudoword.results.scores import best_of_run
 from pseudoword.results.settings import plain
-from pseudoword.settings.choose import ChooseSettings
 from stages.check.writing import MACHINE_KEYS
-from stages.choose.selection import RULE, SAMPLES, Candidate, Figure, Rule, Selection, figure, select
+from stages.choose.__main__ import rule_of
+from stages.choose.selection import RULE, SAMPLES, Candidate, Figure, figure, select
 
 SHOWN = (*RULE, "variety", "copying", "overbaked")
-OF_PICTURES = ("likeness", "identity", "copying")  # measured by the image judge, against the training pictures
-OF_CAPTIONS = ("obedience",)  # by the text judge, against what the training pictures reach with their captions
+OF_PICTURES = ("likeness", "identity", "copying", "overbaked")  # measured against the training pictures
+OF_CAPTIONS = ("obedience", "variety")  # by the text judge, in part against the captions of the training pictures
+# Against the controls of all prompts and seeds: beside others the same picture has another value, unlike its likeness.
+OF_ALL_CELLS = ("identity", "obedience", "variety", "overbaked")
 DRAWING = ("evaluate.guidance", "evaluate.inference_steps")  # another value draws other pictures of the same word
 # Sections of settings that say what was learned from and how; the others say how it was looked at.
 LEARNING = ("base", "caption", "curate", "data", "hypernetwork", "latents", "preprocess", "train", "word")
@@ -45,6 +48,7 @@ TOO_FEW_PICTURES = (
 TAKE, AS_GOOD = "take this", "as good"
 MAX_LEVELS = 3e-5  # how far the ends of a scale may lie apart and be one: more than another number of threads brings
 
+PAIR = ["prompt", "seed"]  # of equal ones the noise is equal
 Cell = tuple[str, int]  # prompt and seed
 Floats = NDArray[np.float64]
 
@@ -61,10 +65,12 @@ class Row:
     experiment: Experiment
     run: str
     step: int
+    drawn: pd.DataFrame  # its pictures of all steps, without the controls
+    start: pd.DataFrame  # of the same prompts and noise, what its start draws
     every: dict[str, str]  # each setting as written in params.yaml, or as `auto` came to it
     auto: set[str]  # keys of those that were worked out
     gaps: dict[str, str] = field(default_factory=dict)  # by measure, why it has no figure here
-    figures: dict[str, Figure] = field(default_factory=dict)  # by measure, and `score`
+    by_step: dict[int, dict[str, Figure]] = field(default_factory=dict)  # of what was drawn, by measure and `score`
     label: str = ""
     veto: str = ""  # why it is ruled out here
 
@@ -84,7 +90,7 @@ class Row:
         scored = self.experiment.scores[self.experiment.scores["run"] == self.run]
         return cost_of(
             int(scored["step"].max()) * record.samples_per_update, len(scored), record.pictures, int(levels),
-            len(self.drawn()), int(inference_steps), guidance,
+            len(self.drawn), int(inference_steps), guidance,
         )  # fmt: skip
 
     @property
@@ -92,14 +98,12 @@ class Row:
         """That the checkpoint has seen; each went through the UNet once."""
         return self.step * self.experiment.runs[self.run].samples_per_update
 
-    def drawn(self) -> pd.DataFrame:
-        """Its drawn pictures of all steps, without the controls."""
-        measured = self.experiment.measured
-        return measured[(measured["run"] == self.run) & (measured["control"] == "")]
+    @property
+    def figures(self) -> dict[str, Figure]:
+        return self.by_step.get(self.step, {})
 
     def at_choice(self) -> pd.DataFrame:
-        drawn = self.drawn()
-        return drawn[drawn["step"] == self.step]
+        return self.drawn[self.drawn["step"] == self.step]
 
     @property
     def scale(self) -> Scale:
@@ -113,6 +117,7 @@ class Comparison:
     choice: Row  # of those with a score, the cheapest that ties with the best; where all are ruled out the least bad
     best: Row  # of the highest score
     tied: list[Row]
+    tied_steps: set[tuple[str, int]]  # by label and step, what ties of all that was drawn
     sure: float  # share of the resampled evidence in which the choice is within a hair of the best
     differing: list[str]  # keys of LEARNING that differ between rows
     effects: list[Effect]
@@ -138,20 +143,24 @@ def compare(experiments: Sequence[Experiment], gaps: Sequence[Gap]) -> Compariso
         raise NothingToCompare([Gap(experiments[0].name, TOO_FEW_PICTURES)])
     for row in rows:
         row.gaps = dict(_gaps(row, rows[0]))
+    cells = _shared_cells(rows)
     measured = [row for row in rows if not set(RULE) & set(row.gaps)]
-    cells = _common_cells(measured)
-    if len(cells) < MIN_CELLS:
-        for row in measured[1:]:
-            row.gaps |= dict.fromkeys((*SHOWN, "score"), f"it shares fewer than {MIN_CELLS} prompts and seeds")
-        measured, cells = measured[:1], _cells(rows[0])
-    values = {id(row): _values(row, rows[0], cells) for row in measured}
-    selection = _select(measured, values, experiments[0], cells)
+    _bring_to_one_scale([row for row in rows if "likeness" not in row.gaps], cells)
+    values = {id(row): _values(row, cells) for row in rows if set(SHOWN) - set(row.gaps)}
+    taken = [Candidate(row.label, row.samples, values[id(row)][row.step]) for row in measured]
+    drawn = [Candidate(row.label, step, found) for row in measured for step, found in values[id(row)].items()]
+    rule, seeds = rule_of(choose_settings(experiments[0].settings)), len({seed for _, seed in cells})
+    selection, of_all = select(taken, rule, seeds), select(drawn, rule, seeds)
     for row in rows:
-        scored = row in measured
-        row.figures = selection.figures[row.label, row.samples] if scored else dict(_figures(row, rows[0]))
-        row.veto = selection.vetoes.get((row.label, row.samples), "") if scored else ""
+        if row in measured:
+            row.by_step = {step: of_all.figures[row.label, step] for step in values[id(row)]}
+            row.veto = selection.vetoes.get((row.label, row.samples), "")
+        elif id(row) in values:
+            row.by_step = {step: dict(_figures(row, found)) for step, found in values[id(row)].items()}
     named = {(row.label, row.samples): row for row in measured}
-    trained = [Trained({key: row.settings.get(key, "") for key in differing}, values[id(row)]) for row in measured]
+    trained = [
+        Trained({key: row.settings.get(key, "") for key in differing}, values[id(row)][row.step]) for row in measured
+    ]
     usual = shipped_values()
     effects = main_effects(trained, SHOWN, usual)
     choice = named[selection.chosen.key]
@@ -161,6 +170,7 @@ def compare(experiments: Sequence[Experiment], gaps: Sequence[Gap]) -> Compariso
         choice=choice,
         best=named[selection.best.key],
         tied=[named[candidate.key] for candidate in selection.tied],
+        tied_steps={candidate.key for candidate in of_all.tied if of_all.better_than_init},
         sure=selection.sure or 0.0,  # it is known from MIN_CELLS pictures on
         differing=differing,
         effects=effects,
@@ -181,7 +191,9 @@ def _rows_of(experiment: Experiment) -> Iterator[Row]:
             )
             values |= {PICTURES: experiment.pictures, SAMPLES_PER_UPDATE: record.samples_per_update}
             written = {key: plain(value) for key, value in values.items()}
-            yield Row(experiment, run, int(taken["step"]), written, auto)
+            of_run = experiment.measured[experiment.measured["run"] == run]
+            drawn, start = (of_run[of_run["control"] == control] for control in ("", "init"))
+            yield Row(experiment, run, int(taken["step"]), drawn, start, written, auto)
 
 
 def _taken(experiment: Experiment, run: str) -> "pd.Series[Any] | None":
@@ -248,45 +260,56 @@ def _is_one(mine: float | None, theirs: float | None) -> bool:
 
 
 def _cells(row: Row) -> list[Cell]:
-    return list(row.at_choice()[["prompt", "seed"]].itertuples(index=False, name=None))
+    return list(dict.fromkeys(row.at_choice()[PAIR].itertuples(index=False, name=None)))
 
 
-def _common_cells(rows: Sequence[Row]) -> list[Cell]:
-    """In the order of the first row."""
-    shared = reduce(set.intersection, (set(_cells(row)) for row in rows))
-    return [cell for cell in _cells(rows[0]) if cell in shared]
+def _shared_cells(rows: Sequence[Row]) -> list[Cell]:
+    """In the order of the first row. What shares too few of them has a gap in all, what has others besides in what
+    depends on all of them."""
+    own = _cells(rows[0])
+    shared = set(own)
+    for row in rows:
+        mine = set(_cells(row))
+        if not set(SHOWN) - set(row.gaps):
+            continue
+        if len(shared & mine) < MIN_CELLS:
+            row.gaps |= dict.fromkeys((*SHOWN, "score"), f"it shares fewer than {MIN_CELLS} prompts and seeds")
+            continue
+        shared &= mine
+        if mine != set(own):
+            row.gaps |= dict.fromkeys((*OF_ALL_CELLS, "score"), "measured over other prompts or seeds")
+    return [cell for cell in own if cell in shared]
 
 
-def _values(row: Row, first: Row, cells: Sequence[Cell]) -> dict[str, Floats]:
-    """Of each measure the values of these pictures, (P,). Likeness is brought to the scale of the first row: where runs
-    start from other words, what the init draws is not the same 0."""
-    table = row.at_choice().set_index(["prompt", "seed"]).loc[list(cells)]
-    values = {name: table[name].to_numpy(float) for name in (*SHOWN, "broken")}
-    zero, one = first.scale.zero, first.scale.one
-    if zero is not None and one is not None and not _is_one(zero, row.scale.zero):
-        values["likeness"] = (table["similarity"].to_numpy(float) - zero) / (one - zero)
-    return values
+def _bring_to_one_scale(rows: Sequence[Row], cells: list[Cell]) -> None:
+    """Measure likeness of all from what one start draws of these pictures: as in the stage, from the start that is the
+    most like the training pictures. A picture that it did not draw has none."""
+    one = rows[0].scale.one
+    if one is None:
+        return
+    starts = [row.start.drop_duplicates(PAIR).set_index(PAIR)["similarity"] for row in rows]
+    nearest = max(range(len(rows)), key=lambda i: starts[i].loc[cells].mean())
+    start, has_way = starts[nearest], rows[nearest].drawn["likeness"].notna().any()
+    way = one - start.loc[cells].mean() if has_way else math.nan
+    for row in rows:
+        of_cell = start.reindex(pd.MultiIndex.from_frame(row.drawn[PAIR])).to_numpy()
+        row.drawn = row.drawn.assign(likeness=(row.drawn["similarity"] - of_cell) / way)
 
 
-def _figures(row: Row, first: Row) -> Iterator[tuple[str, Figure]]:
+def _values(row: Row, cells: list[Cell]) -> dict[int, dict[str, Floats]]:
+    """By step, of each measure the values of these pictures, (P,)."""
+    tables = {step: part.set_index(PAIR).loc[cells] for step, part in row.drawn.groupby("step")}
+    return {
+        int(str(step)): {name: table[name].to_numpy(float) for name in (*SHOWN, "broken")}
+        for step, table in tables.items()
+    }
+
+
+def _figures(row: Row, values: Mapping[str, Floats]) -> Iterator[tuple[str, Figure]]:
     """Of what can be compared of a row that has no score."""
-    values = _values(row, first, _cells(row))
     pictures = len(values["broken"])
     samples = np.random.default_rng(0).integers(pictures, size=(SAMPLES, pictures))
     yield from ((name, figure(values[name], samples)) for name in SHOWN if name not in row.gaps)
-
-
-def _select(
-    rows: Sequence[Row], values: Mapping[int, dict[str, Floats]], first: Experiment, cells: Sequence[Cell]
-) -> Selection:
-    """The stage's own rule, over the rows: what has seen the fewest samples of what cannot be told apart."""
-    settings = ChooseSettings.model_validate({}).model_dump() | {
-        key.removeprefix("choose."): value for key, value in first.settings.items() if key.startswith("choose.")
-    }
-    limits = {name: float(settings[name]) for name in ("max_broken", "max_overbaked", "max_copying")}
-    weights = {name: float(settings[name]) for name in RULE}
-    candidates = [Candidate(row.label, row.samples, values[id(row)]) for row in rows]
-    return select(candidates, Rule(weights, **limits), len({seed for _, seed in cells}))
 
 
 def _or_least(score: Figure | None) -> float:

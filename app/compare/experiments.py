@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ import pandas as pd
 from pseudoword.captions.table import CAPTIONS
 from pseudoword.dvc.revisions import Revision, UnknownRevision, experiments
 from pseudoword.errors import UserError
+from pseudoword.files import write_table
 from pseudoword.records import Choice, JudgesRecord, RunRecord, read_record
 from pseudoword.results.places import (
     CHOICE,
     EVALUATION,
     JUDGES,
+    LOSSES,
     MEASURED,
     PICTURES,
     PICTURES_TABLE,
@@ -30,7 +32,10 @@ from pseudoword.results.places import (
     checkpoint_file,
 )
 from pseudoword.results.settings import flat
-from pseudoword.results.tables import count_weighted, read_measured, read_scores, read_table
+from pseudoword.results.tables import count_weighted, read_losses, read_measured, read_scores, read_table
+from pseudoword.settings.choose import ChooseSettings
+from stages.choose.__main__ import candidates_of, of_runs, on_one_scale, rule_of, scores_table
+from stages.choose.selection import select
 
 SETTINGS = Path("outputs/settings")
 OUTPUTS = Path("outputs")
@@ -111,11 +116,13 @@ class Source:
             return Gap(self.name, str(error).replace(f"{scratch}/", "").removesuffix("."))
 
     def _read(self, files: "Folder | Revision", root: Path, judge: str | None) -> Experiment | Gap:
-        tables = [*TABLES, SETTINGS] if judge is None else [CHOICE, SCORES, PICTURES_TABLE, SETTINGS, *JUDGED_FROM]
+        tables = [*TABLES, SETTINGS] if judge is None else [CHOICE, PICTURES_TABLE, SETTINGS, *JUDGED_FROM]
         if missing := files.fetch(tables, root):
             return Gap(self.name, self._why_missing(missing))
+        settings = dict(_settings(root / SETTINGS))
         if judge is not None:
             _judge(self.name, root, judge, self.project)
+            _choose(root, settings)
         choice, scores = read_record(root / CHOICE, Choice), read_scores(root / SCORES)
         if scores["score"].isna().all():
             return Gap(self.name, "none of its checkpoints was drawn")
@@ -136,7 +143,7 @@ class Source:
             pictures=_digest_of_pictures(root),
             weighted=count_weighted(root),
             project=self.folder or self.project,
-            settings=dict(_settings(root / SETTINGS)),
+            settings=settings,
             runs={path.parent.name: read_record(root / path, RunRecord) for path in records},
             files=files,
         )
@@ -187,6 +194,19 @@ def _judge(name: str, root: Path, settings: str, project: Path) -> None:
     ended = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
     if ended.returncode:
         raise CannotJudge(name, ended.stderr.strip().removeprefix("error: "))
+
+
+def _choose(root: Path, settings: Mapping[str, Any]) -> None:
+    """Work out scores.csv as the stage `choose` does, of what was measured again."""
+    measured = on_one_scale(read_measured(root), read_record(root / JUDGES, JudgesRecord))
+    judged = candidates_of(measured), rule_of(choose_settings(settings)), int(measured["seed"].nunique())
+    write_table(root / SCORES, scores_table(read_losses(root / LOSSES), select(*judged), of_runs(*judged)))
+
+
+def choose_settings(settings: Mapping[str, Any]) -> ChooseSettings:
+    return ChooseSettings.model_validate(
+        {key: settings[f"choose.{key}"] for key in ChooseSettings.model_fields if f"choose.{key}" in settings}
+    )
 
 
 def _digest_of_pictures(root: Path) -> str:

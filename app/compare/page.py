@@ -284,7 +284,7 @@ def _override(value: Any) -> str:
 def embedded_pictures(rows: Sequence[Row], comparison: Comparison) -> Pictures:
     """What was taken, and of other steps as many as there is room for."""
     taken = [(row, row.at_choice()) for row in rows]
-    others = [(row, part) for row in rows for step, part in row.drawn().groupby("step") if step != row.step]
+    others = [(row, part) for row in rows for step, part in row.drawn.groupby("step") if step != row.step]
     found: Pictures = {}
     room = MAX_PICTURES_BYTES
     with ThreadPoolExecutor() as threads:  # encoding leaves Python to the others
@@ -323,12 +323,12 @@ def _picture_id(row: int, prompt: str, seed: int, comparison: Comparison) -> str
 def sheet_data(comparison: Comparison, pictures: Pictures) -> dict[str, Any]:
     """What the page's script reads. A picture that stands in the page already is named by its id."""
     rows = comparison.rows
-    prompts = list(dict.fromkeys(str(prompt) for row in rows for prompt in row.drawn()["prompt"]))
-    seeds = sorted({int(seed) for row in rows for seed in row.drawn()["seed"]})
+    prompts = list(dict.fromkeys(str(prompt) for row in rows for prompt in row.drawn["prompt"]))
+    seeds = sorted({int(seed) for row in rows for seed in row.drawn["seed"]})
     word = rows[0].experiment.choice.word
     entries = []
     for number, row in enumerate(rows):
-        for cell in row.drawn().to_dict("records"):
+        for cell in row.drawn.to_dict("records"):
             step, prompt, seed = int(cell["step"]), str(cell["prompt"]), int(cell["seed"])
             picture = pictures.get((id(row), step, prompt, seed))
             if picture is None:

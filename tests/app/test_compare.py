@@ -22,7 +22,7 @@ from pseudoword.results.settings import flat
 from pseudoword.settings.loading import load_settings
 from tests.app.commands import Output, refusal, run
 from tests.browser import Browser, browser, chromium
-from tests.experiments import NUM_SAMPLES, PICTURES, STEPS, TAKEN, likeness_of, write_experiment
+from tests.experiments import NUM_SAMPLES, PICTURES, PROMPTS, STEPS, TAKEN, likeness_of, write_experiment
 from tests.project import resolve_settings
 from tests.stages.test_report import Page, report, write_outputs
 
@@ -118,8 +118,8 @@ def test_the_same_result_for_a_third_of_the_cost_is_said(project: Path, capsys: 
     path.write_text(path.read_text().replace(f'"samples_per_update": {NUM_SAMPLES}', '"samples_per_update": 2'))
     measured = pd.read_csv("outputs/judged/pictures.csv")
     worse = (measured["run"] == "dear") & (measured["seed"] == 0)
-    measured.loc[worse, "likeness"] -= 0.2
-    measured.loc[(measured["run"] == "dear") & ~worse, "likeness"] += 0.2
+    measured.loc[worse, "similarity"] -= 0.2
+    measured.loc[(measured["run"] == "dear") & ~worse, "similarity"] += 0.2
     measured.to_csv("outputs/judged/pictures.csv", index=False)
     assert compared(capsys)["chosen"] == "cheap"
     text = Page((OUT / "index.html").read_text()).all_text()
@@ -192,7 +192,7 @@ def test_the_charts_mark_what_to_take_and_what_ties_and_their_table_has_each_che
     assert len(dots) == charts * len(GRID) * len(STEPS)
     assert dots.count("dot chosen") == charts and dots.count("dot tied") == charts * (len(GRID) - 1)
     assert len(Page(section).all("tr")) == 1 + len(GRID) * len(STEPS)
-    assert "240 samples: likeness 0.60 (0.55 to 0.65), as good" in section
+    assert re.search(r"240 samples: likeness 0\.60 \(0\.5\d to 0\.6\d\), as good", section)
 
 
 def test_a_word_and_a_hypernetwork_differ_in_what_is_learned_and_not_in_each_others_settings(
@@ -378,8 +378,8 @@ def test_outputs_of_an_earlier_version_are_a_gap(project: Path, capsys: Output) 
     ("change", "missing", "kept"),
     [
         ({"judges": {"images": "another judge"}}, ["likeness", "identity", "copying", "score"], "obedience"),
-        ({"judges": {"texts": "another reader"}}, ["obedience", "score"], "likeness"),
-        ({"pictures": 4}, ["likeness", "identity", "copying", "score"], "variety"),
+        ({"judges": {"texts": "another reader"}}, ["obedience", "variety", "score"], "likeness"),
+        ({"pictures": 4}, ["likeness", "identity", "copying", "overbaked", "score"], "obedience"),
         ({"evaluate": {"guidance": 7.0}}, ["likeness", "obedience", "variety", "score"], None),
         ({"prompts": ("a [name] of gold", "a [name] on a wall", "a [name] in a hat")}, ["likeness", "score"], None),
     ],
@@ -401,14 +401,87 @@ def test_what_was_measured_otherwise_is_never_set_beside(
 
 
 def test_likeness_of_runs_with_other_inits_is_brought_to_one_scale(project: Path, capsys: Output) -> None:
-    """Both are at 0.9 of their own way, but the second init was nearer to begin with."""
+    """Both are at 0.6 of their own way, but the second began nearer to the pictures: both are held against that."""
     runs: dict[str, tuple[dict[str, Any], float]] = {
         init: ({"word": {"init_text": init}}, 0.6) for init in ("flower", "star")
     }
     write_experiment(project, runs, zeros={"flower": 0.2, "star": 0.4})
     rows = compared(capsys)["rows"]
-    similarity = 0.4 + rows["flower"]["likeness"] * (0.9 - 0.4)
-    assert rows["star"]["likeness"] == pytest.approx((similarity - 0.2) / (0.9 - 0.2), abs=1e-9)
+    similarity = 0.2 + 0.6 * (0.9 - 0.2)
+    assert rows["star"]["likeness"] == pytest.approx(0.6)
+    assert rows["flower"]["likeness"] == pytest.approx((similarity - 0.4) / (0.9 - 0.4))
+    page = (OUT / "index.html").read_text()
+    assert "flower, step 40, 240 samples: likeness 0.44" in page
+    cells = json.loads(re.findall(r'id="data">(.*?)</script>', page)[0])["pictures"]
+    shown = [float(figures["likeness"]) for row, step, *_, figures in cells if (row, step) == (1, TAKEN)]
+    assert np.mean(shown) == pytest.approx(0.44, abs=0.01)
+
+
+def test_over_other_prompts_likeness_alone_is_compared_on_those_in_common(project: Path, capsys: Output) -> None:
+    """The same pictures, of which the second was looked at without those of the last prompt, the nearest start."""
+    for name, prompts in (("all", PROMPTS), ("two", PROMPTS[:2])):
+        write_experiment(project / name, {"base": ({"train": {"seed": len(prompts)}}, 0.6)})
+        path = project / name / "outputs/judged/pictures.csv"
+        table = pd.read_csv(path)
+        table.loc[(table["control"] == "init") & (table["prompt"] == PROMPTS[2]), "similarity"] = 0.5
+        table = table[table["prompt"].isin(prompts)]
+        init = table[table["control"] == "init"]
+        zero = init["similarity"].mean()
+        starts = init.set_index(["prompt", "seed"])["similarity"].reindex(
+            pd.MultiIndex.from_frame(table[["prompt", "seed"]])
+        )
+        table["likeness"] = (table["similarity"] - starts.to_numpy()) / (0.9 - zero)
+        table.to_csv(path, index=False)
+        path = path.with_name("judges.json")
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"likeness": {"base": {"zero": zero, "one": 0.9}}}))
+    write_experiment(project / "far", {"base": ({}, 0.6)}, prompts=("a [name] of gold", "a [name] on a wall"))
+    content = compared(capsys, "all", "two", "far")
+    first, second, far = (content["rows"][name] for name in ("all", "two", "far"))
+    assert second["likeness"] == pytest.approx(first["likeness"])
+    for name in ("identity", "obedience", "variety", "overbaked", "score"):
+        assert second[name] is None and f"{name}: measured over other prompts or seeds" in second["missing"]
+    assert first["score"] is not None and far["likeness"] is None
+    page = (OUT / "index.html").read_text()
+    for measure in (f"step {step}, {step * NUM_SAMPLES} samples: likeness" for step in STEPS):
+        shown = re.findall(rf"(?:all|two), {measure} ([\d.]+)", page)
+        assert len(shown) == 4 and len(set(shown)) == 1  # in a chart twice each, to point at and to read
+
+
+def test_one_that_shares_too_little_keeps_no_others_apart(project: Path, capsys: Output) -> None:
+    for seed, name in enumerate(("a", "b")):
+        write_experiment(project / name, {"base": ({"train": {"seed": seed}}, 0.6)})
+    write_experiment(project / "far", {"base": ({}, 0.6)}, prompts=("a [name] of gold", "a [name] on a wall"))
+    rows = compared(capsys, "a", "far", "b")["rows"]
+    assert rows["b"]["score"] is not None and rows["far"]["score"] is None
+
+
+def test_what_is_judged_again_is_chosen_again(project: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By judges that now find the earlier checkpoint the better one; with scores of a version that measured less."""
+    write_experiment(project, {"base": ({"train": {"seed": 0}}, 0.5)})
+    for name in ("dvc.yaml", "params.yaml"):
+        shutil.copy(ROOT / name, project)
+    outputs, other = project / "outputs", project / "other"
+    for file, text in (("captions.csv", "id,caption\n"), ("evaluation/pictures.csv", ""), ("pictures/a.txt", "")):
+        (outputs / file).parent.mkdir(exist_ok=True)
+        (outputs / file).write_text(text)
+    scores = pd.read_csv(outputs / "choice/scores.csv")
+    scores[["run", "step", "loss"]].assign(drawn=True).to_csv(outputs / "evaluation/losses.csv", index=False)
+    scores.drop(columns=["variety_low"]).to_csv(outputs / "choice/scores.csv", index=False)
+    write_experiment(other, {"base": ({"train": {"seed": 0}}, 0.5)})
+    judged = pd.read_csv(other / "outputs/judged/pictures.csv")
+    judged.loc[judged["step"] == 20, ["likeness", "similarity"]] += [0.3, 0.3 * 0.7]
+    judged.to_csv(other / "outputs/judged/pictures.csv", index=False)
+
+    def judge(_name: str, root: Path, *_: object) -> None:
+        shutil.copytree(other / "outputs/judged", root / "outputs/judged")
+
+    monkeypatch.setattr("app.compare.experiments._judge", judge)
+    before = digests(outputs)
+    (row,) = compared(capsys, "--judge-again")["trainings"]
+    assert (row["step"], row["veto"]) == (20, "")
+    assert row["likeness"] == pytest.approx(likeness_of(0.5, 20).mean() + 0.3)
+    assert "step 20, 120 samples: likeness 0.70" in (OUT / "index.html").read_text()
+    assert digests(outputs) == before
 
 
 def test_a_name_that_is_nothing_is_refused(repository: Path, capsys: Output) -> None:
