@@ -46,7 +46,8 @@ STYLE: Any = {
     "figure.facecolor": "none",
 }
 WIDE, NARROW = (5.8, 2.9), (4.6, 2.7)  # inches of 72 px, where a row of the page holds two and three
-LIKE, OBEDIENT = "the pictures among themselves", "the pictures with their captions"  # what 1 stands for
+LIKE = "the pictures among themselves"  # what 1 stands for
+OBEDIENT = {"captions": "the pictures with their captions", "controls": "nothing in its place"}  # likewise, by source
 MAX_POINTS = 800  # of a line: more are not seen, but weigh
 
 
@@ -67,10 +68,11 @@ def training_charts(results: Results) -> dict[str, Markup]:
 
 def score_charts(results: Results) -> dict[str, Markup]:
     """By name: each score over the steps, and likeness against obedience."""
+    obedient = OBEDIENT.get(results.judges.obedience.source, "")
     return {
         "held_loss": _chart("held_loss", lambda axes: _draw_scores(axes, results, "loss"), WIDE),
         "likeness": _chart("likeness", lambda axes: _draw_scores(axes, results, "likeness", LIKE), WIDE),
-        "obedience": _chart("obedience", lambda axes: _draw_scores(axes, results, "obedience", OBEDIENT), WIDE),
+        "obedience": _chart("obedience", lambda axes: _draw_scores(axes, results, "obedience", obedient), WIDE),
         "front": _chart("front", lambda axes: _draw_front(axes, results), WIDE),
     }
 
