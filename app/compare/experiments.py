@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -161,7 +162,7 @@ class Source:
 
     def _restore(self) -> str:
         if self.folder is not None:
-            return "" if self.name == "workspace" else f"cd {self.folder}"
+            return "" if self.name == "workspace" else f"cd {shlex.quote(str(self.folder))}"
         return f"dvc exp apply {self.name}"
 
 

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -187,7 +187,7 @@ def _row(row: Row, comparison: Comparison, pictures: Pictures, file: Path | None
         "figures": [_figure(row, name) for name in FIGURES],
         "pictures": shown,
         "restore": row.experiment.restore,
-        "again": again(row),
+        "again": again(row, comparison.usual),
         "file": file and {"name": file.name, "source": data_uri("application/octet-stream", file.read_bytes())},
     }
 
@@ -256,7 +256,7 @@ def _difference(difference: Interval) -> Shown:
     return Shown(f"{difference.value:+.2f}", interval, is_shown=difference.excludes_zero)
 
 
-def again(row: Row) -> str:
+def again(row: Row, usual: Mapping[str, str]) -> str:
     """The command that trains this run of a sweep by itself; empty for a run that is an experiment of its own.
 
     `++` sets a key that params.yaml has, and one that it leaves out.
@@ -265,17 +265,31 @@ def again(row: Row) -> str:
     if not swept:
         return ""
     values = flat(row.experiment.runs[row.run].settings)
-    changes = [f"-S {shlex.quote(f'++{key}={_override(values[key])}')}" for key in swept if key in values]
+    written = {key: _override(values[key], usual.get(key, "")) for key in swept if key in values}
+    changes = [f"-S {shlex.quote(f'++{key}={text}')}" for key, text in written.items()]
     first = f"{row.experiment.restore} && " if row.experiment.restore else ""
     return f"{first}dvc exp run -S '~sweep' {' '.join(changes)}"
 
 
-def _override(value: Any) -> str:
-    """A value in the grammar of `dvc exp run -S`, where text with other signs than these stands in quotes."""
+def _override(value: Any, usual: str) -> str:
+    """A value in the grammar of `dvc exp run -S`, where text with other signs than these, and text that would be read
+    as a number, a switch or nothing, stands in quotes. A rate is kept as text and shipped, in `usual`, as a number."""
     text = plain(value)
-    if not isinstance(value, str) or re.fullmatch(r"[\w./+-]+", text):
+    if not isinstance(value, str):
         return text
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    is_other = text.lower() in ("true", "false", "null") or (_is_number(text) and not _is_number(usual))
+    if re.fullmatch(r"[\w./+-]+", text, re.ASCII) and not is_other:
+        return text
+    # Backslashes have a meaning before a quote alone.
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + found[2].replace("'", "\\'"), text) + "'"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 # -- pictures

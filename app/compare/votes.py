@@ -29,6 +29,8 @@ def read_votes(path: Path) -> pd.DataFrame:
         votes = votes.assign(**{name: pd.to_numeric(votes[name]) for name in COLUMNS[-2:]})
     except FileNotFoundError:
         raise BadVotes(path, "there is no such file") from None
+    except OSError as error:
+        raise BadVotes(path, error.strerror or str(error)) from None
     except ValueError as error:
         raise BadVotes(path, str(error)) from None
     for left, right, winner in votes[["left", "right", "winner"]].itertuples(index=False, name=None):

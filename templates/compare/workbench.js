@@ -261,8 +261,9 @@
   const voted = () => { try { return JSON.parse(localStorage.getItem(KEY)) || []; } catch { return []; } };
   let votes = voted();
   let asked = null;
-  const places = data.prompts.flatMap((_, prompt) => data.seeds.map((seed) => ({ prompt, seed, step: TAKEN })));
   const candidates = (place) => axes.training.values.map((training) => pictureOf({ ...place, training })).filter((picture) => picture);
+  const places = data.prompts.flatMap((_, prompt) => data.seeds.map((seed) => ({ prompt, seed, step: TAKEN })))
+    .filter((place) => candidates(place).length > 1);
   const quoted = (value) => `"${String(value).replaceAll('"', '""')}"`;
   const tell = () => {
     at("votes").textContent = votes.length ? `${votes.length} vote${votes.length > 1 ? "s" : ""}` : "";
@@ -271,10 +272,10 @@
     at("save").href = `data:text/csv;charset=utf-8,${encodeURIComponent(lines.join("\n") + "\n")}`;
   };
   const ask = () => {
+    if (!places.length) { at("ballot").replaceChildren("There are no two pictures of equal prompt and noise."); return; }
     const place = places[Math.floor(Math.random() * places.length)];
     const [left, right] = candidates(place).map((picture) => [Math.random(), picture]).sort(([a], [b]) => a - b).map(([, picture]) => picture);
-    asked = right ? { place, left, right } : null;
-    if (!asked) { at("ballot").replaceChildren("There are no two pictures of equal prompt and noise."); return; }
+    asked = { place, left, right };
     const choice = (key, ...content) => {
       const button = make("button", { type: "button" }, ...content);
       button.addEventListener("click", () => vote(key));

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import html
 import json
 import re
 import shlex
@@ -15,6 +16,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from dvc.repo import Repo
+from dvc.utils.hydra import apply_overrides
+from ruamel.yaml import YAML
 
 from app.compare.command import OUT
 from app.compare.votes import order, read_votes
@@ -523,7 +526,37 @@ def test_a_run_of_a_sweep_comes_with_the_command_that_makes_it_again(project: Pa
     assert """-S '++train.learn_rate='"'"'0.05:10, 0.005'"'"''""" in page.replace("&#34;", '"')
 
 
+def test_starts_come_back_as_the_texts_that_they_were(project: Path, capsys: Output) -> None:
+    texts = ["123", "1e3", "true", "Null", "nan", "it's", "a\\b\\", "flûte", "a cat, 2:1", "flower"]
+    runs: dict[str, Any] = {f"run{i}": ({"word": {"init_text": text}}, 0.5) for i, text in enumerate(texts)}
+    write_experiment(project, runs)
+    run(capsys, "compare")
+    page = html.unescape((OUT / "index.html").read_text())
+    read = []
+    for *_, override in map(shlex.split, re.findall("<code>(dvc exp run .*?)</code>", page)):
+        Path("again.yaml").write_text("word: {init_text: auto}")
+        apply_overrides("again.yaml", [override])
+        read.append(YAML(typ="safe").load(Path("again.yaml"))["word"]["init_text"])
+    assert read == texts
+
+
+def test_the_command_into_another_folder_bears_any_name(project: Path, capsys: Output) -> None:
+    write_experiment(project / "my cats", GRID)
+    run(capsys, "compare", "my cats")
+    assert "cd 'my cats' && dvc exp run" in html.unescape((OUT / "index.html").read_text())
+
+
 # -- by a browser
+
+
+def test_votes_go_on_where_experiments_share_some_prompts_only(project: Path, capsys: Output, browser: Browser) -> None:
+    write_experiment(project / "two", {"base": ({"train": {"seed": 0}}, 0.5)}, prompts=PROMPTS[:2])
+    write_experiment(project / "all", {"base": ({"train": {"seed": 1}}, 0.6)})
+    run(capsys, "compare", "two", "all")
+    browser.open((project / OUT / "index.html").as_uri(), "document.querySelectorAll('#axes select').length === 3")
+    browser.evaluate("Math.random = () => 0.99")
+    browser.evaluate("start.click()")
+    assert browser.evaluate("document.querySelectorAll('#ballot img').length") == 2
 
 
 def test_every_control_of_the_page_works(project: Path, capsys: Output, browser: Browser) -> None:
@@ -644,3 +677,4 @@ def test_a_file_that_holds_no_votes_is_refused(tmp_path: Path, capsys: Output, c
     path.write_text(content)
     assert message in refusal(capsys, "vote", path)
     assert "there is no such file" in refusal(capsys, "vote", tmp_path / "missing.csv")
+    assert "Is a directory" in refusal(capsys, "vote", tmp_path)
