@@ -28,7 +28,7 @@ PICTURES, SHOWN = 15, 8
 SHIPPED = "train.seed"  # the axis whose values are the shipped settings, and show what chance does
 SINGLE: dict[str, list[Any]] = {
     SHIPPED: [0, 1, 2],
-    "train.learn_rate": [0.002, 0.01, 0.02, 0.04, "0.05:10, 0.02:20, 0.01:60, 0.005"],
+    "train.learn_rate": [0.002, 0.005, 0.02, 0.04, "0.05:10, 0.02:20, 0.01:60, 0.005"],
     "train.norm": ["free", "direction"],
     "train.decay": ["cosine"],
     "train.timesteps": ["independent"],

@@ -91,7 +91,7 @@ class TrainSettings(Section):
         "auto", description="Batches per step. auto: enough to see each picture once."
     )
     learn_rate: ScheduleText = Field(
-        default="0.005",
+        default="0.01",
         validate_default=True,
         description="One rate, or a schedule 'RATE:END, RATE:END, RATE'; END is the last step at that rate.",
     )

@@ -161,7 +161,7 @@ def test_what_differs_from_the_shipped_settings_is_marked(project: Path, capsys:
     marked = set(re.findall(r'<span class="changed">([^<]*)</span>', page))
     assert marked == {"0.02", "1", "7.0"}
     text = Page(page).all_text()
-    assert "train.learn_rate shipped: 0.005" in text and "evaluate.guidance 7.0 shipped: 3.0" in text
+    assert "train.learn_rate shipped: 0.01" in text and "evaluate.guidance 7.0 shipped: 3.0" in text
 
 
 def test_parallel_lines_cross_settings_and_measures_where_there_is_something_to_cross(
