@@ -22,7 +22,11 @@ from ruamel.yaml import YAML
 from app.compare.command import OUT
 from app.compare.votes import order, read_votes
 from pseudoword.results.settings import flat
+from pseudoword.results.tables import read_measured
+from pseudoword.settings.choose import ChooseSettings
 from pseudoword.settings.loading import load_settings
+from stages.choose.__main__ import candidates_of, of_runs, rule_of, scores_table
+from stages.choose.selection import select
 from tests.app.commands import Output, refusal, run
 from tests.browser import Browser, browser, chromium
 from tests.experiments import NUM_SAMPLES, PICTURES, PROMPTS, STEPS, TAKEN, likeness_of, write_experiment
@@ -127,6 +131,28 @@ def test_the_same_result_for_a_third_of_the_cost_is_said(project: Path, capsys: 
     assert compared(capsys)["chosen"] == "cheap"
     text = Page((OUT / "index.html").read_text()).all_text()
     assert "The same result as dear, which has the highest score, for a third of the cost: 80 samples" in text
+
+
+def test_of_two_runs_that_learn_alike_none_is_cheaper(project: Path, capsys: Output) -> None:
+    """Each checkpoint ties with each, by what the stage `choose` makes of them; the higher score of the one that was
+    not chosen is that of its last."""
+    write_experiment(project, {"a": ({"train": {"seed": 0}}, 0.5), "b": ({"train": {"seed": 1}}, 0.5)})
+    path = project / "outputs/judged/pictures.csv"
+    measured = pd.read_csv(path)
+    levels = {("a", 20): 0.8, ("a", 40): 0.81, ("b", 20): 0.802, ("b", 40): 0.804}
+    for number, ((run_, step), level) in enumerate(levels.items()):
+        rows = (measured["run"] == run_) & (measured["step"] == step)
+        measured.loc[rows, "likeness"] = level + 0.03 * np.sin(np.arange(PICTURES) * (number + 1))
+        measured.loc[rows, "likeness"] += level - measured.loc[rows, "likeness"].mean()
+    measured["similarity"] = 0.2 + 0.7 * measured["likeness"]
+    measured.to_csv(path, index=False)
+    candidates, rule = candidates_of(read_measured()), rule_of(ChooseSettings())
+    losses = pd.DataFrame([(*key, 0.1) for key in levels], columns=["run", "step", "loss"])
+    scores = scores_table(losses, select(candidates, rule, 2), of_runs(candidates, rule, 2))
+    scores.to_csv(project / "outputs/choice/scores.csv", index=False)
+    content = compared(capsys)
+    assert {name: row["step"] for name, row in content["rows"].items()} == {"a": 20, "b": 20}
+    assert "The same result as" not in Page((OUT / "index.html").read_text()).all_text()
 
 
 def test_what_auto_came_to_is_shown_for_every_key(project: Path, capsys: Output) -> None:
