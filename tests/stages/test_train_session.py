@@ -496,6 +496,16 @@ def test_looking_on_at_a_stopped_training_takes_it_up(project: Path, capsys: pyt
     assert "going on at step 20 of 40" in capsys.readouterr().out
 
 
+def test_another_number_of_threads_rounds_otherwise_and_starts_anew(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    in_one_go({"steps": 20})
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 63)
+    capsys.readouterr()
+    trained({"steps": 30})
+    assert "going on at" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "settings", [{"gradient_checkpointing": True}, {"save_every": 10}, {"batch": 5}, {"early_stop": {"window": 3}}]
 )
