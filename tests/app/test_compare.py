@@ -185,7 +185,7 @@ def test_what_differs_from_the_shipped_settings_is_marked(project: Path, capsys:
     run(capsys, "compare")
     page = (OUT / "index.html").read_text()
     marked = set(re.findall(r'<span class="changed">([^<]*)</span>', page))
-    assert marked == {"0.02", "1", "7.0"}
+    assert marked == {"0.005", "0.02", "1", "7.0"}
     text = Page(page).all_text()
     assert "train.learn_rate shipped: 0.01" in text and "evaluate.guidance 7.0 shipped: 3.0" in text
 
