@@ -21,6 +21,7 @@ from tests.test_what_runs_again import QUICK, begin_project
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 Store = Sequence[Sequence[str]]
+# Eight points: two packs of three and two alone.
 PACKS = {"train.seed": [0, 1, 2], "train.steps": [22, 26]}  # not train.batch, which changes no result
 ALONE = {"train.steps": [24, 28]}
 # As the flow does it, on a machine that knows no server.
@@ -64,7 +65,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
                 process.wait(timeout=60)
 
 
-@pytest.fixture(params=["folder", "s3"])
+@pytest.fixture
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """A DVC remote: a folder, or an S3 that moto plays where it is installed."""
     add = ["add", "--default", "store"]
@@ -102,8 +103,11 @@ def prepare(fleet: Fleet, clone: Path) -> None:
     fleet.start_worker(clone, "sweeps", limit=10)
 
 
-def test_a_lost_machine_loses_no_point_and_the_bits_are_those_of_one_machine(
-    server: dict[str, str], store: Store, tmp_path: Path
+@pytest.mark.parametrize(
+    ("store", "lost"), [("folder", "machine"), ("folder", "worker"), ("s3", "machine")], indirect=["store"]
+)
+def test_whatever_is_lost_no_point_is_and_the_bits_are_those_of_one_machine(
+    server: dict[str, str], store: Store, lost: str, tmp_path: Path
 ) -> None:
     (tmp_path / "seed").mkdir()
     begin_project(tmp_path / "seed", QUICK)
@@ -118,19 +122,24 @@ def test_a_lost_machine_loses_no_point_and_the_bits_are_those_of_one_machine(
         fleet.wait(lambda: training(two) or any(fleet.ended(run) for run in sweeps), "the second machine trains")
         (name,) = {folder.relative_to(two / ".scratch/workspaces").parts[0] for folder in training(two)}
         lost_at = time.time()
-        fleet.lose(two)
+        if lost == "machine":
+            fleet.lose(two)
+        else:
+            fleet.workers["two-runs"].kill()
         for sweep in sweeps:
             run = fleet.end(sweep)
             assert (run["state"]["type"], run["state"]["message"]) == ("COMPLETED", "2 experiments, 2 of them new")
+        assert not [pid for pid, place in working() if place.is_relative_to(two)], "a killed worker's run lives on"
     finally:
         fleet.stop()
 
     kept = fleet.experiments()
     assert len(kept) == 4
     crashed, again = fleet.runs(name)
-    assert crashed["state"]["type"] == "CRASHED" and "no sign of life" in crashed["state"]["message"]
+    assert crashed["state"]["type"] == "CRASHED"
+    assert ("no sign of life" in crashed["state"]["message"]) == (lost == "machine")
     handed_in = datetime.fromisoformat(again["created"]).timestamp() - lost_at
-    print(f"{name} was handed in again {handed_in:.0f} s after its machine was lost")
+    print(f"{name} was handed in again {handed_in:.0f} s after its {lost} was lost")
     ended = {name: [run for run in fleet.runs(name) if run["state"]["type"] == "COMPLETED"] for name in kept}
     assert {name: len(runs) for name, runs in ended.items()} == dict.fromkeys(kept, 1)
     assert [fleet.tasks("train", run["id"]) for (run,) in ended.values()] == [["Ran"]] * 4
