@@ -17,7 +17,7 @@ from pseudoword.results.effects import SEED, Trained, interactions, main_effects
 RATES, VECTORS, SEEDS, PROMPTS, PICTURES = (0.0025, 0.005, 0.01, 0.02), (2, 4), (0, 1, 2), 4, 4
 EFFECTS = (0.05, 0.1, 0.15)  # of likeness, 0 to 1
 PROMPT_SD, PICTURE_SD, TRAINING_SD, REST_SD = 0.15, 0.15, 0.03, 0.10
-USUAL = {"train.learn_rate": 0.01, "word.vectors": 2}
+USUAL = {"train.learn_rate": 0.005, "word.vectors": 2}
 
 
 def simulate(random: np.random.Generator, planted: dict[str, object], effect: float = EFFECTS[-1]) -> list[Trained]:
