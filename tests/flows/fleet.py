@@ -127,14 +127,13 @@ class Fleet:
             assert time.monotonic() < end, f"not within {PATIENCE_S} s: {what}"
             time.sleep(0.5)
 
-    def experiments(self) -> dict[str, str]:
-        """The commit of each in the git remote, by its name."""
-        lines = git(self.folder / "bare.git", "for-each-ref", "--format=%(refname) %(objectname)", "refs/exps")
-        return {ref.rpartition("/")[2]: commit for ref, commit in (line.split() for line in lines.splitlines())}
+    def experiments(self, repository: str = "bare.git") -> dict[str, dict[str, str]]:
+        """The digest of each output of all stages, as dvc.lock of each experiment has it."""
+        names = git(self.folder / repository, "for-each-ref", "--format=%(refname)", "refs/exps/*/*/*").splitlines()
+        return {ref.rpartition("/")[2]: self._outputs(repository, ref) for ref in names}
 
-    def outputs(self, repository: Path, revision: str) -> dict[str, str]:
-        """The digest of each output of all stages, as dvc.lock of the revision has it."""
-        locked = yaml.safe_load(git(repository, "show", f"{revision}:dvc.lock"))["stages"]
+    def _outputs(self, repository: str, revision: str) -> dict[str, str]:
+        locked = yaml.safe_load(git(self.folder / repository, "show", f"{revision}:dvc.lock"))["stages"]
         return {out["path"]: out["md5"] for stage in locked.values() for out in stage.get("outs", [])}
 
 
