@@ -234,7 +234,7 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     the method got there, as many as `reached of` says. Where the example did not, it is taken to need one sample more
     than it was given, so that the ratio is rather too high.
     """
-    limits = table.groupby("method")["samples"].max()
+    limits = table.groupby("method")["samples"].max().to_dict()
     rows = []
     for share in SHARES:
         cases = needed(table, share)
