@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class Fleet:
     """
 
     def __init__(self, folder: Path, seed: Path, env: dict[str, str], store: Sequence[Sequence[str]]) -> None:
-        self.folder, self.env = folder, env
+        self.folder, self.env, self.began = folder, env, datetime.now(UTC)
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         shutil.copytree(ROOT / "flows", seed / "flows", ignore=shutil.ignore_patterns("__pycache__"))
         deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())
@@ -111,8 +112,9 @@ class Fleet:
         return self.ask(f"/flow_runs/{run}")["state"]["type"] in FINAL
 
     def runs(self, name: str) -> list[dict[str, Any]]:
-        """Of the experiment, the oldest first."""
-        found = self.ask("/flow_runs/filter", {"flow_runs": {"name": {"any_": [name]}}})
+        """Of the experiment, the oldest first; another fleet on this server may have had one of the same name."""
+        since = {"expected_start_time": {"after_": self.began.isoformat()}}
+        found = self.ask("/flow_runs/filter", {"flow_runs": {"name": {"any_": [name]}, **since}})
         return sorted(found, key=lambda run: str(run["created"]))
 
     def tasks(self, task: str, run: str) -> list[str]:
