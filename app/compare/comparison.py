@@ -25,7 +25,7 @@ from pseudoword.results.resolved import resolved
 from pseudoword.results.scores import best_of_run
 from pseudoword.results.settings import plain
 from stages.check.writing import MACHINE_KEYS
-from stages.choose.__main__ import rule_of
+from stages.choose.scoring import PAIR, by_cell, rule_of, with_likeness
 from stages.choose.selection import RULE, SAMPLES, Candidate, Figure, figure, select
 
 SHOWN = (*RULE, "variety", "copying", "overbaked")
@@ -48,7 +48,6 @@ TOO_FEW_PICTURES = (
 TAKE, AS_GOOD = "take this", "as good"
 MAX_LEVELS = 3e-5  # how far the ends of a scale may lie apart and be one: more than another number of threads brings
 
-PAIR = ["prompt", "seed"]  # of equal ones the noise is equal
 Cell = tuple[str, int]  # prompt and seed
 Floats = NDArray[np.float64]
 
@@ -287,13 +286,12 @@ def _bring_to_one_scale(rows: Sequence[Row], cells: list[Cell]) -> None:
     one = rows[0].scale.one
     if one is None:
         return
-    starts = [row.start.drop_duplicates(PAIR).set_index(PAIR)["similarity"] for row in rows]
+    starts = [by_cell(row.start) for row in rows]
     nearest = max(range(len(rows)), key=lambda i: starts[i].loc[cells].mean())
     start, has_way = starts[nearest], rows[nearest].drawn["likeness"].notna().any()
     way = one - start.loc[cells].mean() if has_way else math.nan
     for row in rows:
-        of_cell = start.reindex(pd.MultiIndex.from_frame(row.drawn[PAIR])).to_numpy()
-        row.drawn = row.drawn.assign(likeness=(row.drawn["similarity"] - of_cell) / way)
+        row.drawn = with_likeness(row.drawn, start, way)
 
 
 def _values(row: Row, cells: list[Cell]) -> dict[int, dict[str, Floats]]:

@@ -35,8 +35,7 @@ from pseudoword.results.places import (
 from pseudoword.results.settings import flat
 from pseudoword.results.tables import count_weighted, read_losses, read_measured, read_scores, read_table
 from pseudoword.settings.choose import ChooseSettings
-from stages.choose.__main__ import candidates_of, of_runs, on_one_scale, rule_of, scores_table
-from stages.choose.selection import select
+from stages.choose.scoring import on_one_scale, scored
 
 SETTINGS = Path("outputs/settings")
 OUTPUTS = Path("outputs")
@@ -200,8 +199,8 @@ def _judge(name: str, root: Path, settings: str, project: Path) -> None:
 def _choose(root: Path, settings: Mapping[str, Any]) -> None:
     """Work out scores.csv as the stage `choose` does, of what was measured again."""
     measured = on_one_scale(read_measured(root), read_record(root / JUDGES, JudgesRecord))
-    judged = candidates_of(measured), rule_of(choose_settings(settings)), int(measured["seed"].nunique())
-    write_table(root / SCORES, scores_table(read_losses(root / LOSSES), select(*judged), of_runs(*judged)))
+    _, table = scored(measured, read_losses(root / LOSSES), choose_settings(settings))
+    write_table(root / SCORES, table)
 
 
 def choose_settings(settings: Mapping[str, Any]) -> ChooseSettings:

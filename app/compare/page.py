@@ -63,7 +63,7 @@ class Shown:
 def render(comparison: Comparison, files: dict[int, Path]) -> str:
     """The page; `files` are the embeddings to download, by `id` of their row."""
     script = (TEMPLATES / "workbench.js").read_text(encoding="utf-8")
-    rows, choice = comparison.rows, comparison.choice
+    rows, choice, differing = comparison.rows, comparison.choice, columns(comparison)
     pictures = embedded_pictures(rows, comparison)
     colours = {id(row): i if i < NUM_COLOURS else "none" for i, row in enumerate(rows)}
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -79,9 +79,9 @@ def render(comparison: Comparison, files: dict[int, Path]) -> str:
             measures=SHOWN,
             figures=FIGURES,
             decisive=1 + len(RULE),
-            differing=columns(comparison),
+            differing=differing,
             settings=shared_settings(comparison),
-            rows=[_row(row, comparison, pictures, files.get(id(row))) for row in rows],
+            rows=[_row(row, comparison, differing, pictures, files.get(id(row))) for row in rows],
             better_than_init=comparison.better_than_init,
             choice={"label": choice.label, "picture": _first_picture(choice)},
             which=which(comparison),
@@ -168,7 +168,9 @@ def columns(comparison: Comparison) -> list[str]:
     return [*first, *(key for key in comparison.differing if key not in first)]
 
 
-def _row(row: Row, comparison: Comparison, pictures: Pictures, file: Path | None) -> dict[str, Any]:
+def _row(
+    row: Row, comparison: Comparison, differing: Sequence[str], pictures: Pictures, file: Path | None
+) -> dict[str, Any]:
     cells = row.at_choice().set_index(["prompt", "seed"])
     shown = []
     for prompt, seed in comparison.cells:
@@ -183,7 +185,7 @@ def _row(row: Row, comparison: Comparison, pictures: Pictures, file: Path | None
         "step": row.step,
         "samples": row.samples,
         "cost": row.cost,
-        "settings": [setting(key, row.settings, row.auto, comparison.usual) for key in columns(comparison)],
+        "settings": [setting(key, row.settings, row.auto, comparison.usual) for key in differing],
         "figures": [_figure(row, name) for name in FIGURES],
         "pictures": shown,
         "restore": row.experiment.restore,

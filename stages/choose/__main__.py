@@ -10,14 +10,13 @@ Where nothing is better than the init it ends well and says so; `export` alone r
 
 import json
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from pseudoword.files import save_with, write_table, write_text
-from pseudoword.records import BadRecord, Carried, JudgesRecord, RunRecord, Scale, read_record
+from pseudoword.records import Carried, JudgesRecord, RunRecord, read_record
 from pseudoword.results.costs import cost_of
 from pseudoword.results.images import open_drawn
 from pseudoword.results.places import (
@@ -25,7 +24,6 @@ from pseudoword.results.places import (
     CHOSEN_SHEET,
     JUDGES,
     LOSSES,
-    MEASURED,
     METRICS,
     PICTURES,
     SCORES,
@@ -40,7 +38,8 @@ from pseudoword.settings.stage import StageSettings
 from pseudoword.settings.word import WordSettings
 from stages._runtime import run_stage
 from stages.choose.elsewhere import carried
-from stages.choose.selection import RULE, Candidate, Figure, Rule, Selection, select
+from stages.choose.scoring import on_one_scale, scored
+from stages.choose.selection import RULE, Candidate, Selection
 from stages.choose.sheet import contact_sheet
 from stages.choose.words import Told, told
 
@@ -55,14 +54,12 @@ def main() -> None:
     settings = Settings.read("choose")
     judges, losses = read_record(JUDGES, JudgesRecord), read_losses(LOSSES)
     measured = on_one_scale(read_measured(), judges)
-    candidates, rule, seeds = candidates_of(measured), rule_of(settings.choose), int(measured["seed"].nunique())
-    selection = select(candidates, rule, seeds)
+    selection, table = scored(measured, losses, settings.choose)
     chosen = selection.chosen
     records = {run: read_record(WORDS / run / "settings.json", RunRecord) for run in dict.fromkeys(losses["run"])}
     last = {run: int(losses[losses["run"] == run]["step"].max()) for run in records}
     words = told(selection, judges, records, last, nearest(measured, chosen))
     places = list(carried(measured, read_elsewhere(), chosen))
-    table = scores_table(losses, selection, of_runs(candidates, rule, seeds))
     metrics = {
         **rows_of(table, chosen.run, chosen.step),
         "init": row_of_init(table, measured, chosen.run),
@@ -78,70 +75,11 @@ def main() -> None:
     print("\n".join([words.reason, *words.notes, *(place.sentence for place in places), *words.advice]))
 
 
-def rule_of(choose: ChooseSettings) -> Rule:
-    weights = {"likeness": choose.likeness, "identity": choose.identity, "obedience": choose.obedience}
-    return Rule(weights, choose.max_broken, choose.max_overbaked, choose.max_copying)
-
-
-def on_one_scale(measured: pd.DataFrame, judges: JudgesRecord) -> pd.DataFrame:
-    """Likeness of all runs from one 0. Where they start from other words, the one whose init is the most like the
-    pictures gives it: otherwise the worse a start, the higher the likeness of what is learned from it."""
-    zeros = {scale.zero for scale in judges.likeness.values()}
-    scale = judges.likeness.get(judges.reference or "", Scale())
-    if len(zeros) < 2 or scale.zero is None or scale.one is None:
-        return measured
-    cells = ["prompt", "seed"]
-    init = measured[(measured["run"] == judges.reference) & (measured["control"] == "init")]
-    of_cell = init.set_index(cells)["similarity"].reindex(pd.MultiIndex.from_frame(measured[cells])).to_numpy()
-    return measured.assign(likeness=(measured["similarity"] - of_cell) / (scale.one - scale.zero))
-
-
-def of_runs(candidates: list[Candidate], rule: Rule, seeds: int) -> set[tuple[str, int]]:
-    """The checkpoints that each run would choose if it were alone; none of a run that is ruled out."""
-    by_run = groupby(candidates, key=lambda candidate: candidate.run)
-    selections = [select(list(of_run), rule, seeds) for _, of_run in by_run]
-    return {selection.chosen.key for selection in selections if selection.better_than_init}
-
-
-def candidates_of(measured: pd.DataFrame) -> list[Candidate]:
-    """The drawn checkpoints, pictures in the order of the table. Raises BadRecord where their pictures differ."""
-    found, first = [], None
-    for (run, step), rows in measured[measured["control"] == ""].groupby(["run", "step"], sort=False):
-        cells = list(rows[["prompt", "seed"]].itertuples(index=False, name=None))
-        first = first or cells
-        if cells != first:
-            raise BadRecord(MEASURED, f"step {step} of run {run} has other prompts or seeds than the first one")
-        found.append(Candidate(str(run), int(str(step)), {name: rows[name].to_numpy(float) for name in MEASURES}))
-    if not found:
-        raise BadRecord(MEASURED, "it has no drawn checkpoint")
-    return found
-
-
 def nearest(measured: pd.DataFrame, chosen: Candidate) -> list[str]:
     """The files of the training pictures that the chosen checkpoint's pictures are nearest to."""
     source = read_used().set_index("id")["source"]
     rows = measured[(measured["run"] == chosen.run) & (measured["step"] == chosen.step) & (measured["control"] == "")]
     return [str(source.get(name, name)) for name in rows["nearest"]]
-
-
-def scores_table(losses: pd.DataFrame, selection: Selection, of_runs: set[tuple[str, int]]) -> pd.DataFrame:
-    """scores.csv; what is measured is empty where nothing was drawn. `of_runs`: what stands for each run."""
-    tied = {candidate.key for candidate in selection.tied}
-    rows = []
-    for run, step, loss in losses[["run", "step", "loss"]].itertuples(index=False, name=None):
-        figures = selection.figures.get((run, int(step)), {})
-        row = {"run": run, "step": int(step), "loss": loss}
-        for name in (*MEASURES, "score"):
-            row |= _columns(name, figures.get(name))
-        key = (run, int(step))
-        marks = {"tied": key in tied, "chosen": key == selection.chosen.key, "of_run": key in of_runs}
-        rows.append(row | {"veto": selection.vetoes.get(key, "")} | marks)
-    return pd.DataFrame(rows)
-
-
-def _columns(name: str, figure: Figure | None) -> dict[str, float]:
-    values = [float("nan")] * 3 if figure is None else [figure.value, figure.low, figure.high]
-    return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
 
 
 def rows_of(table: pd.DataFrame, run: str, step: int) -> dict[str, dict[str, Any]]:

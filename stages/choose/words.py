@@ -47,15 +47,12 @@ def _reason(selection: Selection, judges: JudgesRecord, start: str, several: boo
         yield f"The best score has {_name(chosen, several)}: {selection.vetoes[chosen.key]}."
         return
     like, identity, obedient = (percent(figures[name]) for name in RULE)
-    top = (
-        "of what is drawn with nothing in the word's place"
-        if judges.obedience.source == "controls"
-        else ("of what the real pictures reach with their captions")
-    )
+    controls = judges.obedience.source == "controls"
+    top = "is drawn with nothing in the word's place" if controls else "the real pictures reach with their captions"
     yield (
         f"{_name(chosen, several).capitalize()}: likeness {like} of the way from what {start} draws to the "
         f"pictures among themselves; {identity} of its pictures are told from what {start} draws; obedience "
-        f"{obedient} {top}."
+        f"{obedient} of what {top}."
     )
     if chosen.key != selection.best.key:
         yield (

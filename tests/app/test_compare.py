@@ -25,7 +25,7 @@ from pseudoword.results.settings import flat
 from pseudoword.results.tables import read_measured
 from pseudoword.settings.choose import ChooseSettings
 from pseudoword.settings.loading import load_settings
-from stages.choose.__main__ import candidates_of, of_runs, rule_of, scores_table
+from stages.choose.scoring import candidates_of, of_runs, rule_of, scores_table
 from stages.choose.selection import select
 from tests.app.commands import Output, refusal, run
 from tests.browser import Browser, browser, chromium
