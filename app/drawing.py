@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from html import escape
 from io import BytesIO
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from pseudoword.pictures.prepared import open_pictures, used_ids
 from pseudoword.progress import Bar
 from pseudoword.prompts import Vocabulary, fill
 from pseudoword.records import Choice, RunRecord, read_record
+from pseudoword.results.html import environment
 from pseudoword.results.images import data_uri
 from pseudoword.results.places import CHOICE, WORDS, checkpoint_files
 from pseudoword.settings.loading import Settings, load_settings
@@ -44,24 +44,7 @@ from stages._runtime import alone_on
 FOLDER = Path("outputs/drawn")
 LATENT_PX_AT_ONCE = 4 * 64 * 64  # sixteen pictures of 256 px, four of 512
 MIN_CELL_PX, GAP_PX, LABEL_PX, CAPTION_PX = 160, 6, 16, 240
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<style>
-body {{ font: 15px/1.4 system-ui, sans-serif; margin: 1.5rem; color: #222; background: #fff }}
-table {{ border-collapse: collapse }}
-th {{ text-align: left; font-weight: 600; padding: .3rem .5rem; vertical-align: top; max-width: 16rem }}
-thead th {{ position: sticky; top: 0; background: #fff }}
-td {{ padding: 3px }}
-img {{ display: block; min-width: 160px; image-rendering: auto }}
-p {{ color: #555; max-width: 50rem }}
-</style></head><body>
-<h1>{title}</h1>
-<p>{note}</p>
-<table><thead><tr><th>prompt</th>{head}</tr></thead><tbody>
-{rows}
-</tbody></table></body></html>
-"""
+TEMPLATES = Path("templates/draw")
 
 
 class NothingToDraw(UserError):
@@ -331,22 +314,15 @@ def page(
     title: str, note: str, labels: Sequence[str], rows: Sequence[Row], pictures: Sequence[Sequence[Image.Image]]
 ) -> str:
     """The same as HTML, the pictures inside."""
-    head = "".join(f"<th>{escape(label)}</th>" for label in labels)
-    lines = [
-        "".join(
-            [
-                f"<tr><th>{escape(row.prompt)}</th>",
-                *(_cell(picture, f"{row.prompt}: {label}") for label, picture in zip(labels, drawn, strict=True)),
-                "</tr>",
-            ]
-        )
+    cells = [
+        (row.prompt, [(label, _uri(picture)) for label, picture in zip(labels, drawn, strict=True)])
         for row, drawn in zip(rows, pictures, strict=True)
     ]
-    return PAGE.format(title=escape(title), note=escape(note), head=head, rows="\n".join(lines))
+    template = environment(TEMPLATES).get_template("index.html.j2")
+    return template.render(title=title, note=note, labels=labels, rows=cells)
 
 
-def _cell(picture: Image.Image, text: str) -> str:
+def _uri(picture: Image.Image) -> str:
     content = BytesIO()
     picture.save(content, "PNG")
-    alt, uri = escape(text, quote=True), data_uri("image/png", content.getvalue())
-    return f'<td><img src="{uri}" alt="{alt}" title="{alt}"></td>'
+    return data_uri("image/png", content.getvalue())

@@ -32,7 +32,8 @@ class BaseModelRecord(Record):
 
 class Ended(Record):
     step: int
-    early: str = ""  # why it ended before its time
+    early: str = ""  # why it ended before its time, in words
+    levelled_out: bool = False  # and whether that was train.early_stop
 
 
 class RunRecord(Record):

@@ -153,7 +153,7 @@ def compare(experiments: Sequence[Experiment], gaps: Sequence[Gap]) -> Compariso
     for row in rows:
         if row in measured:
             row.by_step = {step: of_all.figures[row.label, step] for step in values[id(row)]}
-            row.veto = selection.vetoes.get((row.label, row.samples), "")
+            row.veto = str(selection.vetoes.get((row.label, row.samples), ""))
         elif id(row) in values:
             row.by_step = {step: dict(_figures(row, found)) for step, found in values[id(row)].items()}
     named = {(row.label, row.samples): row for row in measured}

@@ -79,7 +79,7 @@ def scores_table(losses: pd.DataFrame, selection: Selection, of_runs: set[tuple[
             row |= _columns(name, figures.get(name))
         key = (run, int(step))
         marks = {"tied": key in tied, "chosen": key == selection.chosen.key, "of_run": key in of_runs}
-        rows.append(row | {"veto": selection.vetoes.get(key, "")} | marks)
+        rows.append(row | {"veto": str(selection.vetoes.get(key, ""))} | marks)
     return pd.DataFrame(rows)
 
 

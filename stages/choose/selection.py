@@ -18,6 +18,7 @@ Loss never chooses: on few pictures it ranks checkpoints wrongly as often as not
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,13 +68,22 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class Veto:
+    kind: Literal["broken", "unmeasured", "unlike", "overbaked", "copying"]
+    words: str
+
+    def __str__(self) -> str:
+        return self.words
+
+
+@dataclass(frozen=True)
 class Selection:
     chosen: Candidate
     best: Candidate  # of the highest score; not the chosen one where an earlier one ties with it
     better_than_init: bool
     tied: list[Candidate]  # with the best score, itself included, of all runs
     figures: dict[tuple[str, int], dict[str, Figure]]  # of each measure, and `score`
-    vetoes: dict[tuple[str, int], str]
+    vetoes: dict[tuple[str, int], Veto]
     pictures: int  # of each checkpoint
     sure: float | None  # share of the resamplings in which the choice is within MAX_TIED_DIFFERENCE of their best
     seeds: int | None  # that would tell the choice from its rival, or from the init; None: no affordable number would
@@ -161,21 +171,21 @@ def _score(candidate: Candidate, weights: Mapping[str, float], samples: NDArray[
     return np.asarray(np.exp(logarithm))
 
 
-def _veto(figures: Mapping[str, Figure], rule: Rule) -> str:
-    """Why a checkpoint is out; empty where nothing speaks against it. What was not measured never speaks for it."""
+def _veto(figures: Mapping[str, Figure], rule: Rule) -> Veto | None:
+    """Why a checkpoint is out; None where nothing speaks against it. What was not measured never speaks for it."""
     if figures["broken"].value > rule.max_broken:
-        return f"{figures['broken'].value:.0%} of the pictures are of one colour"
+        return Veto("broken", f"{figures['broken'].value:.0%} of the pictures are of one colour")
     if not math.isfinite(figures["likeness"].value):
-        return "its likeness could not be measured"
+        return Veto("unmeasured", "its likeness could not be measured")
     if figures["likeness"].value <= 0:
-        return "no more like the pictures than what the start draws"
+        return Veto("unlike", "no more like the pictures than what the start draws")
     if not figures["likeness"].low > 0:
-        return "cannot be told from what the start draws"
+        return Veto("unlike", "cannot be told from what the start draws")
     if figures["overbaked"].value > rule.max_overbaked:
-        return f"overbaked by {figures['overbaked'].value:.1f} standard deviations"
+        return Veto("overbaked", f"overbaked by {figures['overbaked'].value:.1f} standard deviations")
     if figures["copying"].value > rule.max_copying:
-        return f"repeats training pictures, by {figures['copying'].value:.1f} standard deviations"
-    return ""
+        return Veto("copying", f"repeats training pictures, by {figures['copying'].value:.1f} standard deviations")
+    return None
 
 
 def _ties(difference: float, resampled: Floats, pictures: int) -> bool:

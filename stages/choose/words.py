@@ -107,14 +107,14 @@ def _some(files: Sequence[str]) -> str:
 def _advice(selection: Selection, record: RunRecord, last: int, nearest: Sequence[str]) -> Iterator[str]:
     figures = selection.figures[selection.chosen.key]
     word = record.settings.get("word", {})
-    vetoes = Counter(veto.split(" ")[0] for veto in selection.vetoes.values())
-    burnt = vetoes["overbaked"] + sum(veto.endswith("one colour") for veto in selection.vetoes.values())
-    if not selection.better_than_init and vetoes["repeats"]:
+    vetoes = Counter(veto.kind for veto in selection.vetoes.values())
+    burnt = vetoes["overbaked"] + vetoes["broken"]
+    if not selection.better_than_init and vetoes["copying"]:
         yield (
             f"The {record.learned} repeats its pictures: learn from more of them, or from more different ones, for "
             f"fewer steps, or at a lower rate{_rate(record, 1 / LOWER)}."
         )
-    elif not selection.better_than_init and vetoes["its"]:
+    elif not selection.better_than_init and vetoes["unmeasured"]:
         yield (
             f"The judge cannot tell what {record.start} draws from the pictures: take another word.init_text, or "
             "another judge.images."
@@ -132,7 +132,7 @@ def _advice(selection: Selection, record: RunRecord, last: int, nearest: Sequenc
     elif selection.better_than_init and selection.chosen.step == last == selection.best.step:
         if record.ended and record.ended.early:
             lower = f"a lower rate may go on{_rate(record, 1 / LOWER)}"
-            way = "train.early_stop.enabled: false goes on" if "levelled out" in record.ended.early else lower
+            way = "train.early_stop.enabled: false goes on" if record.ended.levelled_out else lower
             yield f"The last checkpoint is the best one, and {record.ended.early}; {way}."
         else:
             yield f"The last checkpoint is the best one: train longer, for example train.steps: {2 * last}."

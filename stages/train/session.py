@@ -258,9 +258,8 @@ class Session:
             for step in self._left(run, end):
                 _copy(self.folder / self._checkpoint(run, step), WORDS / self._checkpoint(run, step))
             report = describe(packed, training, self.model, self.data_sha256)
-            write_settings(
-                WORDS / packed.run.name / "settings.json", report | {"ended": {"step": end, "early": endings[run]}}
-            )
+            ended = {"step": end, "early": endings[run], "levelled_out": self._has_levelled_out(run)}
+            write_settings(WORDS / packed.run.name / "settings.json", report | {"ended": ended})
             write_losses(
                 TRAINING / packed.run.name / "loss.csv", packed, training.state.records[:, run], end, self.plan.samples
             )
@@ -282,12 +281,15 @@ class Session:
             broken_by = int(training.state.broken_by[run])
             picture = f", at picture {self.latents.ids[broken_by]}" if broken_by >= 0 else ""
             return f"run '{name}' is no longer finite at step {end + 1}{picture}"
-        if training.state.stopped[run] == end < self.pack[run].run.steps:
+        if self._has_levelled_out(run):
             return f"run '{name}' stopped early after step {end}: its deterministic loss has levelled out"
         return ""
 
     def _has_failed(self, run: int) -> bool:
         return bool(self.training.state.failed[run] == self.training.ends[run] < self.pack[run].run.steps)
+
+    def _has_levelled_out(self, run: int) -> bool:
+        return bool(self.training.state.stopped[run] == self.training.ends[run] < self.pack[run].run.steps)
 
 
 def _schedules(pack: list[Packed], steps: int) -> torch.Tensor:

@@ -130,8 +130,21 @@ def test_a_run_that_breaks_is_told_and_the_others_are_written(project: Path, cap
         json.loads(Path(f"outputs/words/{run}/settings.json").read_text())["ended"] for run in ("lr0.005", "lr1e38")
     ]
     assert [end["step"] for end in ended] == [30, 1]
+    assert not any(end["levelled_out"] for end in ended)
     assert len(pd.read_csv("outputs/training/lr1e38/loss.csv")) == 1
     assert read_embedding(Path("outputs/words/lr1e38/steps/snorf-1.safetensors")).vectors.isfinite().all()
+
+
+def test_a_run_that_has_learned_what_it_will_says_so(project: Path):
+    stopping = {"enabled": True, "every": 5, "window": 10, "threshold": 0.99, "floor": 20}
+    write_params({"train": {"steps": 60, "early_stop": stopping}})
+    main()
+    ended = json.loads(Path("outputs/words/base/settings.json").read_text())["ended"]
+    assert 20 <= ended["step"] < 60 and ended["levelled_out"]
+    assert (
+        ended["early"]
+        == f"run 'base' stopped early after step {ended['step']}: its deterministic loss has levelled out"
+    )
 
 
 def test_when_every_run_breaks_the_stage_fails_and_keeps_the_last_good_state(project: Path):
