@@ -10,6 +10,7 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from flows.artifacts import as_link
 from pseudoword.errors import UserError
 
 FOLDER = Path(".scratch/comparison")
@@ -41,6 +42,7 @@ def comparison(root: Path, arguments: Sequence[str], folder: Path = FOLDER) -> s
     if done.returncode:
         raise NoComparison(done.stderr.strip().removeprefix("error: "))
     upshot = done.stdout.strip().splitlines()
-    # It names the page's path; no link: a browser opens no file from a web page.
-    create_markdown_artifact("\n\n".join(upshot), key="comparison", description="Runs beside each other")
+    # It names the page's path, and holds the page: a browser opens no file from a web page.
+    text = "\n\n".join([*upshot, as_link(root / folder / "index.html")])
+    create_markdown_artifact(text, key="comparison", description="Runs beside each other")
     return upshot[0] if upshot else ""

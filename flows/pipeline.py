@@ -10,7 +10,6 @@ differs: see `flows.workspace`.
 """
 
 import argparse
-import base64
 import json
 import sys
 import time
@@ -28,9 +27,10 @@ from prefect.states import Completed, Failed
 from prefect.tasks import Task
 from prefect.utilities.urls import url_for
 
+from flows.artifacts import as_link, as_picture
 from flows.command import run_flow, setting
 from flows.overrides import Overrides
-from flows.progress import as_markdown, shown_progress
+from flows.progress import shown_progress
 from flows.workspace import FOLDER, Experiment, fetched
 from pseudoword.dvc import graph
 from pseudoword.dvc.graph import Stage
@@ -94,6 +94,7 @@ def pipeline(
     force: bool = False,
     remote: str = "",
     revision: str = "",
+    report: bool = False,
     overrides: Overrides = NOTHING,  # last: on the page nobody would find what comes below its hundred fields
 ) -> State[object]:
     """Bring the targets and all that they need up to date.
@@ -105,13 +106,15 @@ def pipeline(
         remote: Git remote, such as origin, that workers without a common disk get commits and experiments from and send
             experiments to, their files through the DVC remote.
         revision: Commit, branch or tag to begin from. Empty: the project as it is, or the remote's default branch.
+        report: Hand over the report as well, as an artifact of about 2 MB: for a program that sees no disk of this
+            machine.
         overrides: Settings that differ from params.yaml. They, a name, a remote or a revision make the run a DVC
             experiment in a workspace of its own.
     """
     root = Path.cwd()
     try:
         if not (overrides or name or remote or revision):
-            return bring_up_to_date(root, targets, force)
+            return bring_up_to_date(root, targets, force, report=report)
         if remote:
             revision = fetched(root, remote, revision)
         experiment = Experiment.planned(root, overrides, name, revision)
@@ -121,7 +124,7 @@ def pipeline(
         if experiment.is_saved(targets) and not force:
             return Completed(name="Unchanged", message=f"the experiment {experiment.name} is there already")
         with experiment.workspace() as folder:
-            state = bring_up_to_date(folder, targets, force, pull=bool(remote))
+            state = bring_up_to_date(folder, targets, force, bool(remote), report)
             if state.is_completed():
                 experiment.save(folder, targets, f"Prefect: {url_for('flow-run', obj_id=runtime.flow_run.id)}")
                 state = Completed(message=f"the experiment {experiment.name}: {state.message}")
@@ -132,10 +135,13 @@ def pipeline(
         return Failed(message=str(error), data=error)
 
 
-def bring_up_to_date(root: Path, targets: Sequence[str], force: bool = False, pull: bool = False) -> State[object]:
+def bring_up_to_date(
+    root: Path, targets: Sequence[str], force: bool = False, pull: bool = False, report: bool = False
+) -> State[object]:
     """Run the stages in this folder and show what they did. Raises UserError.
 
-    pull  take from the DVC remote what another machine has made
+    pull    take from the DVC remote what another machine has made
+    report  hand over the report too
     """
     if runtime.deployment.id:  # a worker's
         end_with_parent()
@@ -149,7 +155,7 @@ def bring_up_to_date(root: Path, targets: Sequence[str], force: bool = False, pu
         return Failed(message=f"failed: {', '.join(failure.failed)}", data=failure)
     _show_metrics(root)
     _show_choice(root)
-    _hand_over(root)
+    _hand_over(root, report)
     return Completed(message=f"{len(stages)} stages up to date")
 
 
@@ -235,7 +241,7 @@ def _show_choice(root: Path) -> None:
     except (OSError, ValueError, KeyError):
         reason = ""
     parts = [reason]
-    if sheet := as_markdown(root / CHOSEN_SHEET, "the chosen word"):
+    if sheet := as_picture(root / CHOSEN_SHEET, "the chosen word"):
         parts += [
             sheet,
             "Above: the training pictures. In the middle: what the start draws. Below: the chosen word.",
@@ -246,13 +252,13 @@ def _show_choice(root: Path) -> None:
     create_markdown_artifact(text, key="chosen-sheet", description="Pictures drawn with the chosen word")
 
 
-def _hand_over(root: Path) -> None:
-    """The embedding itself, as a link that holds it: for a program that sees no disk of this machine."""
+def _hand_over(root: Path, report: bool) -> None:
+    """The embedding itself, and the report where it is asked for."""
     for path in sorted((root / EMBEDDING).glob("*.safetensors")):
         if path.stat().st_size <= MAX_ARTIFACT_BYTES:
-            content = base64.b64encode(path.read_bytes()).decode()
-            link = f"[{path.name}](data:application/octet-stream;base64,{content})"
-            create_markdown_artifact(link, key="embedding", description=path.name)
+            create_markdown_artifact(as_link(path), key="embedding", description=path.name)
+    if report and (path := root / REPORT).is_file():
+        create_markdown_artifact(as_link(path), key="report", description="The report, a page in one file")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

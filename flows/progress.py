@@ -1,9 +1,7 @@
 """A stage's own progress on the page of its run, while it runs."""
 
-import base64
 import contextlib
 import contextvars
-import io
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
@@ -11,13 +9,12 @@ from pathlib import Path
 from typing import cast
 from uuid import UUID
 
-from PIL import Image
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
 
+from flows.artifacts import as_picture
 from pseudoword.progress import Progress, forget_progress, read_progress
 
 EVERY_S = 2.0
-PICTURE_WIDTH_PX = 800  # in an artifact; the files have them whole
 
 
 @contextlib.contextmanager
@@ -49,7 +46,7 @@ def _follow(stage: str, root: Path, ended: threading.Event) -> None:
             artifact = cast(UUID, create_progress_artifact(percent, key=f"progress-{stage}", description=text))
         else:
             update_progress_artifact(artifact, percent, description=text)
-        if now.picture and now.picture != (shown and shown.picture) and (image := as_markdown(root / now.picture)):
+        if now.picture and now.picture != (shown and shown.picture) and (image := as_picture(root / now.picture)):
             create_markdown_artifact(image, key=f"latest-{stage}", description=text)
         shown = now
 
@@ -64,15 +61,3 @@ def line(progress: Progress) -> str:
     if progress.seconds_left:
         parts.append(f"{timedelta(seconds=round(progress.seconds_left))} left")
     return ", ".join(parts)
-
-
-def as_markdown(path: Path, text: str = "") -> str:
-    """The picture as Markdown, small: Prefect keeps text and no files. Empty where it cannot be read."""
-    try:
-        with Image.open(path) as picture:
-            picture.thumbnail((PICTURE_WIDTH_PX, PICTURE_WIDTH_PX * 4))
-            buffer = io.BytesIO()
-            picture.convert("RGB").save(buffer, "JPEG", quality=85)
-    except OSError:
-        return ""
-    return f"![{text}](data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()})"

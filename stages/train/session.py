@@ -179,7 +179,7 @@ class Session:
             if packed.settings.train.tensorboard:
                 self.boards[run] = Board(TRAINING / packed.run.name / "tensorboard")
         self._show()
-        pace = Pace()
+        saving = Pace()
         with (
             stop_requests() as signal_that_came,
             Bar[None]("train", total=total, initial=min(state.step, total), unit="step") as bar,
@@ -190,14 +190,16 @@ class Session:
                 for checkpoint in training.advance():
                     self._keep(checkpoint)
                 number = signal_that_came()
-                if number or training.finished or pace.due(state):
+                if number or training.finished or saving.due(state):
                     saved = Saved(state, self.schedules[: state.step], self.checkpoints)
-                    with pace.writing():
+                    with saving.writing():
                         save_state(self.folder / "state.safetensors", saved)
                 self._show()
                 bar.picture = max(self._previews(0).items(), default=(0, None))[1]
                 losses = state.records[before:, training.learning_after(before), 0].mean(0).tolist()
-                bar.set_postfix_str("loss " + " ".join(f"{loss:.4f}" for loss in losses[:4]), refresh=False)
+                seen = (state.step - bar.initial) * self.plan.samples * len(losses)
+                pace = f"{seen / bar.format_dict['elapsed']:.1f} pictures/s"
+                bar.set_postfix_str(f"{pace}, loss {' '.join(f'{loss:.4f}' for loss in losses[:4])}", refresh=False)
                 bar.update(state.step - bar.n)
                 if number and not training.finished:
                     raise Interrupted(

@@ -27,7 +27,7 @@ stages:
     cmd: python stage.py learn
     deps: [outputs/look.txt, stage.py]
     params: [train, sweep]
-    outs: [outputs/learn.txt, outputs/embedding]
+    outs: [outputs/learn.txt, outputs/embedding, outputs/report]
     metrics: [outputs/metrics.json]
 """
 STAGE = """
@@ -56,6 +56,8 @@ else:
         time.sleep(params["train"]["steps"])
     Path("outputs/embedding").mkdir(exist_ok=True)
     Path("outputs/embedding/snorf.safetensors").write_text("a word")
+    Path("outputs/report").mkdir(exist_ok=True)
+    Path("outputs/report/index.html").write_text("a page")
     Path("outputs/learn.txt").write_text(f"{Path('outputs/look.txt').read_text()} {params['train']}")
     Path("outputs/metrics.json").write_text(json.dumps({"chosen": {"rate": params["train"]["learn_rate"]}}))
 """

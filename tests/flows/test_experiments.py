@@ -1,5 +1,7 @@
 """Flows with other settings, on a server."""
 
+import base64
+import re
 import shutil
 from pathlib import Path
 
@@ -69,13 +71,17 @@ def test_a_point_that_fails_stops_no_other(project: Experimental) -> None:
 
 
 @pytest.mark.usefixtures("prefect_server")
-def test_a_comparison_is_named_once_by_its_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_comparison_is_named_by_its_whole_path_and_handed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(ROOT / "templates", tmp_path / "templates")
     write_experiment(tmp_path, {"base": ({"train": {"learn_rate": "0.02"}}, 0.7)})
     monkeypatch.chdir(tmp_path)
     (shown,) = artifacts(compare(return_state=True), "comparison")
     page = tmp_path / ".scratch/comparison/index.html"
-    assert page.is_file() and str(page) in str(shown.data) and str(shown.data).count(page.name) == 1
+    assert str(shown.data).count(str(page)) == 1
+    link = re.search(r"\[index.html\]\(data:application/octet-stream;base64,(.*)\)", str(shown.data))
+    assert link and base64.b64decode(link[1]) == page.read_bytes()
 
 
 def test_a_grid_is_split_into_what_packs_and_what_does_not() -> None:

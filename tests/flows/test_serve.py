@@ -152,14 +152,15 @@ def test_a_whole_training_over_http_alone(served: Served) -> None:
     assert served.end(run)["type"] == "CANCELLED"
     assert not alive(stage) and "lr0.01-steps100" not in served.project.experiments()
 
-    run = served.create("pipeline", overrides={"train.learn_rate": 0.01, "train.steps": 1})
+    run = served.create("pipeline", overrides={"train.learn_rate": 0.01, "train.steps": 1}, report=True)
     state = served.end(run)
     assert (state["type"], state["message"]) == ("COMPLETED", "the experiment lr0.01-steps1: 2 stages up to date")
+    shown = served.artifacts(run)
     assert served.project.journal().count("look") == 1, "what was finished is not done again"
-    embedding = served.artifacts(run)["embedding"]["data"]
-    link = re.fullmatch(r"\[snorf.safetensors\]\(data:application/octet-stream;base64,(.*)\)", embedding)
-    assert link and base64.b64decode(link[1]) == b"a word"
-    assert "`dvc exp apply lr0.01-steps1`" in served.artifacts(run)["experiment"]["data"]
+    for artifact, file, content in (("embedding", "snorf.safetensors", b"a word"), ("report", "index.html", b"a page")):
+        link = re.search(rf"\[{file}\]\(data:application/octet-stream;base64,(.*)\)", shown[artifact]["data"])
+        assert link and base64.b64decode(link[1]) == content
+    assert "`dvc exp apply lr0.01-steps1`" in shown["experiment"]["data"]
     wrong = served.end(served.create("pipeline", overrides={"train.learn_rat": 1}))
     assert wrong["type"] == "FAILED" and "did you mean 'learn_rate'" in wrong["message"]
 
