@@ -74,12 +74,13 @@ class Vocabulary:
         known = ({name: vectors} if vectors else {}) | dict(beside)
         for words, first in zip(self.words, first_ids, strict=True):
             for word, number in known.items():
-                words[word.lower()] = list(range(first, first + number))
+                words[word] = list(range(first, first + number))
                 first += number
         self.windows = windows
         self.room: int = tokenizers[0].model_max_length - 2  # tokens of a window, without the marks of its ends
-        names = "|".join(re.escape(word) for word in sorted(known, key=len, reverse=True))
-        self.pattern = re.compile(rf"(?<![\w])({names})(?![\w])" if known else "((?!))", re.IGNORECASE)
+        self.names = sorted(known, key=len, reverse=True)  # each has a group of the pattern
+        names = "|".join(f"({re.escape(name)})" for name in self.names)
+        self.pattern = re.compile(rf"(?<!\w)(?:{names})(?!\w)" if known else "(?!)", re.IGNORECASE)
         # A caption comes back with every pass over the pictures.
         self._known = lru_cache(maxsize=4096)(self._encode)
 
@@ -135,14 +136,19 @@ class Vocabulary:
 
     def _split(self, prompt: str, encoder: int) -> list[list[int]]:
         """The ids of each word of the prompt; a word may take several."""
-        tokenizer = self.tokenizers[encoder]
         words: list[list[int]] = []
-        for i, text in enumerate(self.pattern.split(prompt)):
-            if i % 2:
-                words.append(self.words[encoder][text.lower()])
-                continue
-            ids = tokenizer(text, add_special_tokens=False)["input_ids"] if text.strip() else []
-            ends = [token.endswith("</w>") for token in tokenizer.convert_ids_to_tokens(ids)]
-            starts = [0, *(i + 1 for i, end in enumerate(ends) if end)]
-            words += [ids[start:end] for start, end in pairwise([*starts, len(ids)]) if end > start]
-        return words
+        end = 0
+        for match in self.pattern.finditer(prompt):
+            words += _split_text(prompt[end : match.start()], self.tokenizers[encoder])
+            # By its group: case is more than str.lower tells, such as that of the long s or of the dotted I.
+            words.append(self.words[encoder][self.names[match.lastindex - 1]])  # type: ignore[operator]
+            end = match.end()
+        return words + _split_text(prompt[end:], self.tokenizers[encoder])
+
+
+def _split_text(text: str, tokenizer: CLIPTokenizer) -> list[list[int]]:
+    """As `Vocabulary._split`, of text without a new word."""
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"] if text.strip() else []
+    ends = [token.endswith("</w>") for token in tokenizer.convert_ids_to_tokens(ids)]
+    starts = [0, *(i + 1 for i, end in enumerate(ends) if end)]
+    return [ids[start:end] for start, end in pairwise([*starts, len(ids)]) if end > start]

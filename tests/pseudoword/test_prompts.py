@@ -72,6 +72,13 @@ def test_the_word_is_found_whole_in_any_case_and_not_inside_another():
     assert not any(token >= FIRST for token in encode("snorfing xsnorf snorf_2"))
 
 
+@pytest.mark.parametrize(("name", "written"), [("snorf", "\u017fnorf"), ("kedi-x1", "KEDİ-X1")])
+def test_the_word_is_found_in_letters_whose_case_lower_does_not_tell(name: str, written: str):
+    vocabulary = Vocabulary([TOKENIZER], [FIRST], name, 2, beside={"other": 1})
+    assert vocabulary.encode(f"a {written}, red").tolist() == vocabulary.encode(f"a {name}, red").tolist()
+    assert {FIRST, FIRST + 1} <= set(vocabulary.encode(written)[0, 0].tolist())
+
+
 def test_a_name_with_signs_is_no_pattern():
     vocabulary = Vocabulary([TOKENIZER], [FIRST], "a.b-c", 1)
     assert FIRST in vocabulary.encode("an a.b-c here")
