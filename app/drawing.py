@@ -3,8 +3,6 @@
 Writes a PNG and a self-contained page beside it, which no stage reads.
 """
 
-import hashlib
-import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +22,8 @@ from pseudoword.base.vocabulary import base_widths, read_vocabularies
 from pseudoword.captions.table import read_captions
 from pseudoword.draws import Stream, generator
 from pseudoword.errors import UserError
-from pseudoword.files import save_with, write_text
+from pseudoword.files import save_with, sha256_of, write_text
+from pseudoword.fingerprint import fingerprint
 from pseudoword.formats.embedding import Embedding
 from pseudoword.formats.reading import Learned, read_embedding, read_learned
 from pseudoword.hypernetwork import Hypernetwork
@@ -109,15 +108,17 @@ def draw(
     columns = list(_columns(settings, record, files, models))
     rows = list(_rows(settings.word.name, prompts, captions, seeds, record))
     check(settings.word.name, rows, columns, dict(zip(beside, others, strict=True)), negative)
-    out = out or FOLDER / f"{settings.word.name}-{_key(rows, columns, others, negative)}.png"
-    pictures = _draw_all(settings, rows, columns, others, negative)
+    shown = list(dict.fromkeys(row.picture for row in rows if row.picture))
+    training = dict(zip(shown, open_pictures(shown), strict=True))
+    out = out or FOLDER / f"{settings.word.name}-{_key(settings, rows, columns, beside, negative)}.png"
+    drawn = _draw_all(settings, rows, columns, others, negative)
+    pictures: list[Sequence[Image.Image | None]] = [*drawn]
     note = f"The same noise in each row. {_how(settings.train.preview)}"
     note += f" Negative prompt: {negative}" if negative else ""
     labels = [column.label for column in columns]
-    if any(row.picture for row in rows):
+    if training:
         labels = ["training picture", *labels]
-        first = dict(zip(ids := [row.picture or "" for row in rows], open_pictures(ids), strict=True))
-        pictures = [[first[row.picture or ""], *drawn] for row, drawn in zip(rows, pictures, strict=True)]
+        pictures = [[training.get(row.picture or ""), *cells] for row, cells in zip(rows, pictures, strict=True)]
     save_with(out, partial(sheet(labels, rows, pictures).save, format="png"))
     write_text(out.with_suffix(".html"), page(settings.word.name, note, labels, rows, pictures))
     print(f"{out}\n{out.with_suffix('.html')}")
@@ -267,18 +268,20 @@ def _how(preview: PreviewSettings) -> str:
     return f"{steps} steps of {preview.sampler}, guidance {guidance:g}, as train.preview says."
 
 
-def _key(rows: Sequence[Row], columns: Sequence[Column], beside: Sequence[Embedding], negative: str) -> str:
+def _key(
+    settings: Settings, rows: Sequence[Row], columns: Sequence[Column], beside: Sequence[Path], negative: str
+) -> str:
     """A name for what is asked for, so that another question does not overwrite the answer to this one."""
-    asked = [
-        [(row.prompt, row.seed) for row in rows], [(column.label, str(column.file)) for column in columns],
-        [word.name for word in beside], negative,
-    ]  # fmt: skip
-    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:8]
+    base, preview = settings.base, settings.train.preview
+    models = [(model, model.sha256) for model in _models(columns)]
+    files = [sha256_of(file) for file in (*(column.file for column in columns), *beside)]
+    asked = [[(row.prompt, row.seed) for row in rows], models, files, negative, preview, base.clip_skip, base.precision]
+    return fingerprint(asked, ())[:8]
 
 
-def sheet(labels: Sequence[str], rows: Sequence[Row], pictures: Sequence[Sequence[Image.Image]]) -> Image.Image:
+def sheet(labels: Sequence[str], rows: Sequence[Row], pictures: Sequence[Sequence[Image.Image | None]]) -> Image.Image:
     """All pictures as one, the labels above and the prompts at the left; small ones are enlarged smoothly."""
-    width, height = pictures[0][-1].size
+    width, height = next(picture.size for picture in reversed(pictures[0]) if picture)
     scale = max(1, -(-MIN_CELL_PX // max(width, height)))
     cell = (width * scale, height * scale)
     font = ImageFont.load_default(LABEL_PX - 3)
@@ -293,6 +296,8 @@ def sheet(labels: Sequence[str], rows: Sequence[Row], pictures: Sequence[Sequenc
         text = _wrapped(row.prompt, CAPTION_PX - GAP_PX, font, lines=cell[1] // LABEL_PX)
         pen.multiline_text((GAP_PX, y), text, "black", font, spacing=2)
         for i, picture in enumerate(drawn):
+            if picture is None:
+                continue
             shown = picture.resize(cell, Image.Resampling.LANCZOS) if picture.size != cell else picture
             image.paste(shown, (left + i * (cell[0] + GAP_PX), y))
     return image
@@ -311,11 +316,15 @@ def _wrapped(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.Ima
 
 
 def page(
-    title: str, note: str, labels: Sequence[str], rows: Sequence[Row], pictures: Sequence[Sequence[Image.Image]]
+    title: str,
+    note: str,
+    labels: Sequence[str],
+    rows: Sequence[Row],
+    pictures: Sequence[Sequence[Image.Image | None]],
 ) -> str:
     """The same as HTML, the pictures inside."""
     cells = [
-        (row.prompt, [(label, _uri(picture)) for label, picture in zip(labels, drawn, strict=True)])
+        (row.prompt, [(label, picture and _uri(picture)) for label, picture in zip(labels, drawn, strict=True)])
         for row, drawn in zip(rows, pictures, strict=True)
     ]
     template = environment(TEMPLATES).get_template("index.html.j2")

@@ -92,6 +92,7 @@ function showCheck(findings, prompts) {
 }
 
 function showList() {
+  const focused = $("list").contains(document.activeElement);
   $("list").replaceChildren(...shown().map((one) => {
     const item = make("li");
     const button = make("button");
@@ -113,7 +114,9 @@ function showList() {
     item.append(button);
     return item;
   }));
-  $("list").querySelector('[aria-current="true"]')?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  const current = $("list").querySelector('[aria-current="true"]');
+  current?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  if (focused) current?.focus();
   $("nothing").hidden = shown().length > 0;
 }
 

@@ -297,7 +297,8 @@
   };
   at("start").addEventListener("click", () => { at("start").hidden = true; ask(); });
   at("forget").addEventListener("click", () => { votes = []; localStorage.removeItem(KEY); tell(); });
-  at("vote").addEventListener("keydown", ({ key }) => {
+  at("vote").addEventListener("keydown", ({ key, repeat, ctrlKey, metaKey, altKey }) => {
+    if (repeat || ctrlKey || metaKey || altKey) return; // a key that is held, or a shortcut of the browser such as zoom
     if (asked && ["0", "1", "2"].includes(key)) vote(key);
   });
   draw();

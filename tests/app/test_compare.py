@@ -650,6 +650,8 @@ def test_every_control_of_the_page_works(project: Path, capsys: Output, browser:
     # Votes are kept and can be saved.
     browser.evaluate("start.click()")
     browser.press("1")
+    browser.press("0", modifiers=2)  # the browser's own: zoom as it was
+    browser.call("Input.dispatchKeyEvent", type="rawKeyDown", key="1", autoRepeat=True)
     browser.press("0")
     browser.until("votes.textContent === '2 votes'")
     saved = browser.evaluate("decodeURIComponent(save.href.split(',').slice(1).join(','))")

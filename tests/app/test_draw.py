@@ -108,6 +108,38 @@ def test_the_captions_stand_beside_their_pictures(project: Path, capsys: Output)
     assert "a snorf by the sea" in html and "at &lt;b&gt;night&lt;/b&gt;" in html and "<b>" not in html
 
 
+def test_a_prompt_stands_below_the_captions_without_a_picture(project: Path, capsys: Output) -> None:
+    captions, _ = drawn(capsys, "--captions")
+    both, html = drawn(capsys, "a [name] at sea", "--captions")
+    assert (cell(both, 0, 0) == 255).all() and np.array_equal(cell(both, 1, 0), cell(captions, 0, 0))
+    assert html.count("<img") == 5 and html.count("<td></td>") == 1
+
+
+def test_a_picture_that_is_gone_is_told_before_a_model_loads(
+    project: Path, capsys: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.drawing.load_base", None)
+    Path(f"outputs/pictures/{'1' * 12}.png").unlink()
+    assert "cannot be read" in refusal(capsys, "draw", "--captions", "--run", "base")
+
+
+def test_another_question_has_another_file(project: Path, capsys: Output) -> None:
+    def asked(**preview: object) -> Path:
+        content = shipped_params()
+        content["base"] |= {"model": "base", "device": "cpu"}
+        content["train"]["preview"] |= {"inference_steps": 2, **preview}
+        write_checked(content)
+        assert main(["draw", "a [name]", "--run", "base"]) == 0
+        return Path(capsys.readouterr().out.split()[0])
+
+    first = asked()
+    others = [asked(guidance=1.5), asked(seed=5), asked(inference_steps=3)]
+    assert len({first, *others}) == 4 and asked() == first
+    vectors = torch.randn(2, 16, generator=torch.Generator().manual_seed(9))
+    save_embedding(Path("outputs/words/base/steps/snorf-10.safetensors"), "snorf", vectors, {})
+    assert asked() != first, "the checkpoint was learned again"
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -451,3 +451,18 @@ def test_a_person_types_saves_and_approves_by_keyboard(served: str, browser: Bro
     browser.open(served, READY)
     browser.until("document.getElementById('count').textContent === '3 of 3 approved'")
     assert browser.evaluate(value) == "in deep snow"
+
+
+def test_the_list_keeps_its_names_and_the_focus_on_a_narrow_page(served_here: str, browser: Browser) -> None:
+    browser.call("Emulation.setDeviceMetricsOverride", width=640, height=900, deviceScaleFactor=1, mobile=False)
+    browser.open(served_here, READY)
+    current = "document.querySelector('nav [aria-current=true]')"
+    browser.call("Accessibility.enable")
+    button = browser.call("Runtime.evaluate", expression=current)["result"]["objectId"]
+    (node,) = browser.call("Accessibility.getPartialAXTree", objectId=button, fetchRelatives=False)["nodes"]
+    assert node["name"]["value"].startswith("a dog.jpg")
+
+    browser.evaluate(f"{current}.focus()")
+    browser.press("j")
+    browser.until(f"{SOURCE} === 'b.png'")
+    assert browser.evaluate("document.activeElement.dataset.source") == "b.png"
