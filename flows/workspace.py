@@ -15,6 +15,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -40,6 +41,7 @@ LINKS = Path(".scratch/links")  # there: what leads back into the project, and i
 LOCKED = "dvc.lock"
 COMMIT_DIGITS = 40
 ALL = "all"
+MAX_NAME_BYTES = 250  # a folder's name takes 255, and git locks a ref by a file with `.lock` behind it
 WITH_OVERRIDES = Path("params.yaml with these overrides")
 
 
@@ -56,6 +58,20 @@ class NoSuchRevision(UserError):
 class CannotFetch(UserError):
     def __init__(self, what: str, remote: str, why: str) -> None:
         super().__init__(f"{what} cannot be fetched from the git remote {remote}: {why}")
+
+
+class GitFailed(UserError):
+    def __init__(self, arguments: Sequence[str], said: str) -> None:
+        self.said = " ".join(said.split())
+        super().__init__(f"`git {' '.join(arguments)}` failed: {self.said}")
+
+
+class BadName(UserError):
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"name: found {name!r}, wanted letters, digits, '.', '-' and '_', such as lr0.02-seed1, or nothing: it "
+            "becomes a folder and a git ref"
+        )
 
 
 class NameTaken(UserError):
@@ -80,11 +96,13 @@ class Experiment:
 
     @classmethod
     def planned(cls, root: Path, overrides: Mapping[str, Any], name: str = "", revision: str = "") -> "Experiment":
-        """`root` is the current folder. Raises BadSettings for wrong overrides, NoExperiments, NameTaken.
+        """`root` is the current folder. Raises BadSettings for wrong overrides, BadName, NoExperiments, NameTaken.
 
         revision  commit, branch or tag to begin from. Empty: the tracked files as they lie in the project
         """
         commit = _commit(root, revision)
+        if name and not _is_name(root, name):
+            raise BadName(name)
         exchanged = flat(overrides)
         content = _content_in(root, commit) if revision else read_content(PARAMS)
         put(content, exchanged)
@@ -237,7 +255,7 @@ def fetched(root: Path, remote: str, revision: str = "") -> str:
     """
     with _alone(root):
         if len(revision) == COMMIT_DIGITS:
-            with contextlib.suppress(subprocess.CalledProcessError):  # it is here already
+            with contextlib.suppress(GitFailed):  # it is here already
                 return _git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
         _asked(root, revision or "the default branch", remote, "fetch", "--quiet", remote, revision or "HEAD")
         return _git(root, "rev-parse", "FETCH_HEAD^{commit}")
@@ -249,8 +267,8 @@ def _asked(root: Path, what: str, remote: str, *arguments: str) -> str:
         return _git(root, *arguments, env={"GIT_TERMINAL_PROMPT": "0"})
     except OSError as error:
         raise CannotFetch(what, remote, str(error)) from None
-    except subprocess.CalledProcessError as error:
-        raise CannotFetch(what, remote, " ".join(error.stderr.split())) from None
+    except GitFailed as error:
+        raise CannotFetch(what, remote, error.said) from None
 
 
 def _alone(root: Path) -> contextlib.AbstractContextManager[bool]:
@@ -261,13 +279,22 @@ def _alone(root: Path) -> contextlib.AbstractContextManager[bool]:
 def _commit(root: Path, revision: str = "") -> str:
     try:
         commit = _git(root, "rev-parse", "--verify", f"{revision or 'HEAD'}^{{commit}}")
-    except (OSError, subprocess.CalledProcessError):
+    except (OSError, GitFailed):
         if revision and (root / ".git").exists():
             raise NoSuchRevision(root, revision) from None
         raise NoExperiments(root, "is no git repository with a commit") from None
     if _git(root, "rev-parse", "--is-shallow-repository") == "true":
         raise NoExperiments(root, "is a shallow clone, in which DVC loses experiments (`git fetch --unshallow`)")
     return commit
+
+
+def _is_name(root: Path, name: str) -> bool:
+    """Whether it is a folder's name, which leads nowhere else, and one that git takes for a ref."""
+    try:
+        _git(root, "check-ref-format", f"refs/exps/{name}")
+    except GitFailed:
+        return False
+    return re.fullmatch(r"[\w.-]+", name) is not None and name[0] not in ".-" and len(name.encode()) <= MAX_NAME_BYTES
 
 
 def _tree(root: Path, whole: list[str]) -> str:
@@ -292,7 +319,7 @@ def _tree(root: Path, whole: list[str]) -> str:
 
 
 def _content_in(root: Path, commit: str) -> dict[str, Any]:
-    """What params.yaml holds in the commit. Raises UserError, CalledProcessError where it has none."""
+    """What params.yaml holds in the commit. Raises UserError."""
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         file.write(_git(root, "show", f"{commit}:./{PARAMS}"))
         file.flush()
@@ -303,7 +330,7 @@ def _what_differs(root: Path, commit: str, content: dict[str, Any], tree: str) -
     """The settings that are not those of the commit, and a digest of whatever else is not."""
     try:
         before = _leaves(_content_in(root, commit))
-    except (subprocess.CalledProcessError, UserError):
+    except UserError:
         before = {}
     now = _leaves(content)
     differing = {key: now[key] for key in sorted(now) if key not in before or before[key] != now[key]}
@@ -344,11 +371,12 @@ def _digest(text: str) -> str:
 
 
 def _git(root: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
-    """Its stdout. Raises CalledProcessError."""
+    """Its stdout. Raises GitFailed."""
     command = ["git", "-c", "core.hooksPath=/dev/null", *arguments]  # no checkout of outputs by DVC's hooks
     # Inside a hook of git these would name another repository.
     inherited = {key: value for key, value in os.environ.items() if key not in ("GIT_DIR", "GIT_WORK_TREE")}
-    done = subprocess.run(
-        command, cwd=root, env={**inherited, **(env or {})}, capture_output=True, text=True, check=True
-    )
+    env = {**inherited, **(env or {})}
+    done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise GitFailed(arguments, done.stderr or f"exit code {done.returncode}")
     return done.stdout.strip()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.workspace import CannotFetch, Experiment, NameTaken, NoExperiments, NoSuchRevision, fetched
+from flows.workspace import BadName, CannotFetch, Experiment, NameTaken, NoExperiments, NoSuchRevision, fetched
 from pseudoword.scratch import VARIABLE
 from pseudoword.settings.messages import BadSettings
 from tests.flows.experiments import Experimental
@@ -116,6 +116,18 @@ def test_wrong_overrides_are_refused_in_the_words_of_check_before_anything_is_ma
         Experiment.planned(project.folder, overrides)
     assert message in str(error.value) and str(error.value).startswith("params.yaml with these overrides is not valid:")
     assert not (project.folder / ".scratch/workspaces").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["../../data", "cats/one", "my cat", "a..b", "x.lock", ".hidden", "-x", ".", "a\nb", "ü" * 126]
+)
+def test_a_name_that_is_none_of_a_folder_and_a_ref_is_refused_before_anything_is_made(
+    project: Experimental, name: str
+) -> None:
+    with pytest.raises(BadName, match=r"name: found .*, wanted letters, digits, '\.', '-' and '_', such as lr0\.02"):
+        Experiment.planned(project.folder, {"train.seed": 3}, name)
+    assert not (project.folder / ".scratch/workspaces").exists()
+    assert Experiment.planned(project.folder, {"train.seed": 3}, "Größe_1.5-b").name == "Größe_1.5-b"
 
 
 def test_without_git_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
