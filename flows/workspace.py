@@ -35,7 +35,7 @@ from pseudoword.settings.naming import names_of
 from pseudoword.settings.word import EMBEDDINGS
 
 FOLDER = Path(".scratch/workspaces")
-LOCK = "of-git.lock"
+LOCK = Path(".scratch/locks/git.lock")
 ORIGIN = Path(".scratch/origin")  # in a workspace: what it was begun from
 LINKS = Path(".scratch/links")  # there: what leads back into the project, and is none of the experiment's
 LOCKED = "dvc.lock"
@@ -71,6 +71,14 @@ class BadName(UserError):
         super().__init__(
             f"name: found {name!r}, wanted letters, digits, '.', '-' and '_', such as lr0.02-seed1, or nothing: it "
             "becomes a folder and a git ref"
+        )
+
+
+class NoIdentity(UserError):
+    def __init__(self) -> None:
+        super().__init__(
+            "git knows no name and address of yours, with which an experiment is saved: `git config --global user.name "
+            "NAME` and `git config --global user.email ADDRESS` tell it"
         )
 
 
@@ -169,8 +177,12 @@ class Experiment:
         os.environ[VARIABLE] = str(Path(os.environ.get(VARIABLE) or self.root / ".scratch").expanduser().absolute())
         folder.parent.mkdir(parents=True, exist_ok=True)
         prune(folder.parent)
+        _check_identity(self.root)
         with held(folder):
-            if not (folder / ORIGIN).exists() or (folder / ORIGIN).read_text() != self.origin:
+            there = self._is_worktree(folder)
+            for lock in Path(_git(folder, "rev-parse", "--absolute-git-dir")).glob("*.lock") if there else ():
+                lock.unlink()  # by a git that was killed: whoever holds the workspace is the only one in it
+            if not there or not (folder / ORIGIN).exists() or (folder / ORIGIN).read_text() != self.origin:
                 self._begin(folder)
             mark_used(folder)
             yield folder
@@ -179,7 +191,7 @@ class Experiment:
         # git takes a lock of its own for this, and does not wait for it.
         with self._alone():
             _git(self.root, "worktree", "prune")
-            if not (folder / ".git").exists():
+            if not self._is_worktree(folder):
                 shutil.rmtree(folder, ignore_errors=True)
                 _git(self.root, "worktree", "add", "--quiet", "--detach", "--force", str(folder), self.commit)
         (folder / ORIGIN).unlink(missing_ok=True)
@@ -191,6 +203,14 @@ class Experiment:
         self._link(folder)
         write_overrides(folder / PARAMS, self.overrides)
         write_text(folder / ORIGIN, self.origin)
+
+    def _is_worktree(self, folder: Path) -> bool:
+        """Of this repository: one that was moved or copied has what is none, or another's."""
+        ask = ("rev-parse", "--path-format=absolute", "--git-common-dir")
+        try:
+            return (folder / ".git").exists() and Path(_git(folder, *ask)).samefile(_git(self.root, *ask))
+        except GitFailed:
+            return False
 
     def _carry_pictures(self, folder: Path) -> None:
         target = folder / self.folder
@@ -273,7 +293,7 @@ def _asked(root: Path, what: str, remote: str, *arguments: str) -> str:
 
 def _alone(root: Path) -> contextlib.AbstractContextManager[bool]:
     """The one process that works on what the worktrees share."""
-    return file_lock(root / FOLDER / LOCK, "another workspace to be made or saved")
+    return file_lock(root / LOCK, "another workspace to be made or saved")
 
 
 def _commit(root: Path, revision: str = "") -> str:
@@ -283,9 +303,20 @@ def _commit(root: Path, revision: str = "") -> str:
         if revision and (root / ".git").exists():
             raise NoSuchRevision(root, revision) from None
         raise NoExperiments(root, "is no git repository with a commit") from None
+    if _git(root, "rev-parse", "--show-prefix"):
+        raise NoExperiments(root, "is a sub-folder of its git repository")
     if _git(root, "rev-parse", "--is-shallow-repository") == "true":
         raise NoExperiments(root, "is a shallow clone, in which DVC loses experiments (`git fetch --unshallow`)")
     return commit
+
+
+def _check_identity(root: Path) -> None:
+    """DVC takes no other than what was told, and would say so when all has run."""
+    try:
+        for who in ("AUTHOR", "COMMITTER"):
+            _git(root, "-c", "user.useConfigOnly=true", "var", f"GIT_{who}_IDENT")
+    except GitFailed:
+        raise NoIdentity from None
 
 
 def _is_name(root: Path, name: str) -> bool:

@@ -1,5 +1,7 @@
 """Runs with other settings: workspaces and what is kept of them, without a Prefect server."""
 
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -7,7 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from flows.workspace import BadName, CannotFetch, Experiment, NameTaken, NoExperiments, NoSuchRevision, fetched
+from flows.workspace import (
+    LOCK,
+    BadName,
+    CannotFetch,
+    Experiment,
+    NameTaken,
+    NoExperiments,
+    NoIdentity,
+    NoSuchRevision,
+    fetched,
+)
+from pseudoword.locks import file_lock
 from pseudoword.scratch import VARIABLE
 from pseudoword.settings.messages import BadSettings
 from tests.flows.experiments import Experimental
@@ -134,6 +147,68 @@ def test_without_git_it_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(NoExperiments, match=r"is no git repository with a commit.*Edit params\.yaml"):
         Experiment.planned(tmp_path, {"train.seed": 1})
+
+
+def test_in_a_sub_folder_of_a_repository_it_is_told(project: Experimental, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = project.folder / "inner"
+    shutil.copytree(project.folder / "templates", inner / "templates")
+    monkeypatch.chdir(inner)
+    with pytest.raises(NoExperiments, match=r"inner is a sub-folder of its git repository, so .*Edit params\.yaml"):
+        Experiment.planned(inner, {"train.seed": 1})
+
+
+def test_without_a_name_for_git_it_is_told_before_anything_is_made(
+    project: Experimental, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
+        monkeypatch.setenv(variable, os.devnull)
+    project.git("config", "--unset", "user.email")
+    experiment = Experiment.planned(project.folder, {"train.seed": 1})
+    told = r"git knows no name and address of yours.*git config --global user\.name"
+    with pytest.raises(NoIdentity, match=told), experiment.workspace():
+        pass
+    assert not (project.folder / ".scratch/workspaces/seed1").exists()
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_NAME", "somebody")
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", "somebody@example.org")
+    run(project, {"train.seed": 1})
+
+
+def test_a_workspace_in_which_git_was_killed_is_used_again(project: Experimental) -> None:
+    experiment = Experiment.planned(project.folder, {"train.seed": 1})
+    with experiment.workspace() as folder:
+        place = Path(project.git("-C", str(folder), "rev-parse", "--absolute-git-dir"))
+    (place / "index.lock").touch()
+    (place / "HEAD.lock").touch()
+    (folder / ".scratch/origin").unlink()
+    with experiment.workspace() as folder:
+        project.git("-C", str(folder), "add", "--all")
+
+
+def test_a_project_that_was_copied_leaves_the_workspaces_of_the_other_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, "")
+    (tmp_path / "one").mkdir()
+    monkeypatch.chdir(tmp_path / "one")
+    one = Experimental(tmp_path / "one")
+    with Experiment.planned(one.folder, {"train.seed": 1}).workspace() as theirs:
+        shutil.copytree(one.folder, tmp_path / "two", symlinks=True)
+    monkeypatch.chdir(tmp_path / "two")
+    monkeypatch.setenv(VARIABLE, "")
+    with Experiment.planned(tmp_path / "two", {"train.seed": 1}).workspace() as folder:
+        common = one.git("-C", str(folder), "rev-parse", "--path-format=absolute", "--git-common-dir")
+        assert Path(common) == tmp_path / "two/.git" and folder != theirs
+
+
+def test_a_lock_that_is_held_outlives_a_prune(project: Experimental) -> None:
+    experiment, lock = Experiment.planned(project.folder, {"train.seed": 1}), project.folder / LOCK
+    with experiment.workspace():
+        pass
+    with file_lock(lock, None), lock.open() as held:
+        os.utime(lock, (0, 0))
+        with experiment.workspace():
+            assert lock.exists() and os.path.samestat(os.fstat(held.fileno()), lock.stat())
 
 
 @pytest.mark.slow
