@@ -270,6 +270,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return f"Done: {state.message}"
         return f"The report: {REPORT}" if REPORT.exists() else "Up to date."
 
+    try:
+        if options.targets:  # a misspelt one is told before a server starts
+            graph.stages_in_order(Path.cwd(), options.targets)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     parameters = {"name": options.name, "force": options.force, "overrides": dict(options.set)}
     return run_flow(lambda: pipeline(options.targets, return_state=True, **parameters), done)
 

@@ -8,6 +8,11 @@ from pathlib import Path
 IN_DVC_CACHE = re.compile(r"/files/md5/[0-9a-f]{2}/[0-9a-f]{30}$")
 
 
+def waits_for_ever(path: Path) -> bool:
+    """Whether it is a pipe or a device: opened, it would be waited for, or read, without end."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 def leads_out(path: Path, folder: Path) -> bool:
     """Whether what `path` stands for lies neither in `folder` nor in DVC's cache."""
     real = path.resolve()

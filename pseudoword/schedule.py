@@ -103,7 +103,9 @@ def _parse_item(item: str) -> Item:
     try:
         rate = float(rate_text)
     except ValueError:
-        raise BadSchedule(item, f"has the rate '{rate_text}', which is not a number") from None
+        percent = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", rate_text)
+        way = f"; write {float(percent[1]) / 100:g}" if percent else ""
+        raise BadSchedule(item, f"has the rate '{rate_text}', which is not a number{way}") from None
     if not 0 < rate < float("inf"):
         raise BadSchedule(item, f"has the rate {rate}, which is not above zero and finite")
     if not end_text:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from pseudoword.errors import UserError
+from pseudoword.links import waits_for_ever
 
 NAME, FILEWORDS = "[name]", "[filewords]"
 MAX_PROMPT_BYTES = 10_000  # some thirty times what a model reads at once; more is no prompt, and would fill the memory
@@ -30,12 +31,15 @@ class Prompts:
     @classmethod
     def read(cls, path: Path) -> "Prompts":
         """Empty lines are skipped. Raises BadTemplate."""
+        if waits_for_ever(path):
+            raise BadTemplate(path, "is a pipe or a device")
         try:
             lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
         except FileNotFoundError:
             beside = sorted(file.name for file in path.parent.glob("*.txt"))
             near = difflib.get_close_matches(path.name, beside, 1)
-            raise BadTemplate(path, f"there is no such file{_in(path.parent, near)}") from None
+            hint = f", did you mean '{near[0]}'" if near else _in(path.parent, beside)
+            raise BadTemplate(path, f"there is no such file{hint}") from None
         except UnicodeDecodeError:
             raise BadTemplate(path, "is not text in UTF-8") from None
         except OSError as error:

@@ -16,6 +16,7 @@ from pseudoword.formats.pickled import load_pickled
 from pseudoword.formats.picture import load_picture
 from pseudoword.formats.strangers import has_hypernetwork, is_hypernetwork, told_by_bytes
 from pseudoword.hypernetwork import Hypernetwork
+from pseudoword.links import waits_for_ever
 
 Learned = Embedding | Hypernetwork
 
@@ -87,7 +88,7 @@ def _kind(path: Path) -> str:
 
 
 def _start(path: Path) -> bytes:
-    if path.exists() and not path.is_file() and not path.is_dir():  # it would be waited for without end
+    if waits_for_ever(path):
         raise BadEmbedding(path, "it is a pipe or a device")
     try:
         with path.open("rb") as file:

@@ -21,7 +21,7 @@ from pseudoword.settings.choose import ChooseSettings
 from pseudoword.settings.curate import CurateSettings
 from pseudoword.settings.doctor import DoctorSettings
 from pseudoword.settings.evaluate import EvaluateSettings
-from pseudoword.settings.export import ExportSettings
+from pseudoword.settings.export import ExportSettings, NoFormatForHypernetworks
 from pseudoword.settings.fields import Section
 from pseudoword.settings.hypernetwork import HypernetworkSettings
 from pseudoword.settings.judge import JudgeSettings
@@ -181,4 +181,9 @@ def _problems_of_runs(settings: Settings) -> list[str]:
     ]
     if isinstance(settings.train.accumulation, int) and settings.train.batch == "auto":
         problems.append(str(AccumulationWithoutBatch(settings.train.accumulation)))
+    if settings.train.learn == "hypernetwork":
+        try:
+            _ = settings.export.of_hypernetworks
+        except NoFormatForHypernetworks as error:
+            problems.append(str(error))
     return list(dict.fromkeys(problems))

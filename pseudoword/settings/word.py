@@ -1,5 +1,6 @@
 """Section word."""
 
+import errno
 import hashlib
 import re
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainSe
 
 from pseudoword.errors import UserError
 from pseudoword.formats.keys import is_reserved
+from pseudoword.links import waits_for_ever
 from pseudoword.settings.fields import Auto, Section, content_of
 from pseudoword.settings.kind import Kind
 
@@ -56,6 +58,8 @@ class InitFile:
     @classmethod
     def read(cls, path: Path, word: str | None = None) -> "InitFile":
         """Raises OSError."""
+        if waits_for_ever(EMBEDDINGS / path):
+            raise OSError(errno.EINVAL, "it is a pipe or a device", str(EMBEDDINGS / path))
         return cls(path, _sha256(path), word)
 
     def __str__(self) -> str:

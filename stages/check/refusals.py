@@ -5,10 +5,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from pseudoword.links import waits_for_ever
 from pseudoword.settings.loading import Settings
 from pseudoword.settings.word import EMBEDDINGS
 from stages.check.folder import folder_problems
 
+FOLDERS = ("caption.model", "judge.images", "judge.texts")  # that transformers saves, or a hub id
 WEIGHTS = (".safetensors", ".ckpt", ".pt", ".bin", ".onnx")
 
 
@@ -27,7 +29,11 @@ def refusals(settings: Settings) -> list[str]:
     return [
         *folder_problems(settings.data.folder),
         *_name_in_use(settings.word.name, settings.word.overwrite),
-        *(f"{key}: {problem}" for key, model in models.items() if model and (problem := missing_file(model))),
+        *(
+            f"{key}: {problem}"
+            for key, model in models.items()
+            if model and (problem := missing_file(model) or (key in FOLDERS and no_folder_of_a_model(model)))
+        ),
     ]
 
 
@@ -41,6 +47,8 @@ def _name_in_use(name: str, overwrite: bool) -> Iterator[str]:
 def missing_file(model: str) -> str:
     """Why a model that can only be a path cannot be read; empty where it can, or where it may be a hub id."""
     path = Path(model)
+    if waits_for_ever(path):
+        return f"'{model}' is a pipe or a device"
     if path.exists():
         readable = os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0))
         return "" if readable else f"'{model}' may not be read; change its permissions"
@@ -53,3 +61,12 @@ def missing_file(model: str) -> str:
     if (not is_path and not (near and len(path.parts) == 2)) or "@" in model:
         return ""
     return f"found '{model}', which is not there" + (f", did you mean '{path.parent / near[0]}'?" if near else "")
+
+
+def no_folder_of_a_model(model: str) -> str:
+    """Why a path is not the folder of a model; empty where it is one, or where there is nothing, as of a hub id."""
+    path = Path(model)
+    if not path.exists() or (path / "config.json").is_file():
+        return ""
+    found = "a folder without a config.json" if path.is_dir() else "a file"
+    return f"'{model}' is {found}, wanted a folder saved by transformers, or a hub id"

@@ -10,12 +10,10 @@ writes  outputs/embedding/<word>.<format>      the word in each of export.format
 """
 
 import shutil
-from collections.abc import Sequence
 from functools import partial
 
 from pseudoword.errors import UserError
 from pseudoword.files import save_with, write_text
-from pseudoword.formats.hypernetwork import EXTENSIONS as HYPERNETWORK_SUFFIXES
 from pseudoword.formats.hypernetwork import save_hypernetwork
 from pseudoword.formats.writing import write_embedding
 from pseudoword.hypernetwork import Hypernetwork
@@ -41,13 +39,6 @@ class NothingBetter(UserError):
         super().__init__(" ".join([choice.reason, *choice.advice, "There is no word to export."]))
 
 
-class NoFormatForHypernetworks(UserError):
-    def __init__(self, formats: Sequence[str]) -> None:
-        super().__init__(
-            f"export.formats: found {', '.join(formats)}, and a hypernetwork is written as safetensors or pt. Add one."
-        )
-
-
 def main() -> None:
     settings = Settings.read("export")
     word, formats = settings.word.name, settings.export.formats
@@ -60,19 +51,16 @@ def main() -> None:
     record = read_record(WORDS / choice.run / "settings.json", RunRecord)
     picture = None if isinstance(learned, Hypernetwork) or "png" not in formats else best_picture(choice, drawn)
     sheet = samples(drawn)
-    files = [EMBEDDING / f"{word}.{kind}" for kind in formats]
     if isinstance(learned, Hypernetwork):
-        files = [path for path in files if path.suffix in HYPERNETWORK_SUFFIXES]
-        if not files:
-            raise NoFormatForHypernetworks(formats)
+        files = [EMBEDDING / f"{word}.{kind}" for kind in settings.export.of_hypernetworks]
         shutil.rmtree(EMBEDDING, ignore_errors=True)
         for path in files:
             save_hypernetwork(path, learned)
         usage = how_to_use_hypernetwork(files, learned)
     else:
-        shutil.rmtree(
-            EMBEDDING, ignore_errors=True
-        )  # as dvc does before a stage: no format of an earlier setting stays
+        files = [EMBEDDING / f"{word}.{kind}" for kind in formats]
+        # As dvc does before a stage: no format of an earlier setting stays.
+        shutil.rmtree(EMBEDDING, ignore_errors=True)
         for path in files:
             write_embedding(path, learned, picture if path.suffix == ".png" else None, key=settings.export.key)
         usage = how_to_use(files, word, learned, settings.export.key)

@@ -11,7 +11,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import Artifact
 from prefect.settings import PREFECT_API_URL
 
-from flows.pipeline import PipelineFailed, pipeline
+from flows.pipeline import PipelineFailed, main, pipeline
 from tests.dvc_project import Project, alive, waiting_stage
 
 
@@ -72,6 +72,15 @@ def test_a_graph_that_dvc_cannot_read_is_one_message(project: Project) -> None:
     (project.folder / "dvc.yaml").write_text("stages: {first: {}}")
     state = pipeline(return_state=True)
     assert state.is_failed() and str(state.message).startswith("DVC cannot read the graph of ")
+
+
+def test_a_misspelt_stage_is_told_before_a_server_starts(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project.folder)
+    monkeypatch.setattr("flows.pipeline.run_flow", None)
+    assert main(["lst"]) == 1
+    assert "dvc.yaml has no stage 'lst'; did you mean 'last'?" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("server", ["running", pytest.param("temporary", marks=pytest.mark.slow)])

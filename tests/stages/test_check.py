@@ -121,6 +121,43 @@ def test_a_file_that_is_missing_is_refused(project: Path, changes: dict[str, Any
     assert line.startswith(answer)
 
 
+@pytest.mark.parametrize(
+    ("changes", "answer"),
+    [
+        ({"base": {"model": "pipe"}}, "base.model: 'pipe' is a pipe or a device"),
+        ({"judge": {"images": "pipe"}}, "judge.images: 'pipe' is a pipe or a device"),
+        (
+            {"judge": {"images": "data"}},
+            "judge.images: 'data' is a folder without a config.json, wanted a folder saved",
+        ),
+        ({"judge": {"texts": "params.yaml"}}, "judge.texts: 'params.yaml' is a file, wanted a folder saved by transf"),
+        ({"caption": {"model": "data"}}, "caption.model: 'data' is a folder without a config.json, wanted a folder sa"),
+        (
+            {"train": {"template": "pipe"}},
+            "train.template: found 'pipe', wanted a file with one prompt a line: pipe: is",
+        ),
+        (
+            {"evaluate": {"prompts": "/dev/zero"}},
+            "evaluate.prompts: found '/dev/zero', wanted a file with one prompt a",
+        ),
+        (
+            {"word": {"init_file": "pipe.pt"}},
+            "word.init_file: found 'pipe.pt', wanted a file that can be read (it is a",
+        ),
+        ({"evaluate": {"together_with": ["pipe.pt"]}}, "evaluate.together_with: found 'pipe.pt', wanted a file that c"),
+    ],
+)
+def test_what_is_no_model_or_would_be_waited_for_is_refused(
+    project: Path, changes: dict[str, Any], answer: str
+) -> None:
+    os.mkfifo("pipe")
+    Path("data/embeddings").mkdir(exist_ok=True)
+    Path("data/embeddings/pipe.pt").symlink_to(Path("pipe").resolve())
+    write(**changes)
+    (line,) = refused()
+    assert line.startswith(answer)
+
+
 def test_a_model_that_may_not_be_read_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("sd15.safetensors").touch()
     write(base={"model": "sd15.safetensors"})
