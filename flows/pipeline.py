@@ -31,7 +31,7 @@ from flows.artifacts import as_link, as_picture
 from flows.command import run_flow, setting
 from flows.overrides import Overrides
 from flows.progress import shown_progress
-from flows.workspace import FOLDER, Experiment, fetched
+from flows.workspace import FOLDER, Experiment, NameTaken, fetched
 from pseudoword.dvc import graph
 from pseudoword.dvc.graph import Stage
 from pseudoword.dvc.process import Outcome, StageFailed, nothing_left_behind, reproduce
@@ -112,15 +112,13 @@ def pipeline(
             experiment in a workspace of its own.
     """
     root = Path.cwd()
-    try:
-        if not (overrides or name or remote or revision):
-            return bring_up_to_date(root, targets, force, report=report)
-        if remote:
-            revision = fetched(root, remote, revision)
-        experiment = Experiment.planned(root, overrides, name, revision)
+
+    def as_experiment() -> State[object]:
+        begun = fetched(root, remote, revision) if remote else revision
+        experiment = Experiment.planned(root, overrides, name, begun, remote)
         _show_experiment(experiment)
-        if remote:
-            experiment.fetch(remote)
+        if remote and not force:
+            experiment.exchange(remote)
         if experiment.is_saved(targets) and not force:
             return Completed(name="Unchanged", message=f"the experiment {experiment.name} is there already")
         with experiment.workspace() as folder:
@@ -131,6 +129,16 @@ def pipeline(
         if remote and state.is_completed():
             experiment.send(remote)
         return state
+
+    try:
+        if not (overrides or name or remote or revision):
+            return bring_up_to_date(root, targets, force, report=report)
+        try:
+            return as_experiment()
+        except NameTaken:
+            if name:
+                raise
+            return as_experiment()  # another run took the name meanwhile
     except UserError as error:
         return Failed(message=str(error), data=error)
 

@@ -75,11 +75,10 @@ def sweep(
         points = split(grid, flat(overrides))
         if remote:  # one commit for all of them, whatever is sent there meanwhile
             revision = fetched(root, remote, revision)
-        experiments = [Experiment.planned(root, point, revision=revision) for point in points]
-        for experiment in experiments if remote else ():
-            experiment.fetch(remote)
+        experiments = Experiment.all_planned(root, points, revision, remote)
     except UserError as error:
         return Failed(message=str(error), data=error)
+    _exchange(experiments, remote)
     missing = {
         experiment.name: point
         for experiment, point in zip(experiments, points, strict=True)
@@ -91,8 +90,9 @@ def sweep(
     ended = (_by_workers if runtime.deployment.id else _here)(missing, options)
     done = [e for e in experiments if e.name not in ended or ended[e.name].is_completed()]
     try:
-        for experiment in done if remote else ():  # which ran elsewhere
-            experiment.fetch(remote)
+        if remote:  # they ran elsewhere
+            fetched(root, remote, revision)
+            _exchange(done, remote)
         _show(experiments, ended)
         if done:
             comparison(root, [experiment.revision for experiment in done], COMPARISON)
@@ -103,6 +103,15 @@ def sweep(
         failure = PointsFailed(failed, len(experiments))
         return Failed(message=failure.headline, data=failure)
     return Completed(message=f"{len(experiments)} experiments, {len(missing)} of them new")
+
+
+def _exchange(experiments: list[Experiment], remote: str) -> None:
+    """One that cannot be had is for its own run to tell of, and no other's fault."""
+    for experiment in experiments if remote else ():
+        try:
+            experiment.exchange(remote)
+        except UserError as error:
+            get_run_logger().warning(str(error))
 
 
 def split(grid: dict[str, Any], overrides: dict[str, Any]) -> list[dict[str, Any]]:
@@ -122,7 +131,7 @@ def split(grid: dict[str, Any], overrides: dict[str, Any]) -> list[dict[str, Any
 
 
 def _here(points: dict[str, dict[str, Any]], options: dict[str, Any]) -> dict[str, State[Any]]:
-    return {name: pipeline(overrides=point, return_state=True, **options) for name, point in points.items()}
+    return {name: pipeline(name=name, overrides=point, return_state=True, **options) for name, point in points.items()}
 
 
 def _by_workers(points: dict[str, dict[str, Any]], options: dict[str, Any]) -> dict[str, State[Any]]:
@@ -132,7 +141,7 @@ def _by_workers(points: dict[str, dict[str, Any]], options: dict[str, Any]) -> d
     tries: Counter[str] = Counter()
 
     def hand_in(name: str) -> None:
-        parameters = {"overrides": points[name], **options}
+        parameters = {"name": name, "overrides": points[name], **options}
         started = run_deployment(DEPLOYMENT, parameters=parameters, flow_run_name=name, timeout=0)
         assert isinstance(started, FlowRun)  # no coroutine: there is no event loop here
         running[name] = started

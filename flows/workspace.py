@@ -19,6 +19,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from typing import Any
 
 from flows.overrides import flat, put, write_overrides
 from pseudoword.dvc import experiments
+from pseudoword.dvc.experiments import CannotSend
+from pseudoword.dvc.revisions import Revision
 from pseudoword.errors import UserError
 from pseudoword.files import write_text
 from pseudoword.locks import file_lock
@@ -40,6 +43,7 @@ ORIGIN = Path(".scratch/origin")  # in a workspace: what it was begun from
 LINKS = Path(".scratch/links")  # there: what leads back into the project, and is none of the experiment's
 LOCKED = "dvc.lock"
 COMMIT_DIGITS = 40
+NO_PROMPT = {"GIT_TERMINAL_PROMPT": "0"}
 ALL = "all"
 MAX_NAME_BYTES = 250  # a folder's name takes 255, and git locks a ref by a file with `.lock` behind it
 WITH_OVERRIDES = Path("params.yaml with these overrides")
@@ -83,10 +87,11 @@ class NoIdentity(UserError):
 
 
 class NameTaken(UserError):
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, remote: str = "") -> None:
+        there, by = (f" at {remote}", f" --git-remote {remote}") if remote else ("", "")
         super().__init__(
-            f"there is an experiment {name} with other settings, code or pictures. Choose another name, leave it out, "
-            f"or remove that one by `dvc exp remove {name}`."
+            f"there is an experiment {name}{there} with other settings, code or pictures. Choose another name, leave "
+            f"it out, or remove that one by `dvc exp remove{by} {name}`."
         )
 
 
@@ -103,10 +108,13 @@ class Experiment:
     folder: Path  # data.folder, below the workspace
 
     @classmethod
-    def planned(cls, root: Path, overrides: Mapping[str, Any], name: str = "", revision: str = "") -> "Experiment":
+    def planned(
+        cls, root: Path, overrides: Mapping[str, Any], name: str = "", revision: str = "", remote: str = ""
+    ) -> "Experiment":
         """`root` is the current folder. Raises BadSettings for wrong overrides, BadName, NoExperiments, NameTaken.
 
         revision  commit, branch or tag to begin from. Empty: the tracked files as they lie in the project
+        remote    git remote whose experiments count as well, as `fetched` found them
         """
         commit = _commit(root, revision)
         if name and not _is_name(root, name):
@@ -134,20 +142,40 @@ class Experiment:
             tree = _tree(root, [str(folder)] if in_git else [])
         carried = pictures if not in_git and pictures.is_dir() else None
         planned = cls(root, name, commit, tree, exchanged, carried, folder)
-        return planned._named(content, bool(name))
+        if name:
+            return planned._named([name], remote)
+        name = _what_differs(root, commit, content, tree)
+        return planned._named([name, planned._apart(name)], remote)
 
-    def _named(self, content: dict[str, Any], chosen: bool) -> "Experiment":
-        name = self.name or _what_differs(self.root, self.commit, content, self.tree)
-        named = replace(self, name=name)
-        if not named._is_free():
-            if chosen:
-                raise NameTaken(name)
-            named = replace(self, name=f"{name}_{_digest(self.origin)}")
-        return named
+    @classmethod
+    def all_planned(
+        cls, root: Path, points: Sequence[Mapping[str, Any]], revision: str = "", remote: str = ""
+    ) -> list["Experiment"]:
+        """One for each of these overrides, as `planned` makes it; no two different ones have a name in common."""
+        planned = [cls.planned(root, point, revision=revision, remote=remote) for point in points]
+        different = {(experiment.name.casefold(), experiment.origin) for experiment in planned}
+        times = Counter(name for name, _origin in different)
+        return [
+            e if times[e.name.casefold()] == 1 or e._owners(remote) else e._named([e._apart(e.name)], remote)
+            for e in planned
+        ]
 
-    def _is_free(self) -> bool:
-        message = experiments.message_of_experiment(self.root, self.commit, self.name)
-        return message is None or f"Origin: {self.origin}" in message.splitlines()
+    def _named(self, names: Sequence[str], remote: str) -> "Experiment":
+        """By the name that it has already, else by the first that is free."""
+        named = [replace(self, name=name) for name in names]
+        owners = [experiment._owners(remote) for experiment in named]
+        for wanted in ({self.origin}, set[str]()):
+            if wanted in owners:
+                return named[owners.index(wanted)]
+        raise NameTaken(names[0], "" if named[0]._message() else remote)
+
+    def _apart(self, name: str) -> str:
+        return f"{name}_{_digest(self.origin)}"
+
+    def _owners(self, remote: str = "") -> set[str]:
+        """The origins of what has the name, here and at the git remote."""
+        messages = (self._message(), self._message_at(remote) if remote else None)
+        return {_noted(message, "Origin") for message in messages if message is not None}
 
     @property
     def revision(self) -> str:
@@ -163,10 +191,10 @@ class Experiment:
 
     def is_saved(self, stages: Collection[str]) -> bool:
         """Whether it is there already, with these stages and all that they need; none means every stage."""
-        message = experiments.message_of_experiment(self.root, self.commit, self.name)
-        if message is None or f"Origin: {self.origin}" not in message.splitlines():
+        message = self._message()
+        if message is None or _noted(message, "Origin") != self.origin:
             return False
-        done = next((line.split()[1:] for line in message.splitlines() if line.startswith("Stages: ")), [])
+        done = _noted(message, "Stages").split()
         return ALL in done or (bool(stages) and set(stages) <= set(done))
 
     @contextlib.contextmanager
@@ -179,6 +207,8 @@ class Experiment:
         prune(folder.parent)
         _check_identity(self.root)
         with held(folder):
+            if self._owners() - {self.origin}:  # another run of that name was saved meanwhile
+                raise NameTaken(self.name)
             there = self._is_worktree(folder)
             for lock in Path(_git(folder, "rev-parse", "--absolute-git-dir")).glob("*.lock") if there else ():
                 lock.unlink()  # by a git that was killed: whoever holds the workspace is the only one in it
@@ -251,40 +281,119 @@ class Experiment:
         with self._alone():
             experiments.save(folder, self.name, "\n".join([message[0], "", *message[1:]]), stages)
 
-    def fetch(self, remote: str) -> None:
-        """Fetch the experiment from a git remote, if it is there and not here. Raises CannotFetch, CannotReceive."""
-        if experiments.message_of_experiment(self.root, self.commit, self.name) is None:
-            ref = experiments.ref(self.commit, self.name)
-            with self._alone():
-                if _asked(self.root, f"the experiment {self.name}", remote, "ls-remote", remote, ref):
-                    experiments.pull(self.root, remote, self.commit, self.name)
+    def exchange(self, remote: str) -> None:
+        """Have it both here and at the git remote, if it is at one of them, as `fetched` found.
+
+        Raises CannotReceive, CannotSend.
+        """
+        here, there = self._message() is not None, self._message_at(remote) is not None
+        if there and not here:
+            self._receive(remote)
+        elif here and not there:  # an earlier run could not send it
+            self.send(remote)
+
+    def _receive(self, remote: str) -> None:
+        whole = False
+        with self._alone():
+            try:
+                experiments.pull(self.root, remote, self.commit, self.name)
+                whole = self._is_whole()
+            finally:
+                if not whole:  # its ref alone would pass for it
+                    _git(self.root, "update-ref", "-d", self._ref)
+
+    def _is_whole(self) -> bool:
+        """Whether all that its stages made can be had: DVC fetches what there is and goes on without the rest."""
+        known = _content_in(self.root, self._ref, "dvc.yaml")["stages"]
+        locked = _content_in(self.root, self._ref, LOCKED)["stages"]
+        done = _noted(self._message() or "", "Stages").split()
+        stages = [name for name in locked if name.partition("@")[0] in known and (ALL in done or name in done)]
+        outputs = [Path(out["path"]) for name in stages for out in locked[name].get("outs", ())]
+        if _git(self.root, "ls-tree", self._ref, "--", f"{self.folder}.dvc"):
+            outputs.append(self.folder)
+        with tempfile.TemporaryDirectory(dir=self.root / LOCK.parent) as folder:
+            return not Revision(self.root, self._ref).fetch(outputs, Path(folder))
 
     def send(self, remote: str) -> None:
-        """Send the experiment to a git remote, its files and pictures to the DVC remote. Raises CannotSend."""
+        """Send the experiment to a git remote, its files and pictures to the DVC remote. Raises CannotSend, NameTaken.
+
+        The ref goes last: where it is, the files are.
+        """
         with self._alone():
-            experiments.push(self.root, remote, self.commit, self.name)
+            _look(self.root, remote, self.commit)
+            there = self._message_at(remote)
+            if there is not None and _noted(there, "Origin") != self.origin:
+                raise NameTaken(self.name, remote)
+            before = "" if there is None else _git(self.root, "rev-parse", _ref_at(remote, self.commit, self.name))
+            # DVC sends the ref before the files, so to this repository, which has it.
+            here = _git(self.root, "rev-parse", "--path-format=absolute", "--git-common-dir")
+            try:
+                experiments.push(self.root, here, self.commit, self.name)
+            except CannotSend as error:
+                error.args = (str(error).replace(here, remote),)
+                raise
+            try:
+                lease = f"--force-with-lease={self._ref}:{before}"
+                _git(self.root, "push", "--quiet", lease, "--", remote, f"{self._ref}:{self._ref}", env=NO_PROMPT)
+            except GitFailed as error:
+                raise CannotSend(self.name, remote, error.said) from None
+
+    @property
+    def _ref(self) -> str:
+        return experiments.ref(self.commit, self.name)
+
+    def _message(self) -> str | None:
+        """The message that it was saved with; None where there is none of that name."""
+        return experiments.message_of_experiment(self.root, self.commit, self.name)
+
+    def _message_at(self, remote: str) -> str | None:
+        """The same of the git remote, as `fetched` found it."""
+        try:
+            return _git(self.root, "log", "-1", "--format=%B", _ref_at(remote, self.commit, self.name), "--")
+        except GitFailed:
+            return None
 
     def _alone(self) -> contextlib.AbstractContextManager[bool]:
         return _alone(self.root)
 
 
 def fetched(root: Path, remote: str, revision: str = "") -> str:
-    """The commit that a branch, tag or commit of the git remote is, once all of it is here. Raises CannotFetch.
+    """The commit that a branch, tag or commit of the git remote is, once all of it is here, and which experiments over
+    it the remote has. Raises CannotFetch.
 
     revision  empty: the remote's default branch
     """
+    commit = ""
     with _alone(root):
         if len(revision) == COMMIT_DIGITS:
             with contextlib.suppress(GitFailed):  # it is here already
-                return _git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
-        _asked(root, revision or "the default branch", remote, "fetch", "--quiet", remote, revision or "HEAD")
-        return _git(root, "rev-parse", "FETCH_HEAD^{commit}")
+                commit = _git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+        if not commit:
+            _fetch(root, revision or "the default branch", remote, revision or "HEAD")
+            commit = _git(root, "rev-parse", "FETCH_HEAD^{commit}")
+        _look(root, remote, commit)
+    return commit
 
 
-def _asked(root: Path, what: str, remote: str, *arguments: str) -> str:
-    """What the git remote answers. Raises CannotFetch."""
+def _look(root: Path, remote: str, commit: str) -> None:
+    """Note which experiments over this commit a git remote has, as git does it with branches. Raises CannotFetch."""
+    refs = f"+{experiments.ref(commit, '*')}:{_ref_at(remote, commit, '*')}"
+    _fetch(root, "its experiments", remote, refs, "--prune", "--no-tags")
+
+
+def _ref_at(remote: str, commit: str, name: str) -> str:
+    return f"refs/pseudoword/{_digest(remote)}/{commit}/{name}"
+
+
+def _noted(message: str, key: str) -> str:
+    """What the experiment's message says of it; empty where it does not."""
+    return next((line.removeprefix(f"{key}: ") for line in message.splitlines() if line.startswith(f"{key}: ")), "")
+
+
+def _fetch(root: Path, what: str, remote: str, refs: str, *options: str) -> None:
+    """Fetch it from the git remote. Raises CannotFetch."""
     try:
-        return _git(root, *arguments, env={"GIT_TERMINAL_PROMPT": "0"})
+        _git(root, "fetch", "--quiet", *options, "--", remote, refs, env=NO_PROMPT)
     except OSError as error:
         raise CannotFetch(what, remote, str(error)) from None
     except GitFailed as error:
@@ -349,10 +458,10 @@ def _tree(root: Path, whole: list[str]) -> str:
         return _git(root, "write-tree", env=env)
 
 
-def _content_in(root: Path, commit: str) -> dict[str, Any]:
-    """What params.yaml holds in the commit. Raises UserError."""
+def _content_in(root: Path, commit: str, path: str = str(PARAMS)) -> dict[str, Any]:
+    """What the YAML file holds in the commit. Raises UserError."""
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        file.write(_git(root, "show", f"{commit}:./{PARAMS}"))
+        file.write(_git(root, "show", f"{commit}:./{path}"))
         file.flush()
         return read_content(Path(file.name))
 

@@ -46,7 +46,8 @@ def test_a_run_with_overrides_and_its_experiment_name_each_other_and_the_second_
 @pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
 def test_a_sweep_names_what_failed_and_does_what_is_missing(project: Experimental) -> None:
-    grid = {"train.seed": [0, 1], "base.precision": ["fp32", "bf16"], "train.batch": [1, "auto"]}
+    # Two models of one name.
+    grid = {"train.seed": [0, 1], "base.model": ["m/a/toy", "m/b/toy"], "train.batch": [1, "auto"]}
     state = sweep({**grid, "train.batch": [1]}, return_state=True)
     assert state.is_completed() and state.message == "2 experiments, 2 of them new"
     state = sweep(grid, return_state=True)

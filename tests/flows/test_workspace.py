@@ -20,6 +20,8 @@ from flows.workspace import (
     NoSuchRevision,
     fetched,
 )
+from pseudoword.dvc import experiments
+from pseudoword.dvc.experiments import CannotSend
 from pseudoword.locks import file_lock
 from pseudoword.scratch import VARIABLE
 from pseudoword.settings.messages import BadSettings
@@ -79,6 +81,28 @@ def test_it_begins_with_the_edits_of_the_project_and_a_name_is_never_given_twice
     run(project, {"train.seed": 7}, "mine")
     with pytest.raises(NameTaken, match="there is an experiment mine with other settings"):
         Experiment.planned(project.folder, {"train.seed": 8}, "mine")
+
+
+@pytest.mark.slow
+def test_points_of_a_sweep_that_would_have_one_name_are_told_apart_and_known_again(project: Experimental) -> None:
+    points: list[dict[str, object]] = [{"base.model": path} for path in ("m/a/toy", "m/b/toy", "m/b/toy", "m/c")]
+    run(project, points[0], "model_toy")  # as of an earlier version
+    names = [experiment.name for experiment in Experiment.all_planned(project.folder, points)]
+    assert names[0] == "model_toy" and names[1].startswith("model_toy_") and names[1:] == [names[1]] * 2 + ["model_c"]
+    project.git("update-ref", "-d", f"refs/exps/{(head := project.git('rev-parse', 'HEAD'))[:2]}/{head[2:]}/model_toy")
+    names = [experiment.name for experiment in Experiment.all_planned(project.folder, points)]
+    assert len(set(names)) == 3 and "model_toy" not in names
+    run(project, points[1], names[1])
+    assert Experiment.planned(project.folder, points[1]).name == names[1], "though the short one is free"
+
+
+@pytest.mark.slow
+def test_of_two_runs_with_one_name_at_once_the_second_is_told_before_anything_runs(project: Experimental) -> None:
+    second = Experiment.planned(project.folder, {"base.model": "m/b/toy"})
+    run(project, {"base.model": "m/a/toy"})
+    with pytest.raises(NameTaken, match="there is an experiment model_toy with other settings"), second.workspace():
+        pass
+    assert Experiment.planned(project.folder, {"base.model": "m/b/toy"}).name.startswith("model_toy_")
 
 
 @pytest.mark.slow
@@ -221,35 +245,112 @@ def test_a_run_of_some_stages_is_an_experiment_that_lacks_the_others(project: Ex
     assert experiment.is_saved(["look"]) and not experiment.is_saved(["learn"]) and not experiment.is_saved([])
 
 
-@pytest.mark.slow
-def test_another_machine_gets_the_experiment_through_the_remotes_and_runs_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(VARIABLE, "")
-    (tmp_path / "one").mkdir()
-    monkeypatch.chdir(tmp_path / "one")
-    one = Experimental(tmp_path / "one")
-    subprocess.run(
-        [sys.executable, "-m", "dvc", "remote", "add", "--default", "store", str(tmp_path / "store")], check=True
-    )
-    one.git("commit", "--quiet", "--all", "--message", "remote")
-    subprocess.run(["git", "clone", "--quiet", "--bare", str(one.folder), str(tmp_path / "bare")], check=True)
-    one.git("remote", "add", "origin", str(tmp_path / "bare"))
-    subprocess.run(["git", "clone", "--quiet", str(tmp_path / "bare"), str(tmp_path / "two")], check=True)
-    overrides = {"train.seed": 1}
-    run(one, overrides).send("origin")
+class Machines:
+    """Clones of a project with a git and a DVC remote in common."""
 
-    two = tmp_path / "two"
-    monkeypatch.chdir(two)
-    monkeypatch.setenv(VARIABLE, "")
-    there = Experiment.planned(two, overrides)
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self.folder, self.patch = folder, patch
+        patch.setenv(VARIABLE, "")
+        (folder / "seed").mkdir()
+        seed = Experimental(folder / "seed")
+        command = [sys.executable, "-m", "dvc", "remote", "add", "--default", "store", str(folder / "store")]
+        subprocess.run(command, cwd=seed.folder, check=True, capture_output=True)
+        seed.git("commit", "--quiet", "--all", "--message", "remote")
+        seed.git("clone", "--quiet", "--bare", str(seed.folder), str(folder / "bare"))
+
+    def at(self, name: str) -> Path:
+        clone = self.folder / name
+        if not clone.exists():
+            subprocess.run(["git", "clone", "--quiet", str(self.folder / "bare"), str(clone)], check=True)
+            for key in ("name", "email"):
+                subprocess.run(["git", "config", f"user.{key}", "somebody@example.org"], cwd=clone, check=True)
+        self.patch.chdir(clone)
+        self.patch.setenv(VARIABLE, "")
+        return clone
+
+    def planned(self, machine: str, seed: int, name: str = "") -> Experiment:
+        clone = self.at(machine)
+        return Experiment.planned(clone, {"train.seed": seed}, name, fetched(clone, "origin"), "origin")
+
+    def made(self, machine: str, seed: int, name: str = "") -> Experiment:
+        return self.make(self.planned(machine, seed, name))
+
+    def make(self, experiment: Experiment) -> Experiment:
+        with experiment.workspace() as folder:
+            command = [sys.executable, "-m", "dvc", "repro", "--quiet"]
+            subprocess.run(command, cwd=folder, check=True, capture_output=True)
+            experiment.save(folder, [], "")
+        return experiment
+
+    def sent(self) -> dict[str, str]:
+        """The subject of each experiment of the git remote, by name."""
+        command = ["git", "for-each-ref", "--format=%(refname:lstrip=4) %(subject)", "refs/exps"]
+        done = subprocess.run(command, cwd=self.folder / "bare", check=True, capture_output=True, text=True)
+        return dict(line.split(" ", 1) for line in done.stdout.splitlines())
+
+
+@pytest.fixture
+def machines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machines:
+    return Machines(tmp_path, monkeypatch)
+
+
+@pytest.mark.slow
+def test_another_machine_gets_the_experiment_through_the_remotes_and_runs_nothing(machines: Machines) -> None:
+    machines.made("one", 1).send("origin")
+    there = machines.planned("two", 1)
     assert not there.is_saved([])
-    there.fetch("origin")
+    there.exchange("origin")
     assert there.is_saved([])
-    assert not Experiment.planned(two, {"train.seed": 2}).is_saved([])
-    Experiment.planned(two, {"train.seed": 2}).fetch("origin")  # is not there, and no fault
+    other = machines.planned("two", 2)
+    other.exchange("origin")  # is not there, and no fault
+    assert not other.is_saved([])
     subprocess.run([sys.executable, "-m", "dvc", "exp", "apply", "--quiet", "seed1"], check=True)
-    assert "'seed': 1" in (two / "outputs/learn.txt").read_text()
+    assert "'seed': 1" in Path("outputs/learn.txt").read_text()
+
+
+@pytest.mark.slow
+def test_an_experiment_whose_files_did_not_arrive_is_none_and_is_made_again(machines: Machines) -> None:
+    experiment = machines.made("one", 1)
+    ref = experiments.ref(experiment.commit, "seed1")
+    subprocess.run(["git", "push", "--quiet", "origin", f"{ref}:{ref}"], check=True, capture_output=True)
+    for _again in range(2):
+        there = machines.planned("two", 1)
+        there.exchange("origin")
+        assert there.name == "seed1" and not there.is_saved([])
+    machines.made("two", 1).send("origin")
+    there = machines.planned("three", 1)
+    there.exchange("origin")
+    assert there.is_saved([])
+
+
+@pytest.mark.slow
+def test_what_could_not_be_sent_is_nowhere_else_and_sent_the_next_time(machines: Machines) -> None:
+    experiment = machines.made("one", 1)
+    (machines.folder / "store").write_text("no folder")
+    with pytest.raises(CannotSend, match="seed1 is kept on this machine, but cannot be sent to origin: "):
+        experiment.send("origin")
+    assert machines.sent() == {}
+    (machines.folder / "store").unlink()
+    again = machines.planned("one", 1)
+    again.exchange("origin")
+    assert again.is_saved([]) and list(machines.sent()) == ["seed1"]
+    there = machines.planned("two", 1)
+    there.exchange("origin")
+    assert there.is_saved([])
+
+
+@pytest.mark.slow
+def test_a_name_is_given_once_on_all_machines(machines: Machines) -> None:
+    late = machines.planned("three", 7, "mine")
+    machines.made("one", 5, "mine").send("origin")
+    with pytest.raises(NameTaken, match=r"an experiment mine at origin with .*dvc exp remove --git-remote origin mine"):
+        machines.planned("two", 6, "mine")
+    assert machines.planned("two", 5, "mine").name == "mine"
+    machines.at("three")
+    machines.make(late)
+    with pytest.raises(NameTaken, match="an experiment mine at origin"):
+        late.send("origin")
+    assert "seed=5" in machines.sent()["mine"]
 
 
 def test_a_clone_that_is_behind_begins_from_the_commit_that_it_fetched(
