@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from pathlib import Path
 
 from PIL import Image
@@ -19,6 +20,11 @@ def as_picture(path: Path, text: str = "") -> str:
     except OSError:
         return ""
     return f"![{text}](data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()})"
+
+
+def as_text(value: object) -> str:
+    """As it is, whatever Markdown or HTML it would be."""
+    return re.sub(r"[^\w .-]|_", lambda found: f"&#{ord(found[0])};", str(value))
 
 
 def as_link(path: Path) -> str:

@@ -27,7 +27,7 @@ from prefect.states import Completed, Failed
 from prefect.tasks import Task
 from prefect.utilities.urls import url_for
 
-from flows.artifacts import as_link, as_picture
+from flows.artifacts import as_link, as_picture, as_text
 from flows.command import run_flow, setting
 from flows.overrides import Overrides
 from flows.progress import shown_progress
@@ -209,7 +209,7 @@ def _show_experiment(experiment: Experiment) -> None:
         client.update_flow_run(
             UUID(runtime.flow_run.id), name=name, tags={*runtime.flow_run.tags, f"experiment:{name}"}
         )
-    settings = "".join(f"\n| {key} | {value} |" for key, value in experiment.overrides.items())
+    settings = "".join(f"\n| {key} | {as_text(value)} |" for key, value in experiment.overrides.items())
     report = experiment.root / FOLDER / name / REPORT
     create_markdown_artifact(
         f"**{name}**\n\n| setting | value |\n|---|---|{settings}\n\n`dvc exp apply {name}` brings it into the project "

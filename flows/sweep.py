@@ -7,6 +7,7 @@ named and stops no other. Started again it does what is missing.
 """
 
 import argparse
+import hashlib
 import itertools
 import sys
 import time
@@ -31,12 +32,13 @@ from flows.workspace import Experiment, fetched
 from pseudoword.dvc.experiments import figures
 from pseudoword.errors import UserError
 from pseudoword.processes import end_with_parent
+from pseudoword.scratch import prune
 from pseudoword.settings.messages import shown
 from pseudoword.settings.sweep import SWEPT
 
 DEPLOYMENT = "pipeline/pipeline"
 MAX_TRIES = 3
-COMPARISON = Path(".scratch/comparison/sweep")
+COMPARISONS = Path(".scratch/comparison/sweep")
 LOOK_S = 2.0  # between two looks at the points that run
 
 Grid = Annotated[dict[str, Any], WithJsonSchema({"type": "object", "additionalProperties": True})]
@@ -95,7 +97,7 @@ def sweep(
             _exchange(done, remote)
         _show(experiments, ended)
         if done:
-            comparison(root, [experiment.revision for experiment in done], COMPARISON)
+            comparison(root, [experiment.revision for experiment in done], _page(root, experiments))
     except UserError as error:
         get_run_logger().warning(f"no page that compares them: {error}")
     failed = {name: str(state.message or state.name) for name, state in ended.items() if not state.is_completed()}
@@ -103,6 +105,14 @@ def sweep(
         failure = PointsFailed(failed, len(experiments))
         return Failed(message=failure.headline, data=failure)
     return Completed(message=f"{len(experiments)} experiments, {len(missing)} of them new")
+
+
+def _page(root: Path, experiments: list[Experiment]) -> Path:
+    """The folder of the page that compares them: another sweep has another."""
+    (root / COMPARISONS).mkdir(parents=True, exist_ok=True)
+    prune(root / COMPARISONS)
+    named = " ".join(f"{experiment.commit}/{experiment.name}" for experiment in experiments)
+    return COMPARISONS / hashlib.sha256(named.encode()).hexdigest()[:8]
 
 
 def _exchange(experiments: list[Experiment], remote: str) -> None:

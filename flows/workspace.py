@@ -230,8 +230,12 @@ class Experiment:
         _git(folder, "clean", "-fdq")
         experiments.share_cache(self.root, folder)
         self._carry_pictures(folder)
-        self._link(folder)
-        write_overrides(folder / PARAMS, self.overrides)
+        content = read_content(folder / PARAMS)
+        put(content, self.overrides)
+        self._link(folder, content)
+        outward = {key: _from_anywhere(self.root, value) for key, value in _leaves(content).items()}
+        outward = {key: value for key, value in outward.items() if value != _leaves(content)[key]}
+        write_overrides(folder / PARAMS, self.overrides | outward)
         write_text(folder / ORIGIN, self.origin)
 
     def _is_worktree(self, folder: Path) -> bool:
@@ -251,23 +255,21 @@ class Experiment:
         elif not target.exists() and target.with_name(f"{target.name}.dvc").exists():
             experiments.check_out(folder, self.folder)
 
-    def _link(self, folder: Path) -> None:
+    def _link(self, folder: Path, content: dict[str, Any]) -> None:
         """Let the workspace see the models, embeddings and other files that params.yaml names and git does not have."""
-        content = read_content(folder / PARAMS)
-        put(content, self.overrides)
-        named = [Path(value) for value in _leaves(content).values() if isinstance(value, str) and value]
+        named = [Path(text) for text in _texts(content) if text]
         own = self.root / EMBEDDINGS
         named += [path.relative_to(self.root) for path in (own.iterdir() if own.is_dir() else ())]
         links = []
         for path in named:
             here, there = self.root / path, folder / path
-            if path.is_absolute() or ".." in path.parts or path == self.folder or there.exists():
+            if path.is_absolute() or ".." in path.parts or path == self.folder or _is_there(there):
                 continue
-            if here.exists():
+            if _is_there(here):
                 there.parent.mkdir(parents=True, exist_ok=True)
                 there.symlink_to(here)
                 links.append(path.as_posix())
-            elif there.with_name(f"{there.name}.dvc").exists():
+            elif _is_there(there.with_name(f"{there.name}.dvc")):
                 experiments.check_out(folder, path)
         write_text(folder / LINKS, "\n".join(links))
 
@@ -275,7 +277,7 @@ class Experiment:
         """Keep what lies in the workspace as the DVC experiment. `stages` that ran with what they need; none: all."""
         links = (folder / LINKS).read_text().splitlines()
         _git(folder, "add", "--all", "--", ".", *(f":(exclude){link}" for link in links))
-        settings = ", ".join(f"{key}={value}" for key, value in self.overrides.items())
+        settings = " ".join(", ".join(f"{key}={value}" for key, value in self.overrides.items()).split())
         message = [f"{self.name}: {settings}", f"Stages: {' '.join(stages) or ALL}", f"Origin: {self.origin}", note]
         # DVC writes down in refs that all worktrees share what it is about to save: two at once lose one.
         with self._alone():
@@ -488,6 +490,32 @@ def _leaves(content: Mapping[str, Any], path: str = "") -> dict[str, Any]:
         else:
             found[name] = value
     return found
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All that are in it, also in lists and in the axes of a sweep."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(inner)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a text that is too long for a path
+        return False
+
+
+def _from_anywhere(root: Path, value: Any) -> Any:
+    """With what leads out of the project as it is from a workspace too."""
+    if isinstance(value, Mapping):
+        return {key: _from_anywhere(root, inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_from_anywhere(root, inner) for inner in value]
+    leads_out = isinstance(value, str) and ".." in Path(value).parts and _is_there(root / value)
+    return str(root / value) if leads_out else value
 
 
 def _pictures(folder: Path) -> list[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """Flows with other settings, on a server."""
 
 import base64
+import html
 import re
 import shutil
 from pathlib import Path
@@ -43,15 +44,34 @@ def test_a_run_with_overrides_and_its_experiment_name_each_other_and_the_second_
     assert wrong.is_failed() and "did you mean 'learn_rate'" in str(wrong.message)
 
 
+@pytest.mark.usefixtures("prefect_server")
+def test_the_page_shows_a_setting_as_it_is_whatever_markdown_it_would_be(project: Experimental) -> None:
+    (project.folder / "stage.py").write_text("raise SystemExit('no run needed')")
+    text = "a | b\n\n# big <b>x</b> [l](javascript:alert(1)) _i_"
+    (shown,) = artifacts(pipeline(overrides={"word.init_text": text}, return_state=True), "experiment")
+    (row,) = [line for line in str(shown.data).splitlines() if line.startswith("| word.init_text")]
+    assert html.unescape(row) == f"| word.init_text | {text} |" and not set("<[#_\n") & set(
+        row.replace("&#", "").replace("init_text", "")
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("prefect_server")
-def test_a_sweep_names_what_failed_and_does_what_is_missing(project: Experimental) -> None:
+def test_a_sweep_names_what_failed_and_does_what_is_missing(
+    project: Experimental, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Two models of one name.
     grid = {"train.seed": [0, 1], "base.model": ["m/a/toy", "m/b/toy"], "train.batch": [1, "auto"]}
-    state = sweep({**grid, "train.batch": [1]}, return_state=True)
-    assert state.is_completed() and state.message == "2 experiments, 2 of them new"
-    state = sweep(grid, return_state=True)
-    assert state.is_completed() and state.message == "4 experiments, 2 of them new"
+    pages: list[str] = []
+
+    def comparison(_root: Path, _revisions: list[str], folder: Path) -> None:
+        pages.append(str(folder))
+
+    monkeypatch.setattr("flows.sweep.comparison", comparison)
+    for number, new, part in ((2, 2, {**grid, "train.batch": [1]}), (4, 2, grid), (4, 0, grid)):
+        state = sweep(part, return_state=True)
+        assert state.is_completed() and state.message == f"{number} experiments, {new} of them new"
+    assert pages[0] != pages[1] == pages[2], "a page for each sweep"
     assert len(project.experiments()) == 4 and project.journal().count("look") == 1
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from flows.workspace import (
     LOCK,
@@ -135,6 +136,20 @@ def test_models_and_embeddings_that_git_does_not_have_are_seen_and_not_kept(proj
         )
     kept = project.git("ls-tree", "-r", "--name-only", project.experiments()["seed1"])
     assert "models" not in kept and "embeddings" not in kept
+
+
+def test_every_path_means_in_a_workspace_what_it_means_in_the_project(project: Experimental, tmp_path: Path) -> None:
+    outside = tmp_path.with_name(f"{tmp_path.name}-outside")
+    for path in (outside / "sd", tmp_path / "models/other"):
+        path.mkdir(parents=True)
+    above = f"../{outside.name}/sd"
+    overrides = {"base.model": above, "evaluate.also_on": ["models/other", above], "word.init_text": "a cat " * 60}
+    experiment = Experiment.planned(project.folder, overrides)
+    with experiment.workspace() as folder:
+        content = YAML(typ="safe").load(folder / "params.yaml")
+        for path in (content["base"]["model"], *content["evaluate"]["also_on"]):
+            assert (folder / path).is_dir()
+    assert Experiment.planned(project.folder, overrides).overrides["base.model"] == above, "it is the same experiment"
 
 
 @pytest.mark.parametrize(
