@@ -33,8 +33,14 @@ class Upright(NamedTuple):
 
 
 def open_upright(path: Path) -> Upright:
-    """The picture as it is meant to be seen, an animation's first frame, over white. Raises NotUsable."""
-    return _decode(path, lambda image: Upright(*to_rgb(image)))
+    """The picture as it is meant to be seen, an animation's first frame, over white.
+
+    Raises NotUsable, also for one that nothing is seen of.
+    """
+    upright = _decode(path, lambda image: Upright(*to_rgb(image)))
+    if upright.alpha is not None and upright.alpha.getextrema() == (0, 0):
+        raise NotUsable("transparent all over: nothing of it is seen")
+    return upright
 
 
 def open_mask(path: Path) -> Image.Image:

@@ -118,7 +118,13 @@ def frames(kind: str) -> bytes:
 def see_through_palette() -> bytes:
     image = plain(0, "P")
     image.putpalette([255, 0, 0, 0, 0, 255])
-    return encoded(image, transparency=0)
+    return encoded(image, transparency=b"\x01")
+
+
+def key_colour() -> bytes:
+    image = plain(BLUE)
+    image.putpixel((20, 20), (252, 252, 252))
+    return encoded(image, transparency=BLUE)
 
 
 ODD = {
@@ -130,11 +136,11 @@ ODD = {
     "bits.png": (encoded(plain(1, "1")), WHITE),
     "grey.png": (encoded(plain(100, "L")), (100, 100, 100)),
     "rgb-16.png": (png(40, 40, 16, (b"\0" + struct.pack(">3H", 65535, 0, 0) * 40) * 40), RED),
-    "grey-alpha.png": (encoded(plain((0, 0), "LA")), WHITE),
-    "clear.png": (encoded(plain((255, 0, 0, 0), "RGBA")), WHITE),
+    "grey-alpha.png": (encoded(plain((0, 1), "LA")), WHITE),
+    "clear.png": (encoded(plain((255, 0, 0, 1), "RGBA")), WHITE),
     "half.png": (encoded(plain((255, 0, 0, 128), "RGBA")), (255, 127, 127)),
     "half.webp": (encoded(plain((255, 0, 0, 128), "RGBA"), "WEBP", lossless=True), (255, 127, 127)),
-    "key-colour.png": (encoded(plain(BLUE), transparency=BLUE), WHITE),
+    "key-colour.png": (key_colour(), WHITE),
     "frames.gif": (frames("GIF"), RED),
     "frames.png": (frames("PNG"), RED),
     "frames.webp": (frames("WEBP"), RED),

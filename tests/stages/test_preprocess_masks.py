@@ -89,6 +89,18 @@ def test_transparency_is_a_weight_unless_a_file_says_otherwise(project: Path) ->
     assert results == {"none": ["", ""], "alpha": ["yes", "yes"], "files": ["", "yes"], "auto": ["yes", "yes"]}
 
 
+@pytest.mark.parametrize("masks", ["none", "alpha", "files", "auto"])
+def test_a_picture_that_is_transparent_all_over_is_skipped(project: Path, masks: str) -> None:
+    """Over white it would be trained as a white one."""
+    unseen = coloured(blob())
+    unseen.putalpha(0)
+    fill({"a.png": encoded(unseen), "a.mask.png": encoded(blob()), "b.png": encoded(blob()), "c.png": encoded(unseen)})
+    write_params(masks=masks)
+    table = run()
+    assert list(table["state"]) == ["skipped", "used", "skipped"]
+    assert table.loc["a.png", "reason"] == "transparent all over: nothing of it is seen"
+
+
 def test_masks_that_are_not_used_are_told_of(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fill({"a.png": encoded(coloured(blob())), "a.mask.png": encoded(blob()), "lost.mask.png": encoded(blob())})
     write_params(masks="none")
