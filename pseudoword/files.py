@@ -4,8 +4,9 @@ import glob
 import hashlib
 import os
 import platform
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:  # whoever has a table has imported it
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; on success it is flushed to disk and takes the place of `path`.
+    """Yield a temporary name beside `path`; on success it is flushed to disk and takes place and rights of `path`.
 
     What killed writers of the same file left beside it is removed.
     """
@@ -30,6 +31,8 @@ def atomic(path: Path) -> Iterator[Path]:
             yield partial
             with partial.open("rb+") as file:
                 os.fsync(file.fileno())
+            with suppress(FileNotFoundError):
+                partial.chmod(stat.S_IMODE(path.stat().st_mode))
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)

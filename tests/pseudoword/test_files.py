@@ -2,6 +2,7 @@
 
 import os
 import platform
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,15 @@ def test_a_failure_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> 
         partial.write_bytes(b"half")
         raise ZeroDivisionError
     assert path.read_bytes() == b"old" and names(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("rights", [0o600, 0o660, 0o644])
+def test_a_file_that_is_written_again_keeps_its_rights(tmp_path: Path, rights: int) -> None:
+    path = tmp_path / "file"
+    path.touch()
+    path.chmod(rights)
+    write_bytes(path, b"new")
+    assert path.read_bytes() == b"new" and stat.S_IMODE(path.stat().st_mode) == rights
 
 
 def test_nothing_is_seen_under_the_name_until_all_is_written(tmp_path: Path) -> None:
