@@ -39,8 +39,12 @@ def run_stage(main: Callable[[], None]) -> None:
 def _run(main: Callable[[], None]) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # since the imports began
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    module = sys.modules["__main__"].__spec__
+    if module and module.name.startswith("stages.") and sys.argv[1:]:
+        stage = str(module.parent).rpartition(".")[2]
+        _stop(f"a stage takes no arguments, and was given {' '.join(sys.argv[1:])}. `dvc repro {stage}` runs it.", 2)
     try:
-        with _alone_in_folder(sys.modules["__main__"].__spec__):
+        with _alone_in_folder(module):
             main()
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more of them would interrupt the message

@@ -40,10 +40,10 @@ class FaceFinder:
         self._of_thread = local()
         try:
             self(Image.new("RGB", (64, 64)))
-        except (cv2.error, AttributeError) as error:
+        except (cv2.error, AttributeError):
             if model is None:
                 raise
-            raise BadFaceModel(model, f"is no YuNet model that OpenCV can run ({_first(error)})") from None
+            raise BadFaceModel(model, "is no YuNet model that OpenCV can run") from None
 
     def __call__(self, image: Image.Image) -> list[Face]:
         """Boxes in an RGB picture, from left to right."""
@@ -60,7 +60,3 @@ class FaceFinder:
         _, found = self._of_thread.detector.detect(np.ascontiguousarray(np.asarray(small)[..., ::-1]))
         boxes = np.empty((0, 4)) if found is None else found[:, :4] / scale
         return sorted((float(x), float(y), float(width), float(height)) for x, y, width, height in boxes)
-
-
-def _first(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]

@@ -80,5 +80,5 @@ class CaptionSettings(Section):
         if "tagger" in self.drafters and self.tagger.model is None:
             raise ValueError("a caption.tagger.model, as caption.drafters names the tagger")
         if self.min_tokens > self.max_tokens:
-            raise ValueError(f"min_tokens ({self.min_tokens}) up to max_tokens ({self.max_tokens})")
+            raise ValueError(f"a min_tokens of at most max_tokens ({self.max_tokens}), not {self.min_tokens}")
         return self

@@ -89,7 +89,7 @@ PLAIN = {
     "list_type": "a list such as [a, b]",
     "greater_than_equal": "at least {ge:g}",
     "greater_than": "more than {gt:g}",
-    "less_than_equal": "at most {le:g}",
+    "less_than_equal": "at most {le:.9g}",
     "less_than": "less than {lt:g}",
     "multiple_of": "a multiple of {multiple_of:g}",
     "too_short": "a list with something in it",

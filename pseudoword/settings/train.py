@@ -11,6 +11,7 @@ BelowOne = Annotated[float, Field(strict=True, ge=0, lt=1)]
 NotNegative = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(strict=True, ge=0)]
+Steps = Annotated[int, Field(strict=True, ge=1, le=10_000_000)]  # the loss of each is kept
 Side = Auto | Annotated[int, Field(strict=True, ge=32, le=4096, multiple_of=8)]
 
 
@@ -85,7 +86,7 @@ class TrainSettings(Section):
         default=BY_KIND,
         description="One prompt a line, with [name] and optionally [filewords]. auto: by word.kind.",
     )
-    steps: Auto | PositiveInt = Field("auto", description="Updates of the word. auto: 300 passes over the pictures.")
+    steps: Auto | Steps = Field("auto", description="Updates of the word. auto: 300 passes over the pictures.")
     batch: Auto | PositiveInt = Field("auto", description="Pictures at once; bounded by memory.")
     accumulation: Auto | PositiveInt = Field(
         "auto", description="Batches per step. auto: enough to see each picture once."

@@ -255,3 +255,11 @@ def test_a_stage_waits_for_an_earlier_one_of_the_same_folder(tmp_path: Path):
     os.close(earlier)
     _, told = later.communicate(timeout=60)
     assert later.returncode == 1 and told.startswith("error: ") and "params.yaml" in told
+
+
+def test_a_stage_that_is_given_arguments_does_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "stages.curate", "--help"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and not any(tmp_path.iterdir())
+    assert done.stderr == "error: a stage takes no arguments, and was given --help. `dvc repro curate` runs it.\n"
