@@ -1,4 +1,4 @@
-"""SIGKILL at random moments to the flow, to dvc and to the stage: nothing lives on, nothing is written twice."""
+"""SIGKILL at random moments to the flow, to dvc and to the stage, and Ctrl-C: nothing lives on or is written twice."""
 
 import hashlib
 import os
@@ -142,7 +142,7 @@ def begin(folder: Path, victim: str) -> subprocess.Popen[str]:
     """The whole pipeline, by the flow or by dvc alone, with the code in `folder`."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
-    command = ["-m", "flows.pipeline"] if victim == "flow" else ["-m", "dvc", "repro"]
+    command = ["-m", "flows.pipeline"] if victim in ("flow", "Ctrl-C") else ["-m", "dvc", "repro"]
     return subprocess.Popen(
         [sys.executable, *command], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, start_new_session=True,
@@ -173,7 +173,7 @@ def stages_in(folder: Path) -> dict[int, str]:
 @pytest.mark.slow
 @pytest.mark.timeout(4 * 3600)
 @pytest.mark.usefixtures("prefect_server")
-@pytest.mark.parametrize("victim", ["dvc", "stage", "flow"])
+@pytest.mark.parametrize("victim", ["dvc", "stage", "flow", "Ctrl-C"])
 def test_a_pipeline_that_is_killed_again_and_again_ends_with_the_same_bytes(
     victim: str, pipeline: tuple[Path, dict[str, str], float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,7 +195,7 @@ def test_a_pipeline_that_is_killed_again_and_again_ends_with_the_same_bytes(
             continue
         time.sleep(moments.uniform(0, 1.5 * seconds / len(STAGES)))
         before, stages = processes_in(folder), stages_in(folder)
-        if (victim == "stage" and not stages) or not kill(min(stages) if victim == "stage" else running.pid):
+        if (victim == "stage" and not stages) or not strike(victim, min(stages, default=0), running):
             continue
         ended, dead = time.monotonic(), running
         hit.update(stages.values() if stages else ["none"])
@@ -213,6 +213,15 @@ def test_a_pipeline_that_is_killed_again_and_again_ends_with_the_same_bytes(
             running = begin(folder, victim)
     assert_as_wanted(running, folder, wanted)
     print(f"{KILLS} kills of {victim} during {dict(hit)}; what it left had ended after {longest:.1f} s at most")
+
+
+def strike(victim: str, stage: int, running: subprocess.Popen[str]) -> bool:
+    """False where there is nothing left to strike."""
+    if victim != "Ctrl-C":
+        return kill(stage if victim == "stage" else running.pid)
+    if running.poll() is None:
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does it
+    return running.returncode is None
 
 
 def assert_as_wanted(running: subprocess.Popen[str], folder: Path, wanted: dict[str, str]) -> None:
