@@ -20,6 +20,7 @@ from pseudoword.base.hypernetwork import Hypernetworks, KeysAndValues
 from pseudoword.base.sampling import sample, to_pictures
 from pseudoword.base.splice import SplicedEmbedding
 
+MAX_LENGTHS = 8  # of the batches of one shape: memory that runs out halves them, again and again
 ASIDE = torch.device("cpu")  # where parts lie that are not needed for long
 
 
@@ -163,9 +164,13 @@ class Base(ABC):
         else:
             self.unet.disable_gradient_checkpointing()
 
-    def compile(self) -> None:
-        """Have the UNet compiled at its next use, once for each shape. Compare its gradient before using it."""
-        self.unet.compile(dynamic=False)
+    def compile(self, shapes: int = 1) -> None:
+        """Have the UNet compiled at its next use, once for each of so many shapes of latents.
+
+        Compare its gradient before using it.
+        """
+        # Beyond torch's own limit of 8 it would go on without compiling, and say nothing.
+        self.unet.compile(dynamic=False, recompile_limit=shapes * MAX_LENGTHS)
 
     @torch.no_grad()
     def draw(

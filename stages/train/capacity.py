@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from pseudoword.base.hub import first_line
 from pseudoword.base.interface import Base
 from pseudoword.errors import UserError, is_out_of_memory
 from pseudoword.plan import Plan
@@ -30,10 +31,10 @@ class OutOfMemory(UserError):
 
 
 class CannotCompile(UserError):
-    def __init__(self, device: torch.device, missing: str) -> None:
+    def __init__(self, device: torch.device, why: str) -> None:
         super().__init__(
-            f"train.compile is true, but compiling for {device} needs {missing}. Install it, or set train.compile "
-            "to auto, which compiles only where it can and where it pays."
+            f"train.compile is true, but compiling for {device} {why}. Mend that, or set train.compile to auto, which "
+            "compiles only where it can and where it pays."
         )
 
 
@@ -96,20 +97,37 @@ class Capacity:
         free, _ = torch.cuda.mem_get_info(device)
         return rows_that_fit(peak_of, free, most)
 
-    def compile(self, gradient: Callable[[], Tensor]) -> None:
+    def compile(self, plain: Tensor, gradient: Callable[[], Tensor], shapes: int, wanted: str | bool) -> None:
         """Have the UNet compiled from here on, once for each shape of latents: all parts have one length then.
 
         Compilers err: torch 2.13 compiles some small UNets for a CPU to a right loss with a wrong gradient. So the next
         step's gradient is made both ways, and where they differ nothing is compiled.
+
+        plain     the next step's gradient as it is without compiling; `gradient` makes it again
+        shapes    how many shapes of latents there are
+        wanted    auto | true
+
+        Raises CannotCompile where the compiler fails and `wanted` is true; auto goes on without it.
         """
-        plain = gradient()
-        self.base.compile()
+        self.base.compile(shapes)
         self.compiled = True
-        error = float((gradient() - plain).norm() / plain.norm())
-        if error > MAX_COMPILED_ERROR:
-            self.compiled = False
-            torch.compiler.set_stance("force_eager")
-            print(f"warning: the compiled UNet has another gradient, {error:.0%} off; going on without compiling")
+        try:
+            error = float((gradient() - plain).norm() / plain.norm())
+        except Exception as failure:  # of the compiler, of Triton, of a program that they start: each has its own
+            if isinstance(failure, UserError) or is_out_of_memory(failure):
+                raise
+            why = first_line(getattr(failure, "inner_exception", failure))
+            if wanted is True:
+                raise CannotCompile(self.base.device, f"failed: {why}") from failure
+            self._go_on_without(f"the UNet cannot be compiled ({why})")
+        else:
+            if not error <= MAX_COMPILED_ERROR:  # no number where a gradient is not finite
+                self._go_on_without(f"the compiled UNet has another gradient, {error:.0%} off")
+
+    def _go_on_without(self, why: str) -> None:
+        self.compiled = False
+        torch.compiler.set_stance("force_eager")
+        print(f"warning: {why}; going on without compiling")
 
     def eagerly(self) -> AbstractContextManager[object]:
         """Within it nothing is compiled: for pictures and evaluations, whose lengths differ and are few."""
@@ -142,7 +160,7 @@ def compiles(wanted: str | bool, device: torch.device, plan: Plan, runs: int, sh
     """
     missing = missing_for_compiling(device)
     if wanted is True and missing:
-        raise CannotCompile(device, missing)
+        raise CannotCompile(device, f"needs {missing}")
     passes = plan.steps * -(-plan.samples * runs // plan.rows)
     worth_it = device.type == "cuda" and passes >= PASSES_WORTH_COMPILING * shapes
     return wanted is True or (wanted == "auto" and worth_it and not missing)

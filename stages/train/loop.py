@@ -125,11 +125,20 @@ class Training:
             # Not in the handler, where the error's traceback keeps the tensors alive.
             self.state.rows = torch.tensor(self.capacity.after_running_out(int(self.state.rows)))
 
-    def compile(self) -> None:
-        """Have the UNet compiled from here on, if it then gives the same gradient."""
+    def compile(self, wanted: str | bool = True) -> None:
+        """Have the UNet compiled from here on, if it then gives the same gradient. Raises CannotCompile."""
         block = self.sampler.block(self._next_steps(self.state.step), self.learning_after(self.state.step))
         unread = torch.zeros(len(self.runs), self.plan.samples, device=self.base.device)
-        self.capacity.compile(lambda: self.gradient(block, 0, unread))
+        scale = self.state.scale.clone()
+
+        def gradient() -> Tensor:
+            return self.gradient(block, 0, unread)
+
+        # The scale of the first steps in fp16 is there to overflow, and of such gradients nothing can be compared.
+        while not (plain := gradient()).norm().isfinite() and self.state.scale.max() > 1:
+            self.state.scale.div_(2).clamp_(min=1)
+        self.capacity.compile(plain, gradient, len(self.latents.groups), wanted)
+        self.state.scale.copy_(scale)
 
     def probe(self, rows: int) -> None:
         """Take the memory that so many rows at once take, and give it back."""

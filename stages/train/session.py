@@ -132,7 +132,7 @@ class Session:
             training.state.rows = torch.tensor(equal_parts(rows, fit))
             print(f"{fit} of {rows} rows fit into the memory of {device}")
         if not training.finished and compiles(train.compile, device, self.plan, runs, len(self.latents.groups)):
-            training.compile()  # not before the probes, whose lengths never come back
+            training.compile(train.compile)  # not before the probes, whose lengths never come back
         return training
 
     def _saved_state(self) -> State | None:

@@ -1,16 +1,20 @@
 """What keeps a GPU busy: updates that never wait for it, and parts of equal length for a compiled UNet."""
 
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import torch
+import torch._dynamo
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from pseudoword.base.interface import Base
 from pseudoword.plan import make_plan
 from stages.train import capacity
 from stages.train.capacity import CannotCompile, compiles
+from stages.train.loop import Training
 from stages.train.run import StopRule
 from tests.packs import make_run, make_training, tiny_base, two_shapes
 
@@ -119,17 +123,59 @@ def default_stance() -> Iterator[None]:
     torch.compiler.set_stance("default")
 
 
-@pytest.mark.parametrize("factor", [1.0, 1.5])
+@pytest.mark.parametrize("scale", [1.0, 2.0**127])  # the second overflows, as the first ones of fp16 do
+@pytest.mark.parametrize("factor", [1.0, 1.5, math.nan])
 def test_a_compiler_that_gives_another_gradient_is_not_used(
-    factor: float, monkeypatch: pytest.MonkeyPatch, default_stance: None
+    factor: float, scale: float, monkeypatch: pytest.MonkeyPatch, default_stance: None
 ):
     base = tiny_base()
     training = make_training(base, [make_run(base)], rows=2)
+    training.state.scale.fill_(scale)
     predict = base.predict
     wrong = lambda *given: predict(*given) * factor  # noqa: E731
-    monkeypatch.setattr(base, "compile", lambda: monkeypatch.setattr(base, "predict", wrong))
+    monkeypatch.setattr(base, "compile", lambda shapes: monkeypatch.setattr(base, "predict", wrong))
     training.compile()
     assert training.capacity.compiled == (factor == 1)
+    assert training.state.scale.tolist() == [scale]
+
+
+def compile_with(base: Base, backend: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = base.unet.compile
+    monkeypatch.setattr(base.unet, "compile", lambda **how: compiled(backend=backend, **how))
+
+
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_auto_goes_on_without_a_compiler_that_fails_and_true_says_how_it_failed(
+    monkeypatch: pytest.MonkeyPatch, default_stance: None, capsys: pytest.CaptureFixture[str]
+):
+    def fail(*given: object) -> Any:
+        raise ValueError("no room for a kernel\nand much more")
+
+    def training() -> Training:
+        base = tiny_base()
+        compile_with(base, fail, monkeypatch)
+        return make_training(base, [make_run(base)], rows=2)
+
+    with pytest.raises(CannotCompile, match=r"compiling for cpu failed: no room for a kernel\. Mend"):
+        training().compile(True)
+    going_on = training()
+    going_on.compile("auto")
+    assert "warning: the UNet cannot be compiled (no room for a kernel); going on" in capsys.readouterr().out
+    going_on.advance()
+    assert going_on.state.step and not going_on.capacity.compiled
+
+
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_each_shape_of_latents_is_compiled_however_many_there_are(monkeypatch: pytest.MonkeyPatch):
+    compiled: list[object] = []
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 1)
+    base = tiny_base()
+    compile_with(base, lambda graph, inputs: compiled.append(graph) or graph, monkeypatch)
+    base.compile(3)
+    with torch.no_grad():
+        for width in (2, 4, 6):
+            base.predict(torch.zeros(1, 4, 4, width), torch.tensor([5]), base.nothing())
+    assert len(compiled) == 3
 
 
 @pytest.mark.slow
