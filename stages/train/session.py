@@ -1,7 +1,7 @@
 """A training in the scratch: what decides it, where it goes on, what it keeps on the way, and what it leaves.
 
-Its folder is named by what decides its next step, and by nothing else: a training that is made longer, looked at more
-closely or cut into other parts takes the steps that are done already. It holds
+Its folder is named by what decides its next step, and by nothing else: a training that is made longer or looked at more
+closely takes the steps that are done already. Cut into other parts it rounds otherwise, and starts anew. It holds
 
     state.safetensors                       see `stages.train.state`
     <run>/steps/<word>-<step>.safetensors   more checkpoints than are left in the end, so that a longer training, or a
@@ -37,7 +37,8 @@ from stages.train.previews import draw_preview, preview_key, save_preview
 from stages.train.state import Pace, Saved, State, load_state, save_state
 
 PACKAGES = ("torch", "diffusers", "transformers", "numpy")
-# Settings that do not decide the next step, or do by what they come to, which is listed beside them.
+# Settings that do not decide the next step, or do by what they come to, which is listed beside them: batch and
+# accumulation by the samples of a step, and by the rows at once, which end the folder's name.
 NOT_DECISIVE = {
     "base": {"model", "revision", "config", "vae", "device", "precision"},
     "train": {
@@ -57,12 +58,13 @@ class Diverged(UserError):
 
 
 def key_of(pack: list[Packed], base: Base, plan: Plan, model: dict[str, Any], data_sha256: str) -> str:
-    """The name of a training: equal ones would make the same next step from the same state."""
+    """The name of a training: equal ones would make the same next step from the same state, but for how sums of other
+    rows at once are rounded."""
     settings = pack[0].settings
     may_compile = settings.train.compile is True or (settings.train.compile == "auto" and base.device.type == "cuda")
     attention = "sdpa" if settings.base.attention == "auto" else settings.base.attention
     shared = [
-        model, data_sha256, _rounding(base.device), str(base.dtype), plan.samples, plan.rows, may_compile, attention,
+        model, data_sha256, _rounding(base.device), str(base.dtype), plan.samples, may_compile, attention,
         settings.base.model_dump(mode="json", exclude=NOT_DECISIVE["base"] | {"attention"}),
     ]  # fmt: skip
     runs = [
@@ -91,7 +93,8 @@ class Session:
         """`model` and `data_sha256` go into the records of what the word was made with."""
         self.pack, self.base, self.latents, self.plan = pack, base, latents, plan
         self.model, self.data_sha256 = model, data_sha256
-        self.folder = scratch("train") / key_of(pack, base, plan, model, data_sha256)
+        self.key = key_of(pack, base, plan, model, data_sha256)
+        self.folder = scratch("train") / f"{self.key}-{plan.rows}"
         self.trainee = make_trainee(base, pack)
         base.set_aside(base.vae)  # previews alone need it
         self.checkpoints: dict[str, str] = {}  # kept so far: SHA-256 by path below the folder
@@ -143,9 +146,21 @@ class Session:
                 self.checkpoints = saved.checkpoints
                 return saved.state
             print(f"starting from the beginning: {why}")
+        elif others := self._other_rows():
+            print(
+                f"starting from the beginning: train.batch makes it {self.plan.rows} rows at once, the steps that are "
+                f"done had {' or '.join(map(str, others))}, and other sums round otherwise"
+            )
         shutil.rmtree(self.folder)
         self.folder.mkdir()
         return None
+
+    def _other_rows(self) -> list[int]:
+        """Rows at once of the states that this training would have, were it not for them."""
+        states = self.folder.parent.glob(f"{self.key}-*/state.safetensors")
+        return sorted(
+            int(path.parent.name.removeprefix(f"{self.key}-")) for path in states if path.parent != self.folder
+        )
 
     def _why_not(self, saved: Saved) -> str:
         """Why this training cannot go on from what was saved; empty when it can."""

@@ -506,6 +506,19 @@ def test_another_number_of_threads_rounds_otherwise_and_starts_anew(
     assert "going on at" not in capsys.readouterr().out
 
 
+def test_another_number_of_rows_at_once_rounds_otherwise_and_starts_anew_and_says_so(
+    project: Path, capsys: pytest.CaptureFixture[str]
+):
+    expected = in_one_go({"steps": 30, "batch": 2})
+    in_one_go({"steps": 20})
+    capsys.readouterr()
+    assert trained({"steps": 30, "batch": 2}) == expected
+    anew = "starting from the beginning: train.batch makes it 2 rows at once, the steps that are done had 5,"
+    assert anew in capsys.readouterr().out
+    trained({"steps": 30})
+    assert "going on at step 20 of 30" in (told := capsys.readouterr().out) and "beginning" not in told
+
+
 @pytest.mark.parametrize(
     "settings", [{"gradient_checkpointing": True}, {"save_every": 10}, {"batch": 5}, {"early_stop": {"window": 3}}]
 )
