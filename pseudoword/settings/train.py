@@ -75,6 +75,8 @@ WORKS_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     "clip_at": ("clip", ("value", "norm")),
     "huber_delta": ("loss", ("huber",)),
 }
+# What a hypernetwork does without; it has a rate and a weight decay of its own.
+OF_WORDS = ("learn_rate", "weight_decay", "norm", "pull")
 
 
 class TrainSettings(Section):
@@ -158,9 +160,13 @@ class TrainSettings(Section):
 
 def without_effect(train: TrainSettings) -> list[str]:
     """A sentence for each setting that somebody changed and that does nothing beside the others."""
+    works_with = WORKS_WITH
+    if train.learn == "hypernetwork":
+        of_all = {key: needs for key, needs in WORKS_WITH.items() if needs[0] != "norm"}
+        works_with = of_all | dict.fromkeys(OF_WORDS, ("learn", ("word",)))
     return [
         f"train.{key} has no effect with train.{other}: {getattr(train, other)}"
-        for key, (other, values) in WORKS_WITH.items()
+        for key, (other, values) in works_with.items()
         if getattr(train, other) not in values
         and str(getattr(train, key)) != str(TrainSettings.model_fields[key].default)
     ]

@@ -132,11 +132,11 @@ def _warnings(settings: Settings, learned: Word | Network, tokenizer: CLIPTokeni
     for key, schedule in ((rates, _learn_rate(settings)), ("train.clip_at", settings.train.clip_at)):
         for problem in schedule.passed_over():
             yield f"{key} '{schedule}': {problem}"
+    yield from without_effect(settings.train)
     if isinstance(learned, Network):
         if told := learned.initial.structure.told_of_comfyui():
             yield told
         return
-    yield from without_effect(settings.train)
     if settings.word.init_file is None and (
         lost := left_out(settings.word.init_text, len(learned.vectors), tokenizer)
     ):  # fmt: skip

@@ -52,6 +52,15 @@ def packed(captions: list[str], **changes: dict[str, Any]) -> list[Packed]:
              "train.weight_decay has no effect with train.norm: direction"],
         ),
         (
+            {"train": {"learn": "hypernetwork", "learn_rate": 0.005, "weight_decay": 0.1, "betas": [0.5, 0.9],
+                       "norm": "direction", "huber_delta": 0.2}},
+            ["train.huber_delta has no effect with train.loss: mse",
+             "train.learn_rate has no effect with train.learn: hypernetwork",
+             "train.weight_decay has no effect with train.learn: hypernetwork",
+             "train.norm has no effect with train.learn: hypernetwork"],
+        ),
+        ({"train": {"learn": "hypernetwork"}}, []),
+        (
             {"word": {"init_text": "a red flower", "vectors": 2}, "sweep": {"train.seed": [0, 1]}},
             ["the init text 'a red flower' has 3 tokens for 2 vectors: the word starts from 'a red' without 'flower'. "
              "Shorten the text, or take more vectors."],
