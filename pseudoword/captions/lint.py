@@ -40,7 +40,8 @@ def lint(
     """All findings, by source and picture, those about the whole set first. `length` None: tokens are not counted."""
     # A mirrored copy repeats its picture's caption, and so would each finding.
     rows = list({row.once: row for row in reversed(merged.rows)}.values())[::-1]
-    start = common_start([row.caption for row in rows])
+    starts = Counter(start_of(row.caption) for row in rows if row.caption)
+    start = common_start(starts)
     taught = {word for text in init_texts for word in content_words(text)}
     cutting = Cutting.of(BY_KIND[kind]["curate.cut"], init_texts[0])
     checks: list[Callable[[CaptionRow], Iterator[Finding]]] = [
@@ -57,10 +58,10 @@ def lint(
         case "person":
             checks.append(lambda row: _names_traits(row, cutting))
     if kind != "style":  # whose captions begin with what each picture shows
-        checks.append(lambda row: _starts(row, start, rows))
+        checks.append(lambda row: _starts(row, start, starts, len(rows)))
     found = [finding for row in rows for check in checks for finding in check(row)]
     if kind != "style":
-        found += _starts_apart(rows, start, cutting)
+        found += _starts_apart(starts, start, cutting)
     found += _stale(merged)
     return sorted(found, key=lambda finding: (finding.source, finding.id))
 
@@ -78,9 +79,8 @@ def lint_table(found: Sequence[Finding], merged: Merged) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["id", "source", "finding", "severity", "caption", "suggestion"])
 
 
-def common_start(captions: Sequence[str]) -> str | None:
+def common_start(starts: Counter[str]) -> str | None:
     """The beginning that more than half of the captions share, None without one; empty: they name no subject."""
-    starts = Counter(start_of(caption) for caption in captions if caption)
     top, count = min(starts.items(), key=lambda item: (-item[1], item[0]), default=("", 0))
     return top if count > starts.total() / 2 and count > 1 else None
 
@@ -107,16 +107,15 @@ def _empty(row: CaptionRow) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _starts(row: CaptionRow, start: str | None, rows: list[CaptionRow]) -> Iterator[Finding]:
+def _starts(row: CaptionRow, start: str | None, starts: Counter[str], rows: int) -> Iterator[Finding]:
     begins = start_of(row.caption)
     if start is None or not row.caption or begins == start:
         return
     rest = without_start(row.caption)
-    same = sum(start_of(r.caption) == start for r in rows if r.caption)
     text = f"{start}, {rest}".strip(" ,") if start else rest
     yield finding_of(
         row, "starts unlike the others", "warning",
-        f"begins {_with(begins)}, while {same} of {len(rows)} begin {_with(start)}",
+        f"begins {_with(begins)}, while {starts[start]} of {rows} begin {_with(start)}",
         "begin like the others, so that the word alone makes the difference", text,
     )  # fmt: skip
 
@@ -211,8 +210,7 @@ def _too_long(row: CaptionRow, length: PromptLength | None) -> Iterator[Finding]
         )  # fmt: skip
 
 
-def _starts_apart(rows: list[CaptionRow], start: str | None, cutting: Cutting) -> Iterator[Finding]:
-    starts = Counter(start_of(row.caption) for row in rows if row.caption)
+def _starts_apart(starts: Counter[str], start: str | None, cutting: Cutting) -> Iterator[Finding]:
     if start is None and starts.total() >= MIN_CAPTIONS:
         often = [
             begins or "no subject" for begins, _ in sorted(starts.items(), key=lambda item: (-item[1], item[0]))[:3]

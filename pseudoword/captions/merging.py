@@ -80,8 +80,12 @@ class Merged:
 
     def renamed(self, name: str) -> str | None:
         """What the picture of an edit without one is called now, if it is known."""
-        names = {row.picture: source for source, row in self.first.items() if source not in self.edits}
-        return names.get(self.edits[name].picture or "")
+        return self._unedited.get(self.edits[name].picture or "")
+
+    @cached_property
+    def _unedited(self) -> dict[str, str]:
+        """The source of each picture without an edit."""
+        return {row.picture: source for source, row in self.first.items() if source not in self.edits}
 
     def unapproved(self) -> list[str]:
         return sorted(source for source in self.first if not self.approved(source))

@@ -56,7 +56,20 @@ def test_starts_that_no_majority_shares_are_said_once() -> None:
     assert kinds("a dog in snow", "the dog at sea", "two dogs in bed", "a puppy on grass") == [
         ("", "starts unlike the others")
     ]
-    assert common_start(["a dog in snow", "a dog at sea", "a cat in bed", "a cat on grass"]) is None
+    half = ["a dog in snow", "a dog at sea", "a cat in bed", "a cat on grass"]
+    assert common_start(Counter(map(start_of, half))) is None
+
+
+def test_a_caption_is_read_as_often_among_many_as_among_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr("pseudoword.captions.lint.start_of", lambda caption: read.append(caption) or start_of(caption))
+
+    def times(number: int) -> int:
+        read.clear()
+        assert len(check(*["a woman in snow"] * (number + 1), *["at sea"] * number)) == number
+        return len(read)
+
+    assert times(40) <= 2 * times(20)
 
 
 @pytest.mark.parametrize(
