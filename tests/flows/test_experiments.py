@@ -4,6 +4,8 @@ import base64
 import html
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from prefect.client.orchestration import get_client
 from flows.compare import compare
 from flows.pipeline import pipeline
 from flows.sweep import NoGrid, PointsFailed, split, sweep
+from flows.workspace import Experiment
+from pseudoword.dvc import experiments
 from pseudoword.scratch import VARIABLE
 from tests.dvc_project import ROOT
 from tests.experiments import write_experiment
@@ -87,6 +91,49 @@ def test_a_point_that_fails_stops_no_other(project: Experimental) -> None:
     project.git("commit", "--quiet", "--all", "--message", "fp32 fails")
     with pytest.raises(PointsFailed, match="1 of 2 experiments failed; the same sweep tries them again"):
         sweep(points)
+    (kept,) = project.experiments()
+    assert "bf16" in kept
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_server")
+def test_a_name_that_another_run_takes_meanwhile_is_left_to_it(
+    project: Experimental, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shown(experiment: Experiment) -> None:
+        if experiment.name == "lr0.01":
+            other = project.git("commit-tree", "HEAD^{tree}", "-p", "HEAD", "-m", "Origin: another")
+            project.git("update-ref", experiments.ref(experiment.commit, "lr0.01"), other)
+
+    monkeypatch.setattr("flows.pipeline._show_experiment", shown)
+    state = pipeline(["look"], overrides={"train.learn_rate": 0.01}, return_state=True)
+    assert state.is_completed() and str(state.message).startswith("the experiment lr0.01_")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("prefect_server")
+def test_a_point_that_cannot_be_fetched_fails_alone(project: Experimental, monkeypatch: pytest.MonkeyPatch) -> None:
+    beside = project.folder.with_name(f"{project.folder.name}-remote")
+    command = [sys.executable, "-m", "dvc", "remote", "add", "--default", "store", str(beside / "store")]
+    subprocess.run(command, check=True, capture_output=True)
+    project.git("commit", "--quiet", "--all", "--message", "remote")
+    project.git("clone", "--quiet", "--bare", ".", str(beside / "bare"))
+    project.git("remote", "add", "origin", str(beside / "bare"))
+    grid = {"base.precision": ["fp32", "bf16"]}
+    state = sweep(grid, remote="origin", return_state=True)
+    assert state.is_completed() and state.message == "2 experiments, 2 of them new"
+    for name in project.experiments():
+        project.git("update-ref", "-d", experiments.ref(project.git("rev-parse", "HEAD"), name))
+
+    def pull(root: Path, remote: str, commit: str, name: str) -> None:
+        if name.endswith("fp32"):
+            raise experiments.CannotReceive(name, remote, "it is damaged")
+        fetch(root, remote, commit, name)
+
+    fetch = experiments.pull
+    monkeypatch.setattr(experiments, "pull", pull)
+    with pytest.raises(PointsFailed, match=r"1 of 2 experiments failed.*\n\n.*fp32: origin has .*: it is damaged"):
+        sweep(grid, remote="origin")
     (kept,) = project.experiments()
     assert "bf16" in kept
 
