@@ -1,11 +1,14 @@
 """What the number of pictures implies, and what the training will take: memory, disk and time, estimated."""
 
 import math
+from contextlib import suppress
 from statistics import fmean
 
 from pseudoword.doctor.case import Case
 from pseudoword.doctor.model import Model
+from pseudoword.errors import UserError
 from pseudoword.findings import Finding, Severity
+from pseudoword.hypernetwork import widths_of
 from pseudoword.pictures.ids import count_unmirrored
 from pseudoword.plan import AccumulationWithoutBatch, Plan, make_plan
 from pseudoword.settings.kind import Kind
@@ -26,6 +29,7 @@ MAX_BATCH = 16  # in the table
 # of toyworld (2 levels), SDXL (3) and SD 1.5 (4), batch 1; SD 2.1 at 768 px has 0.27.
 LAYOUTS = {2: (0.81, 5.7), 3: (0.16, 3.3), 4: (0.23, 3.1)}
 TRAINING_PASSES = 2.1  # forward and backward pass to the text states, in forward passes
+STATE_BYTES = 4 * 5  # of a number that is learned, fp32: itself, two moments, an average, its gradient
 OVERHEAD_BYTES = 1.0e9  # bytes: context of the driver, workspaces
 # TFLOP/s reached in practice, from published rates of training SD in half precision (V100: 3.3 pictures/s with
 # diffusers' script; RTX 4090: 0.83 steps/s of SDXL; A100: 36 pictures/s of SD 2). Two cores: measured, fp32.
@@ -119,6 +123,7 @@ def budget(case: Case) -> list[Finding]:
     except AccumulationWithoutBatch:
         return []  # `number` says so
     weights, each = memory_of(case, model)
+    weights += STATE_BYTES * _in_hypernetworks(case)
     at_once = case.intent.runs * (int(case.intent.batch) if case.intent.batch != "auto" else 1)
     memory, disk, flops = weights + at_once * each, _disk(case, model, plan), _flops(case, model, plan)
     times = {machine: round(_minutes(case, flops, plan, machine), 1) for machine in TFLOPS}
@@ -183,6 +188,17 @@ def memory_of(case: Case, model: Model) -> tuple[float, float]:
     return 2.0 * (model.unet + model.encoders + model.vae) + OVERHEAD_BYTES, 2 * kept
 
 
+def _in_hypernetworks(case: Case) -> int:
+    """Numbers of the hypernetworks that all runs learn; 0 where they learn words, which take next to no memory."""
+    total = 0
+    for section in (run.hypernetwork for run in case.intent.trained):
+        if section is not None:
+            with suppress(UserError):  # `refused` says so
+                widths = widths_of(section.structure, section.widths, case.intent.model.context_widths)
+                total += section.structure.count(widths)
+    return total
+
+
 def _flops(case: Case, model: Model, plan: Plan) -> float:
     forward: float = _layout(model)[0] * model.unet * fmean(_latent_px(case, model))
     return TRAINING_PASSES * forward * plan.steps * plan.samples * case.intent.runs
@@ -195,14 +211,16 @@ def _minutes(case: Case, flops: float, plan: Plan, machine: str) -> float:
 
 
 def _disk(case: Case, model: Model, plan: Plan) -> float:
-    """Bytes of pictures, latents (mean and spread) and the words of all runs, twice: the outputs and DVC's cache."""
+    """Bytes of pictures, latents (mean and spread) and what all runs learn, twice: the outputs and DVC's cache."""
     vectors = case.intent.vectors
     count = vectors_for(_unmirrored(case)) if vectors == "auto" else int(vectors)
     # A PNG of a photograph has about 2 bytes per px.
     png_bytes = sum(2 * width * height for width, height in (picture.px for picture in case.pictures))
     latents = 2 * 4 * 4 * sum(_latent_px(case, model))
-    words = case.intent.runs * (len(plan.saved) * (count * model.width * 4 + 1000) + 100 * plan.steps)
-    return 2.0 * (png_bytes + latents + words)
+    runs = case.intent.runs
+    numbers = _in_hypernetworks(case) or runs * count * model.width
+    learned = len(plan.saved) * (numbers * 4 + runs * 1000) + runs * 100 * plan.steps
+    return 2.0 * (png_bytes + latents + learned)
 
 
 def _gigabytes(count: float) -> str:

@@ -11,10 +11,12 @@ from pseudoword.doctor.intent import RunIntent
 from pseudoword.doctor.machine import Machine
 from pseudoword.doctor.report import Report, summary
 from pseudoword.findings import SEVERITIES, names
+from pseudoword.settings.hypernetwork import HypernetworkSettings
 from pseudoword.settings.train import TrainSettings
 from pseudoword.settings.word import WordSettings
 from pseudoword.templates import Prompts
 from tests.pseudoword.doctor.drawn import (
+    INTENT,
     SCENERY,
     diagnose,
     drippy,
@@ -333,6 +335,18 @@ def test_memory_disk_and_time_are_estimated() -> None:
     four = [RunIntent(WordSettings(name="snorf"), TRAIN) for _ in range(4)]
     (sweep,) = diagnose("budget", resolution=64, trained=four)
     assert sweep.figure["flops"] == pytest.approx(4 * finding.figure["flops"], rel=0.01)
+
+
+def test_the_budget_counts_the_numbers_of_hypernetworks() -> None:
+    save([scenery(at, 64, 64) for at in range(4)])
+    word = RunIntent(WordSettings(name="snorf"), TRAIN)
+    network = word._replace(hypernetwork=HypernetworkSettings())
+    changes = {"resolution": 64, "steps": 10, "save_every": 5}  # three checkpoints with the start
+    (words,), (networks,) = (diagnose("budget", trained=[run] * 2, **changes) for run in (word, network))
+    # Of layers 1, 2, 1: two matrices of 2 w^2 and two biases, for keys and for values.
+    numbers = 2 * sum(2 * (4 * width**2 + 3 * width) for width in INTENT.model.context_widths)
+    assert networks.figure["gpu_bytes"] - words.figure["gpu_bytes"] == pytest.approx(5 * 4 * numbers)
+    assert networks.figure["disk_bytes"] - words.figure["disk_bytes"] == pytest.approx(2 * 3 * 4 * numbers, rel=0.01)
 
 
 def test_the_budget_counts_the_px_of_wide_pictures() -> None:
