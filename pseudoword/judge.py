@@ -4,7 +4,8 @@ Each embeds in batches of one shape, the last one filled up: how a model rounds 
 once, and so a picture has the same bits beside any others.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -67,7 +68,7 @@ class TextJudge:
             raise NoJudge("judge.texts", name, first_line(error), "a CLIPModel") from error
         return cls(model.requires_grad_(False).eval().to(device), processor, _with_commit(name, folder))
 
-    def pictures(self, pictures: Sequence[Image.Image]) -> Tensor:
+    def pictures(self, pictures: Iterable[Image.Image]) -> Tensor:
         """(N, D) float32 on the CPU."""
         return _in_batches(pictures, self._pictures)
 
@@ -114,7 +115,7 @@ class ImageJudge:
             raise NoJudge("judge.images", name, first_line(error), "an image model of transformers") from error
         return judge
 
-    def pictures(self, pictures: Sequence[Image.Image]) -> Tensor:
+    def pictures(self, pictures: Iterable[Image.Image]) -> Tensor:
         """(N, D) float32 on the CPU."""
         return _in_batches(pictures, self._pictures)
 
@@ -137,11 +138,10 @@ def _with_commit(name: str, folder: Path) -> str:
 
 
 @torch.no_grad()
-def _in_batches(items: Sequence[T], embed: Callable[[list[T]], Tensor]) -> Tensor:
-    """(N, D) unit vectors, float32 on the CPU."""
-    found = []
-    for start in range(0, len(items), BATCH):
-        part = list(items[start : start + BATCH])
+def _in_batches(items: Iterable[T], embed: Callable[[list[T]], Tensor]) -> Tensor:
+    """(N, D) unit vectors, float32 on the CPU. No more than a batch of the items is held."""
+    found, left = [], iter(items)
+    while part := list(islice(left, BATCH)):
         filled = part + part[-1:] * (BATCH - len(part))
         found.append(torch.nn.functional.normalize(embed(filled)[: len(part)].float().cpu(), dim=-1))
     return torch.cat(found)

@@ -1,6 +1,6 @@
 """Captions that fit their picture worse than the other captions of the set do, as the judge sees it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from PIL import Image
@@ -17,17 +17,18 @@ MIN_CAPTIONS = 4  # different captions under which there is nothing to compare w
 MIN_FIT = 0.4
 
 
-def differing(rows: Sequence[CaptionRow], pictures: Sequence[Image.Image], judge: TextJudge) -> list[Finding]:
+def differing(rows: Sequence[CaptionRow], pictures: Iterable[Image.Image], judge: TextJudge) -> list[Finding]:
     """The rows whose caption is doubted; `pictures` are theirs, in their order."""
-    said = [(row, picture) for row, picture in zip(rows, pictures, strict=True) if row.caption]
-    captions = sorted({row.caption for row, _ in said})
+    said = [row for row in rows if row.caption]
+    captions = sorted({row.caption for row in said})
     if len(captions) < MIN_CAPTIONS:
         return []
-    similarity = judge.pictures([picture for _, picture in said]) @ judge.texts(captions).T
-    written = torch.tensor([captions.index(row.caption) for row, _ in said])
+    shown = (picture for row, picture in zip(rows, pictures, strict=True) if row.caption)
+    similarity = judge.pictures(shown) @ judge.texts(captions).T
+    written = torch.tensor([captions.index(row.caption) for row in said])
     fits, best = fit(similarity, written), similarity.argmax(1)
     doubted = (fits < MIN_FIT * fits.median().clamp(min=0)) & (best != written)
-    found = {i: said[i][0] for i in doubted.nonzero().flatten().tolist()}
+    found = {i: said[i] for i in doubted.nonzero().flatten().tolist()}
     # A mirrored copy is doubted as its picture is.
     first = {row.once: i for i, row in reversed(found.items())}
     return [_finding(row, captions[int(best[i])]) for i, row in found.items() if first[row.once] == i]

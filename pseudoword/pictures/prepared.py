@@ -3,9 +3,11 @@
 ids = used_ids()
 read_pictures(ids)        # (N, 3, H, W) in [-1, 1]
 open_pictures(ids)        # the same as Pillow images
+each_picture(ids)         # the same one after the other: all of them may be more than the memory holds
 open_masks(ids)           # their loss weights, None where all of a picture counts alike
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +64,12 @@ def used_ids(path: Path = PICTURES_TABLE) -> list[str]:
 
 def open_pictures(ids: list[str], folder: Path = PICTURES) -> list[Image.Image]:
     """The pictures in the order of `ids`, RGB; their shapes may differ. Raises PicturesUnreadable."""
-    return [_open(folder / f"{name}.png", "RGB") for name in ids]
+    return list(each_picture(ids, folder))
+
+
+def each_picture(ids: list[str], folder: Path = PICTURES) -> Iterator[Image.Image]:
+    """As `open_pictures`, each when it is asked for."""
+    return (_open(folder / f"{name}.png", "RGB") for name in ids)
 
 
 def open_masks(ids: list[str], folder: Path = PICTURES) -> list[Image.Image | None]:

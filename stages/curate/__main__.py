@@ -27,7 +27,7 @@ from pseudoword.errors import UserError
 from pseudoword.files import write_table
 from pseudoword.findings import SEVERITIES, Finding
 from pseudoword.pictures.ids import count_unmirrored
-from pseudoword.pictures.prepared import open_pictures
+from pseudoword.pictures.prepared import each_picture
 from pseudoword.settings.base import BaseSettings, DataSettings
 from pseudoword.settings.curate import CurateSettings
 from pseudoword.settings.judge import JudgeSettings
@@ -74,7 +74,7 @@ def doubted_by_judge(merged: Merged, judge: str, model: ModelIdentity) -> list[F
     except (NoJudge, ModelNotFound, UnknownFamily) as error:
         print(f"note: captions are not compared with their pictures: {error}")
         return []
-    return differing(merged.rows, open_pictures([row.id for row in merged.rows]), judge_model)
+    return differing(merged.rows, each_picture([row.id for row in merged.rows]), judge_model)
 
 
 def main() -> None:

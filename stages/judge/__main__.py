@@ -6,17 +6,20 @@ reads   outputs/evaluation/pictures.csv, sheets/    what was drawn
 writes  outputs/judged/pictures.csv, judges.json    (see docs/files.md)
 """
 
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.placement import resolve_device
 from pseudoword.captions.table import read_captions
 from pseudoword.files import write_table, write_text
 from pseudoword.judge import ImageJudge, TextJudge, image_judge_name, text_judge_name
-from pseudoword.pictures.prepared import open_pictures, read_pictures_table
+from pseudoword.pictures.prepared import each_picture, read_pictures_table
 from pseudoword.progress import Bar
 from pseudoword.prompts import without_name
 from pseudoword.records import JudgesRecord, Scale
@@ -58,7 +61,7 @@ def main() -> None:
         texts = TextJudge.load(text_judge_name(settings.judge.texts, model), device)
         training = look_at_training(images, texts)
         files = list(dict.fromkeys(drawn["file"]))
-        sight = look_at([Path(file) for file in files], images, texts)
+        sight = look_at((open_drawn(Path(file)) for file in files), len(files), images, texts)
         said = {prompt: without_name(prompt) for prompt in dict.fromkeys(drawn["prompt"])}
         embedded = texts.texts([text or "-" for text in said.values()])
     place, row = {file: i for i, file in enumerate(files)}, {prompt: i for i, prompt in enumerate(said)}
@@ -95,17 +98,18 @@ def look_at_training(images: ImageJudge | FaceJudge, texts: TextJudge) -> Traini
     ids, sources = list(table["id"]), list(table["source"])
     captions = read_captions(ids)
     return Training(
-        ids, sources, Sight.of(open_pictures(ids), images, texts), captions,
+        ids, sources, look_at(each_picture(ids), len(ids), images, texts), captions,
         texts.texts([caption or "-" for caption in captions]),
     )  # fmt: skip
 
 
-def look_at(files: list[Path], images: ImageJudge | FaceJudge, texts: TextJudge) -> Sight:
-    """The files in their order. Raises NotShown."""
-    parts = []
-    with Bar[str]("judge", total=len(files), label="judge", unit="picture") as bar:
-        for start in range(0, len(files), AT_ONCE):
-            part = [open_drawn(file) for file in files[start : start + AT_ONCE]]
+def look_at(
+    pictures: Iterable[Image.Image], number: int, images: ImageJudge | FaceJudge, texts: TextJudge
+) -> Sight:  # fmt: skip
+    """So many pictures in their order."""
+    parts, left = [], iter(pictures)
+    with Bar[str]("judge", total=number, label="judge", unit="picture") as bar:
+        while part := list(islice(left, AT_ONCE)):
             parts.append(Sight.of(part, images, texts))
             bar.update(len(part))
     return Sight.joined(parts)

@@ -1,6 +1,6 @@
 """Persons are judged by their faces: clothes and rooms would count as likeness otherwise."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from PIL import Image
 from torch import Tensor
@@ -21,9 +21,9 @@ class FaceJudge:
     def name(self) -> str:
         return self.judge.name
 
-    def pictures(self, pictures: Sequence[Image.Image]) -> Tensor:
+    def pictures(self, pictures: Iterable[Image.Image]) -> Tensor:
         """(N, D) float32 on the CPU."""
-        return self.judge.pictures([self.face(picture) for picture in pictures])
+        return self.judge.pictures(map(self.face, pictures))
 
     def face(self, picture: Image.Image) -> Image.Image:
         """A square around the largest face."""

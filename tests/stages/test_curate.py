@@ -7,12 +7,15 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from pseudoword.base.location import ModelNotFound
 from pseudoword.captions.subject import drop_subject
 from pseudoword.captions.table import read_captions
 from pseudoword.captions.texts import one_line
 from pseudoword.errors import UserError
+from pseudoword.judge import TextJudge
+from pseudoword.pictures import prepared
 from stages.curate.__main__ import main
 from tests.project import shipped_params, write_checked
 
@@ -432,7 +435,9 @@ def missing_model(*_: object, **__: object) -> None:
     raise ModelNotFound("gone", "offline")
 
 
-def test_captions_that_differ_from_their_picture_are_found(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_captions_that_differ_from_their_picture_are_found_a_few_pictures_in_memory(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sample = ROOT / "data" / "sample"
     places = ["in the snow", "in the city", "by the sea", "at night", "in a meadow", "in space", "in the desert",
               "in the forest", "at sunset", "on a stage"]  # fmt: skip
@@ -442,7 +447,11 @@ def test_captions_that_differ_from_their_picture_are_found(project: Path, capsys
     Path("outputs/pictures").mkdir()
     for row in pictures[pictures["state"] == "used"].itertuples():
         (Path("outputs/pictures") / f"{row.id}.png").write_bytes((sample / str(row.source)).read_bytes())
+    opened, at_once, embed = list[Path](), list[int](), TextJudge._pictures
+    monkeypatch.setattr(prepared, "_open", lambda path, mode: opened.append(path) or Image.open(path).convert(mode))
+    monkeypatch.setattr(TextJudge, "_pictures", lambda own, part: at_once.append(len(opened)) or embed(own, part))
     run(similarity=True)
+    assert at_once == [8, 10]
     assert findings() == {"thing-04.png: differs from the picture": "look at the picture and say what it shows"}
 
 

@@ -336,6 +336,16 @@ def test_the_stage_measures_every_picture(project: Path, capsys: pytest.CaptureF
     assert "for 100% of the 4 training pictures" in capsys.readouterr().out
 
 
+def test_few_pictures_are_in_memory_at_once_and_change_no_figure(project: Path, monkeypatch: pytest.MonkeyPatch):
+    main()
+    expected = Path("outputs/judged/pictures.csv").read_bytes()
+    of, seen = Sight.of, list[int]()
+    monkeypatch.setattr(Sight, "of", lambda part, *judges: seen.append(len(part)) or of(part, *judges))
+    monkeypatch.setattr("stages.judge.__main__.AT_ONCE", 2)
+    main()
+    assert set(seen) <= {1, 2} and Path("outputs/judged/pictures.csv").read_bytes() == expected
+
+
 def test_its_figures_equal_an_independent_computation(project: Path):
     """Cosines by the models alone, without our judges and measures."""
     main()

@@ -39,13 +39,12 @@ class Sight:
 
     @classmethod
     def of(cls, pictures: list[Image.Image], images: ImageJudge | FaceJudge, texts: TextJudge) -> Self:
-        arrays = [np.asarray(picture, np.float64) for picture in pictures]
         return cls(
             features=images.pictures(pictures),
             embeddings=texts.pictures(pictures),
             thumbnails=np.stack([_thumbnail(picture) for picture in pictures]),
-            tones=np.stack([_tones(pixels / 255) for pixels in arrays]),
-            deviation=np.array([pixels.std((0, 1)).max() for pixels in arrays]),
+            tones=np.stack([_tones(np.asarray(picture, np.float64) / 255) for picture in pictures]),
+            deviation=np.array([np.asarray(picture, np.float64).std((0, 1)).max() for picture in pictures]),
         )
 
     @classmethod
