@@ -28,7 +28,7 @@ review: .venv without-git
 	@python -m dvc repro curate || echo "The page opens all the same."
 	python -m pseudoword review
 
-serve: .venv
+serve: .venv without-git
 	python -m flows.serve
 
 test: .venv

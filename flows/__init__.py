@@ -11,10 +11,17 @@ import warnings
 
 from pydantic import ValidationError
 
+from pseudoword.processes import end_with_parent
+
+if "PREFECT__FLOW_RUN_ID" in os.environ:  # a worker's, whatever flow it is
+    end_with_parent()
 # Read by prefect when it is imported, so set before. Nothing is sent anywhere unless asked for.
 os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-# flows.server tells it with the way out.
+# By Prefect's 180 s every run would fall silent for longer than flows.serve bears. For a worker's runs, which have read
+# it before they see this, prefect.yaml says the same.
+os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30")
+# Nothing of ours lies there.
 warnings.filterwarnings("ignore", message="Failed to create the Prefect home directory")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from prefect.client.schemas.objects import State
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from flows.server import prefect_server
 from pseudoword.errors import UserError, message_of
@@ -38,7 +39,13 @@ def setting(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"found {text!r}, wanted SECTION.KEY=VALUE such as train.learn_rate=0.01")
-    return key, YAML(typ="safe", pure=True).load(value)
+    try:
+        return key, YAML(typ="safe", pure=True).load(value)
+    except YAMLError as error:
+        why = getattr(error, "problem", None) or "it is no YAML"
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}: {why}; wanted a value as params.yaml has it, such as {key}=0.01 or '{key}=[0, 1]'"
+        ) from None
 
 
 def _stopped(number: int) -> int:

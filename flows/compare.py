@@ -20,7 +20,7 @@ class NoComparison(UserError):
     """The words of the command."""
 
 
-@flow(name="compare", persist_result=False)
+@flow(name="compare", persist_result=False, log_prints=True)
 def compare(revisions: Sequence[str] = (), every: bool = False) -> State[object]:
     """Set runs, experiments and revisions beside each other on one page.
 

@@ -37,7 +37,6 @@ from pseudoword.dvc.graph import Stage
 from pseudoword.dvc.process import Outcome, StageFailed, nothing_left_behind, reproduce
 from pseudoword.errors import UserError
 from pseudoword.locks import file_lock
-from pseudoword.processes import end_with_parent
 from pseudoword.results.places import CHOICE, CHOSEN_SHEET, EMBEDDING
 
 MAX_ARTIFACT_BYTES = 2**20
@@ -87,7 +86,7 @@ class PipelineFailed(RuntimeError):
 NOTHING: dict[str, Any] = {}
 
 
-@flow(name="pipeline", persist_result=False)
+@flow(name="pipeline", persist_result=False, log_prints=True)
 def pipeline(
     targets: Sequence[str] = (),
     name: str = "",
@@ -151,8 +150,6 @@ def bring_up_to_date(
     pull    take from the DVC remote what another machine has made
     report  hand over the report too
     """
-    if runtime.deployment.id:  # a worker's
-        end_with_parent()
     stages = graph.stages_in_order(root, targets)
     # Two runs would fight over the same outputs, and give each other's stages up for lost.
     with file_lock(root / LOCK, f"another run in {root} to end"), nothing_left_behind():

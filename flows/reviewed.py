@@ -19,7 +19,7 @@ PATIENCE_S = 7 * 24 * 3600
 DRAFTS = "caption"  # the stage after which a person is asked
 
 
-@flow(name="reviewed", persist_result=False)
+@flow(name="reviewed", persist_result=False, log_prints=True)
 def reviewed() -> State[object]:
     """Draft the captions, wait up to a week for a person to look at them, then run the rest.
 

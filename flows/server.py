@@ -19,7 +19,9 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import IO
 
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+from prefect import get_client
+from prefect.exceptions import PrefectHTTPStatusError
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from pseudoword import processes
 from pseudoword.errors import UserError
@@ -27,6 +29,7 @@ from pseudoword.errors import UserError
 PATIENCE_S = 300  # until it answers: 10 on an idle machine, 95 on one with five times the work it can do
 PATIENCE_OF_NAMED_S = 4.0  # with a server that is said to run already
 STILL_WAITING_S = 10  # between two lines that say so
+DATABASE = Path(".scratch/prefect.db")
 
 Process = subprocess.Popen[str]
 WITHOUT = "Without Prefect: dvc repro"
@@ -41,11 +44,21 @@ class NoServerThere(UserError):
         )
 
 
-class UnusableHome(UserError):
-    def __init__(self, home: Path, why: str) -> None:
+class UnusableScratch(UserError):
+    def __init__(self, folder: Path, why: str) -> None:
         super().__init__(
-            f"{home} cannot be used as Prefect's folder, where its server keeps its database: {why}. Mend that, or "
-            f"name another folder: PREFECT_HOME=/somewhere. {WITHOUT}"
+            f"{folder.absolute()} has to be a folder that can be written to, for the database of Prefect's server: "
+            f"{why}. Mend that. {WITHOUT}"
+        )
+
+
+class NotLetIn(UserError):
+    def __init__(self, address: str, code: int) -> None:
+        found = "is not what it wants" if PREFECT_API_AUTH_STRING.value() else "is not set"
+        super().__init__(
+            f"the Prefect server at PREFECT_API_URL, '{address}', does not let us in ({code}): PREFECT_API_AUTH_STRING "
+            f"{found}. Set it to the PREFECT_SERVER_API_AUTH_STRING of that server, or unset PREFECT_API_URL and a "
+            f"temporary server is started. {WITHOUT}"
         )
 
 
@@ -65,6 +78,7 @@ def prefect_server() -> Iterator[None]:
     if named := PREFECT_API_URL.value():
         if why := _silence(named):
             raise NoServerThere(named, why)
+        _check_let_in(named)
         yield
         return
     address = f"http://127.0.0.1:{_free_port()}"
@@ -85,14 +99,20 @@ def prefect(
     )
 
 
-def start_server(address: str, env: Mapping[str, str] | None = None) -> Process:
-    """A server at `http://127.0.0.1:<port>`, once it answers. Raises ServerNotUp, UnusableHome."""
-    _check_home(PREFECT_HOME.value())
+def start_server(address: str) -> Process:
+    """A server at `http://127.0.0.1:<port>`, once it answers. Raises ServerNotUp, UnusableScratch.
+
+    It is the project's own: by a common one workers here would take another project's runs.
+    """
+    _check_scratch(DATABASE.parent)
     log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - the server writes to it as long as it lives
     server = prefect(
         ["server", "start", "--host", "127.0.0.1", "--port", address.rpartition(":")[2]],
-        # Its page asks the port of the settings, whatever port the server was given.
-        env={"PREFECT_SERVER_UI_API_URL": f"{address}/api", **(env or {})},
+        env={
+            # Its page asks the port of the settings, whatever port the server was given.
+            "PREFECT_SERVER_UI_API_URL": f"{address}/api",
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{DATABASE}",
+        },
         output=log,
     )
     try:
@@ -104,14 +124,25 @@ def start_server(address: str, env: Mapping[str, str] | None = None) -> Process:
     return server
 
 
-def _check_home(home: Path) -> None:
+def _check_scratch(folder: Path) -> None:
     """Try to write there: permissions alone would not tell of a full disk or a file in its place."""
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=home) as probe:
+        folder.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(b"x")
     except OSError as error:
-        raise UnusableHome(home, error.strerror or str(error)) from None
+        raise UnusableScratch(folder, error.strerror or str(error)) from None
+
+
+def _check_let_in(api: str) -> None:
+    """Whoever asks for its health alone is let in by every server."""
+    with get_client(sync_client=True) as client:
+        try:
+            client.api_version()
+        except PrefectHTTPStatusError as error:
+            if (code := error.response.status_code) in (401, 403):
+                raise NotLetIn(api, code) from None
+            raise NoServerThere(api, f"it answers {code}") from None
 
 
 def _free_port() -> int:

@@ -31,7 +31,6 @@ from flows.pipeline import NOTHING, pipeline
 from flows.workspace import Experiment, fetched
 from pseudoword.dvc.experiments import figures
 from pseudoword.errors import UserError
-from pseudoword.processes import end_with_parent
 from pseudoword.scratch import prune
 from pseudoword.settings.messages import shown
 from pseudoword.settings.sweep import SWEPT
@@ -56,7 +55,7 @@ class PointsFailed(RuntimeError):
         self.headline = f"{len(failed)} of {number} failed: {', '.join(failed)}"
 
 
-@flow(name="sweep", persist_result=False)
+@flow(name="sweep", persist_result=False, log_prints=True)
 def sweep(
     grid: Grid, force: bool = False, remote: str = "", revision: str = "", overrides: Overrides = NOTHING
 ) -> State[object]:
@@ -86,8 +85,6 @@ def sweep(
         for experiment, point in zip(experiments, points, strict=True)
         if force or not experiment.is_saved([])
     }
-    if runtime.deployment.id:
-        end_with_parent()
     options = {"force": force, "remote": remote, "revision": revision}
     ended = (_by_workers if runtime.deployment.id else _here)(missing, options)
     done = [e for e in experiments if e.name not in ended or ended[e.name].is_completed()]

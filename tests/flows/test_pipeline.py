@@ -3,6 +3,7 @@ import signal
 import socket
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from prefect import State
@@ -11,7 +12,8 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
 from prefect.client.schemas.objects import Artifact
 from prefect.settings import PREFECT_API_URL
 
-from flows.pipeline import PipelineFailed, main, pipeline
+from flows.pipeline import LOCK, PipelineFailed, main, pipeline
+from pseudoword.locks import file_lock
 from tests.dvc_project import Project, alive, waiting_stage
 
 
@@ -81,6 +83,26 @@ def test_a_misspelt_stage_is_told_before_a_server_starts(
     monkeypatch.setattr("flows.pipeline.run_flow", None)
     assert main(["lst"]) == 1
     assert "dvc.yaml has no stage 'lst'; did you mean 'last'?" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("prefect_server")
+def test_a_run_that_waits_for_another_says_so_on_the_page(project: Project) -> None:
+    with ThreadPoolExecutor() as pool, get_client(sync_client=True) as client:
+        with file_lock(project.folder / LOCK, None):
+            run = pool.submit(pipeline, ["first"], return_state=True)
+            end = time.monotonic() + 240
+            while not any("waiting for another run in" in line.message for line in client.read_logs()):
+                assert time.monotonic() < end and not run.done()
+                time.sleep(0.5)
+        assert stage_states(run.result()) == {"first": "Ran"}
+
+
+@pytest.mark.parametrize("setting", ["train.learn_rate=[0.1", "train.learn_rate={a: ", "train.learn_rate=\x07"])
+def test_a_value_that_is_no_yaml_is_one_message(setting: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["-S", setting])
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "argument -S/--set: found 'train.learn_rate=" in told and "wanted a value as params.yaml has it" in told
 
 
 @pytest.mark.parametrize("server", ["running", pytest.param("temporary", marks=pytest.mark.slow)])

@@ -1,6 +1,7 @@
 """`make serve`: forms, workers, a whole training over HTTP alone, and what dies. One server for all of it."""
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -17,11 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from prefect.settings import get_current_settings
 
-from flows.serve import PortTaken, main, serve
+from flows.serve import SILENCE_S, PortTaken, ServedAlready, main, serve
+from pseudoword.locks import file_lock
 from tests.browser import Browser, browser, chromium
 from tests.dvc_project import ROOT, alive
 from tests.flows.experiments import Experimental
+from tests.postgres import free_port
 
 __all__ = ["browser", "chromium"]
 FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -90,17 +95,27 @@ class Served:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    project = Experimental(tmp_path_factory.mktemp("project"))
-    (project.folder / "flows").symlink_to(ROOT / "flows")
-    shutil.copy(ROOT / "prefect.yaml", project.folder)
+    home = tmp_path_factory.mktemp("prefect")
+    with serving(project_in(tmp_path_factory.mktemp("project")), home, workers=2) as served:
+        yield served
+    assert not (home / "prefect.db").exists(), "another project's server would see its runs"
+
+
+def project_in(folder: Path) -> Experimental:
+    project = Experimental(folder)
+    (folder / "flows").symlink_to(ROOT / "flows")
+    shutil.copy(ROOT / "prefect.yaml", folder)
     project.git("add", "--all")
     project.git("commit", "--quiet", "--message", "serve")
+    return project
+
+
+@contextlib.contextmanager
+def serving(project: Experimental, home: Path, workers: int) -> Iterator[Served]:
     python_path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    env = {**os.environ, "PREFECT_HOME": str(tmp_path_factory.mktemp("prefect")), "PYTHONPATH": python_path}
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "flows.serve", "--port", str(port), "--workers", "2"]
+    env = {**os.environ, "PREFECT_HOME": str(home), "PYTHONPATH": python_path}
+    port = free_port()
+    command = [sys.executable, "-m", "flows.serve", "--port", str(port), "--workers", str(workers)]
     with subprocess.Popen(command, cwd=project.folder, env=env, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         for line in process.stdout:
@@ -135,6 +150,33 @@ def test_a_port_that_is_taken_is_told_at_once(capsys: pytest.CaptureFixture[str]
         assert f"port {port} of this machine is taken" in capsys.readouterr().err
         with pytest.raises(PortTaken):
             serve(port, [None])
+
+
+@pytest.mark.parametrize("option", ["--port=99999", "--port=0", "--port=http", "--workers=0", "--workers=-1"])
+def test_a_number_that_cannot_be_is_one_message(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([option])
+    assert "wanted a whole number from 1 to " in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_run_gives_two_signs_of_life_before_it_is_taken_for_dead() -> None:
+    here = get_current_settings().flows.heartbeat_frequency
+    deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+    by_workers = [one["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] for one in deployments]
+    assert all(int(seconds) * 2 < SILENCE_S for seconds in (here, *by_workers) if seconds)
+
+
+def test_a_project_is_served_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with file_lock(tmp_path / ".scratch/locks/serve.lock", None), pytest.raises(ServedAlready):
+        serve(free_port(), [None])
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
+def test_dvc_is_told_that_an_unpacked_archive_is_no_git_repository_before_it_is_served() -> None:
+    planned = subprocess.run(["make", "--dry-run", "serve"], cwd=ROOT, capture_output=True, text=True, check=True)
+    before, _, _ = planned.stdout.partition("python -m flows.serve")
+    assert "dvc config --local core.no_scm true" in before
 
 
 @pytest.mark.slow
@@ -180,6 +222,49 @@ def test_a_sweep_goes_to_the_workers_and_takes_a_killed_point_again(served: Serv
     assert set(names) <= set(served.project.experiments())
     again = served.end(served.create("sweep", grid=grid, overrides={"train.steps": 15}))
     assert again["message"] == "2 experiments, 0 of them new"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_point_whose_worker_died_before_it_began_is_taken_again(served: Served) -> None:
+    sweep = served.create("sweep", grid={"train.seed": [21]})
+    served.wait(lambda: points(served, "sweep_seed"), "the point is handed in")
+    (point,) = points(served, "sweep_seed")
+    served.wait(lambda: processes_of(point["id"]), "a worker takes it")
+    flow = min(processes_of(point["id"]))
+    os.kill(parent_of(flow), signal.SIGKILL)
+    assert served.run(point["id"])["state"]["type"] == "PENDING"
+    killed = time.monotonic()
+    served.wait(lambda: not alive(flow), "its process ends", GONE_S)
+    served.wait(lambda: len(points(served, "sweep_seed")) == 2, "it is handed in again", 150)
+    print(f"handed in again {time.monotonic() - killed:.0f} s after its worker was killed")
+    assert served.end(point["id"])["type"] == "CRASHED"
+    assert served.end(sweep)["message"] == "1 experiments, 1 of them new"
+
+
+def points(served: Served, name: str) -> list[dict[str, Any]]:
+    found = served.ask("/flow_runs/filter", {"flow_runs": {"name": {"any_": [name]}}})
+    return sorted(found, key=lambda run: str(run["created"]))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_end_of_make_serve_is_that_of_a_sweep_and_all_its_points(tmp_path: Path) -> None:
+    (tmp_path / "project").mkdir()
+    project = project_in(tmp_path / "project")
+    names = [f"base.precision_{precision}-steps100" for precision in ("fp32", "bf16")]
+    with serving(project, tmp_path, workers=1) as served:
+        sweep = served.create("sweep", grid={"base.precision": ["fp32", "bf16"]}, overrides={"train.steps": 100})
+        served.wait(lambda: processes_in_workspaces(project.folder), "a point learns")
+        started = time.monotonic()
+    print(f"all gone {time.monotonic() - started:.0f} s after Ctrl-C")
+    with serving(project, tmp_path, workers=1) as served:
+        ended = [served.run(sweep), *(run for name in names for run in points(served, name))]
+        assert [run["state"]["type"] for run in ended] == ["CANCELLED"] * 3
+
+
+def processes_in_workspaces(folder: Path) -> bool:
+    return any("stage.py learn" in command for command in flow_processes(folder / ".scratch/workspaces").values())
 
 
 def flow_and_dvc(workspace: Path) -> tuple[int, int]:
@@ -276,7 +361,7 @@ def test_reviewed_waits_for_a_person_and_goes_on_with_what_they_wrote(served: Se
     (folder / "dvc.yaml").write_text(DRAFTS_AND_EDITS)
     run = served.create("reviewed")
     served.wait(lambda: served.run(run)["state"]["name"] == "Suspended", "it waits")
-    served.wait(lambda: not running(run), "its process ends, so that the worker is free meanwhile")
+    served.wait(lambda: not processes_of(run), "its process ends, so that the worker is free meanwhile")
     assert "`make review`" in served.artifacts(run)["review"]["data"]
     assert (folder / "outputs/look.txt").read_text() == "cat" and not (folder / "outputs/learn.txt").exists()
     edits = "1.png: {text: a cat on a mat, approved: true}\n"
@@ -288,10 +373,10 @@ def test_reviewed_waits_for_a_person_and_goes_on_with_what_they_wrote(served: Se
     assert "data/cat/captions.yaml" in served.project.git("status", "--porcelain"), "a commit to be"
 
 
-def running(run: str) -> bool:
-    """Whether a process of this machine has the flow run."""
-    environments = (entry / "environ" for entry in Path("/proc").iterdir() if entry.name.isdecimal())
-    return any(f"PREFECT__FLOW_RUN_ID={run}".encode() in content_of(path) for path in environments)
+def processes_of(run: str) -> list[int]:
+    """The processes of this machine that have the flow run."""
+    entries = [entry for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
+    return [int(e.name) for e in entries if f"PREFECT__FLOW_RUN_ID={run}".encode() in content_of(e / "environ")]
 
 
 def content_of(path: Path) -> bytes:

@@ -1,5 +1,6 @@
 """The server behind a flow: which one, that its page works, and one message where there is none."""
 
+import base64
 import json
 import os
 import re
@@ -13,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME, temporary_settings
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-from flows.server import NoServerThere, ServerNotUp, UnusableHome, prefect_server
+from flows.server import NoServerThere, NotLetIn, ServerNotUp, UnusableScratch, prefect_server
 from tests.browser import Browser, browser, chromium
 from tests.dvc_project import Project, waiting_stage
 
@@ -97,15 +98,40 @@ def test_another_website_is_no_prefect_server() -> None:
         website.shutdown()
 
 
-def test_a_home_that_cannot_be_used_is_named_before_a_server_is_started(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    home = tmp_path / "file" / "home"
+def test_a_scratch_that_cannot_be_used_is_named_before_a_server_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(".scratch").touch()
     with (
-        temporary_settings({PREFECT_API_URL: None, PREFECT_HOME: home}),
-        pytest.raises(UnusableHome, match=r"home cannot be used.*Not a directory.*PREFECT_HOME=.*dvc repro"),
+        temporary_settings({PREFECT_API_URL: None}),
+        pytest.raises(UnusableScratch, match=r"\.scratch has to be a folder.*File exists.*dvc repro"),
         prefect_server(),
     ):
         raise AssertionError
+
+
+def test_a_server_that_wants_to_know_who_asks_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Website, "do_GET", guarded)
+    with HTTPServer(("127.0.0.1", 0), Website) as website:
+        threading.Thread(target=website.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{website.server_port}/api"
+        for password, told in (None, "is not set"), ("team:wrong", "is not what it wants"):
+            settings = temporary_settings({PREFECT_API_URL: address, PREFECT_API_AUTH_STRING: password})
+            with settings, pytest.raises(NotLetIn, match=f"PREFECT_API_AUTH_STRING {told}"), prefect_server():
+                raise AssertionError
+        with temporary_settings({PREFECT_API_URL: address, PREFECT_API_AUTH_STRING: "team:right"}), prefect_server():
+            pass
+        website.shutdown()
+
+
+def guarded(request: BaseHTTPRequestHandler) -> None:
+    """As Prefect does, of which anyone may ask the health."""
+    known = request.headers["Authorization"] == f"Basic {base64.b64encode(b'team:right').decode()}"
+    well = known or request.path.endswith("/health")
+    request.send_response(200 if well else 401)
+    request.end_headers()
+    request.wfile.write((b"true" if request.path.endswith("/health") else b'"3.9.1"') if well else b'"Unauthorized"')
 
 
 def test_a_server_that_dies_is_noticed_at_once_with_what_it_said_last(
@@ -118,8 +144,9 @@ def test_a_server_that_dies_is_noticed_at_once_with_what_it_said_last(
 
     processes_start = processes.start
     monkeypatch.setattr(processes, "start", start)
+    monkeypatch.chdir(tmp_path)
     with (
-        temporary_settings({PREFECT_API_URL: None, PREFECT_HOME: tmp_path}),
+        temporary_settings({PREFECT_API_URL: None}),
         pytest.raises(ServerNotUp, match=r"ended while it started\. It said last: disk on fire\n.*dvc repro"),
         prefect_server(),
     ):
