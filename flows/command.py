@@ -27,6 +27,8 @@ def run_flow(flow: Callable[[], State[Any]], done: Callable[[State[Any]], str]) 
     except (UserError, OSError, MemoryError) as error:
         print(f"error: {message_of(error)}", file=sys.stderr)
         return 1
+    finally:
+        signal.signal(signal.SIGTERM, _nothing)  # all that is left is to stop the server
     if not state.is_completed():
         print(f"\n{state.result(raise_on_failure=False)}", file=sys.stderr)
         return 1
@@ -46,6 +48,10 @@ def setting(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(
             f"found {text!r}: {why}; wanted a value as params.yaml has it, such as {key}=0.01 or '{key}=[0, 1]'"
         ) from None
+
+
+def _nothing(_number: int, _frame: object) -> None:
+    """In place of SIG_IGN, which child processes would inherit."""
 
 
 def _stopped(number: int) -> int:

@@ -26,12 +26,17 @@ if sys.platform == "linux":
 SIGNALS = ((signal.SIGINT, 20.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 
 
+def ending_with_parent(code: str) -> list[str]:
+    """The command that runs Python code and gets SIGTERM when this process dies; arguments may follow."""
+    return [sys.executable, "-c", _PREAMBLE + code]
+
+
 def start(
     code: str, arguments: list[str], folder: Path, env: dict[str, str], output: int | IO[str]
 ) -> subprocess.Popen[str]:
     """Run Python code, which sees the arguments in `sys.argv[1:]`; stdout and stderr both go to `output`."""
     return subprocess.Popen(
-        [sys.executable, "-c", _PREAMBLE + code, *arguments],
+        [*ending_with_parent(code), *arguments],
         cwd=folder,
         env=env,
         stdin=subprocess.DEVNULL,

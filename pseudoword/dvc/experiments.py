@@ -5,7 +5,6 @@ repository share. So what is saved in one is shown, applied and pushed in any ot
 """
 
 import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from dvc.repo import Repo
 from scmrepo.exceptions import SCMError
 
 from pseudoword.errors import UserError
+from pseudoword.processes import ending_with_parent
 
 
 class CannotSave(UserError):
@@ -119,7 +119,9 @@ def ref(commit: str, name: str) -> str:
 
 def _run(workspace: Path, arguments: Iterable[str]) -> str:
     """Why dvc failed; empty where it did not."""
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
-    done = subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=False)
+    command = ending_with_parent("from dvc.cli import main; sys.exit(main(sys.argv[1:]))")
+    done = subprocess.run(
+        [*command, "--wait-for-lock", *arguments], cwd=workspace, capture_output=True, text=True, check=False
+    )
     errors = [line.removeprefix("ERROR: ") for line in done.stderr.splitlines() if line.startswith("ERROR: ")]
     return "" if done.returncode == 0 else ("; ".join(errors) or done.stderr.strip() or f"exit code {done.returncode}")
