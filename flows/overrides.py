@@ -90,7 +90,7 @@ def _limits(schema: dict[str, Any]) -> Iterator[str]:
         "exclusiveMaximum": "less than",
     }
     for option in (schema, *schema.get("anyOf", ())):
-        yield from (f"{word} {option[key]:g}" for key, word in words.items() if key in option)
+        yield from (f"{word} {option[key]:.9g}" for key, word in words.items() if key in option)
 
 
 def _switches(form: dict[str, Any], path: str = "") -> Iterator[str]:

@@ -57,7 +57,7 @@ class PointsFailed(RuntimeError):
 
 @flow(name="sweep", persist_result=False, log_prints=True)
 def sweep(
-    grid: Grid, force: bool = False, remote: str = "", revision: str = "", overrides: Overrides = NOTHING
+    grid: Grid = NOTHING, force: bool = False, remote: str = "", revision: str = "", overrides: Overrides = NOTHING
 ) -> State[object]:
     """Train at every point of a grid.
 

@@ -152,6 +152,12 @@ def test_a_comparison_is_named_by_its_whole_path_and_handed_over(
     assert link and base64.b64decode(link[1]) == page.read_bytes()
 
 
+@pytest.mark.usefixtures("prefect_server")
+def test_a_form_that_was_sent_empty_is_told_what_a_grid_is() -> None:
+    state = sweep(return_state=True)
+    assert state.is_failed() and "grid: found nothing, wanted axes such as" in str(state.message)
+
+
 def test_a_grid_is_split_into_what_packs_and_what_does_not() -> None:
     grid = {"train.seed": [0, 1], "base.precision": ["fp32", "bf16"], "train.learn_rate": [0.1]}
     together = {"train.seed": [0, 1], "train.learn_rate": [0.1]}
