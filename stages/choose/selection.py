@@ -30,7 +30,8 @@ SAMPLES = 1000  # of the bootstrap
 HALF = 0.025  # of the probability lies outside the interval on each side
 LEAST_PICTURES = 4  # that can be resampled
 MIN_SHARE = 1e-3  # keeps the scores of checkpoints without likeness, identity or obedience apart
-MAX_TIED_DIFFERENCE = 0.02  # of score: with few pictures much larger differences pass for chance
+MAX_TIED_DIFFERENCE = 0.01  # of score: with few pictures much larger ones pass for chance; see docs/decisions/0009
+NEAR = 0.02  # of the best score: what a choice may fall short of it
 MAX_SEEDS = 32  # that are proposed
 
 
@@ -85,7 +86,7 @@ class Selection:
     figures: dict[tuple[str, int], dict[str, Figure]]  # of each measure, and `score`
     vetoes: dict[tuple[str, int], Veto]
     pictures: int  # of each checkpoint
-    sure: float | None  # share of the resamplings in which the choice is within MAX_TIED_DIFFERENCE of their best
+    sure: float | None  # share of the resamplings in which the choice is within NEAR of their best
     seeds: int | None  # that would tell the choice from its rival, or from the init; None: no affordable number would
     unmeasured: list[str] = field(default_factory=list)  # measures of the rule without a value for any candidate
 
@@ -125,7 +126,7 @@ def select(candidates: Sequence[Candidate], rule: Rule, seeds: int, seed: int = 
         figures=figures,
         vetoes=vetoes,
         pictures=pictures,
-        sure=float((resampled[chosen] >= resampled[among].max(0) - MAX_TIED_DIFFERENCE).mean())
+        sure=float((resampled[chosen] >= resampled[among].max(0) - NEAR).mean())
         if pictures >= LEAST_PICTURES else None,
         seeds=_seeds_to_tell(*apart, seeds),
         unmeasured=unmeasured,
