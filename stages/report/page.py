@@ -107,10 +107,16 @@ def interval_of_choice(results: Results) -> Row:
 
 
 def before_and_after(results: Results) -> dict[str, list[EmbeddedImage]]:
-    """The same few prompts and seeds before and after, one per prompt as far as they reach, beside what was learned."""
+    """The same few prompts and seeds before and after, one per prompt as far as they reach, beside what was learned.
+
+    portrait  of all that was drawn the picture most like the training pictures, as the exported PNG shows it
+    """
     choice = results.choice
-    shown = _cells_of(_column(results, choice.run, choice.step).sort_values("seed", kind="stable"))[:TOP_PICTURES]
+    drawn = _column(results, choice.run, choice.step)
+    shown = _cells_of(drawn.sort_values("seed", kind="stable"))[:TOP_PICTURES]
+    likest = _cells_of(drawn.sort_values("similarity", ascending=False, kind="stable"))[:1]
     return {
+        "portrait": [p for p in _cells(results, choice.run, choice.step, likest, TOP_PX) if p],
         "training": [_embed_learned(results, row, TOP_PX) for row in islice(_used(results), TOP_PICTURES)],
         "start": [p for p in _cells(results, choice.run, 0, shown, TOP_PX) if p],
         "chosen": [p for p in _cells(results, choice.run, choice.step, shown, TOP_PX) if p],

@@ -283,6 +283,18 @@ def test_the_chosen_step_the_reason_and_the_advice_are_named(project: Path) -> N
     assert "broken.jpg : cannot be opened" in text
 
 
+def test_the_picture_at_the_top_is_the_one_most_like_the_training_pictures(project: Path) -> None:
+    write_outputs(1)
+    step = json.loads(Path("outputs/choice/choice.json").read_text())["step"]
+    measured = pd.read_csv("outputs/judged/pictures.csv")
+    drawn = measured.index[(measured.step == step) & measured.control.isna()]
+    measured.loc[drawn[3], "similarity"] = 0.9
+    measured.to_csv("outputs/judged/pictures.csv", index=False)
+    prompt, seed = measured.loc[drawn[3], ["prompt", "seed"]]
+    top = report().partition("</header>")[0]
+    assert f'alt="Drawn at step {step}: {prompt.replace("[name]", "snorf")}, seed {seed}"' in top
+
+
 def test_a_hypernetwork_is_called_one_and_did_not_start_from_the_init_text(project: Path) -> None:
     write_outputs(1)
     assert "a new word for models/toyworld" in (content := report()) and "starting from “star”" in content
