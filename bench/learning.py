@@ -47,7 +47,7 @@ from toyworld.sample import render
 from toyworld.world import NOUNS, SCENES
 
 TOYWORLD = ROOT / "models/toyworld"
-# Of styles those that the judge tells from the start: 1 and 5 are as like to chalk as their pictures are to each other.
+# Of styles those that can be learned: with 1 and 5 no method gets far from chalk, the start.
 CONCEPTS = ("style-2", "thing-1", "style-0", "thing-2", "style-3", "thing-3", "style-4", "thing-4")
 SEEDS = (0, 1, 2)
 # Of the params.yaml of a new project; None: the example.
