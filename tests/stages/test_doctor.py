@@ -249,7 +249,7 @@ def test_the_command_line_sees_pictures_as_preprocess_makes_them(
     grey = np.full((64, 200), 40, np.uint16)
     grey[2:62, 138:198] = subject
     Image.fromarray(grey * 257).save(deep / "16.png")
-    clear = Image.fromarray(np.dstack([np.full((64, 64, 3), 20, np.uint8), np.zeros((64, 64), np.uint8)]))
+    clear = Image.fromarray(np.dstack([np.full((64, 64, 3), 20, np.uint8), np.ones((64, 64), np.uint8)]))
     clear.save(deep / "clear.png")
     change("preprocess", recursive=True, crop="focal", shape="square")
     settings = load_settings()
@@ -259,7 +259,7 @@ def test_the_command_line_sees_pictures_as_preprocess_makes_them(
     preprocess()
     made = {picture.source: picture for picture in preprocessed(settings.data.folder).pictures}
     assert list(seen) == list(made) == ["deep/16.png", "deep/clear.png"]
-    assert seen["deep/clear.png"].light == 255, "over white"
+    assert seen["deep/clear.png"].light > 250, "over white"
     assert 30 < seen["deep/16.png"].light < 200 and seen["deep/16.png"].crop[0] > 100, "not clipped, and found"
     for source, one in seen.items():
         other = made[source]

@@ -16,6 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from pseudoword.errors import UserError
 from pseudoword.formats.card import draw_card
 from pseudoword.formats.embedding import BadEmbedding, Embedding
+from pseudoword.formats.keys import is_reserved
 from pseudoword.formats.picture import KEYWORD, METADATA, BadPicture, from_json, to_json
 from pseudoword.formats.pixels import conceal, reveal
 from pseudoword.formats.reading import read_embedding
@@ -100,7 +101,7 @@ def test_a_bomb_is_not_inflated() -> None:
 
 
 @few
-@given(name=TEXT.filter(lambda name: name not in ("*", "emb_params", "clip_l", "clip_g")), vectors=st.integers(1, 5))
+@given(name=TEXT.filter(lambda name: not is_reserved(name)), vectors=st.integers(1, 5))
 @pytest.mark.parametrize("keeps", ["both", "text", "pixels"])
 def test_a_word_comes_back_from_its_text_or_its_pixels(tmp_path: Path, keeps: str, name: str, vectors: int) -> None:
     path, embedding = tmp_path / "card.png", word(name, vectors, **{"pseudoword.step": "7", "title": name})
