@@ -7,7 +7,6 @@ named and stops no other. Started again it does what is missing.
 """
 
 import argparse
-import hashlib
 import itertools
 import sys
 import time
@@ -31,6 +30,7 @@ from flows.pipeline import NOTHING, pipeline
 from flows.workspace import Experiment, fetched
 from pseudoword.dvc.experiments import figures
 from pseudoword.errors import UserError
+from pseudoword.fingerprint import fingerprint
 from pseudoword.scratch import prune
 from pseudoword.settings.messages import shown
 from pseudoword.settings.sweep import SWEPT
@@ -108,8 +108,7 @@ def _page(root: Path, experiments: list[Experiment]) -> Path:
     """The folder of the page that compares them: another sweep has another."""
     (root / COMPARISONS).mkdir(parents=True, exist_ok=True)
     prune(root / COMPARISONS)
-    named = " ".join(f"{experiment.commit}/{experiment.name}" for experiment in experiments)
-    return COMPARISONS / hashlib.sha256(named.encode()).hexdigest()[:8]
+    return COMPARISONS / fingerprint([(experiment.commit, experiment.name) for experiment in experiments], ())
 
 
 def _exchange(experiments: list[Experiment], remote: str) -> None:

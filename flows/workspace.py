@@ -30,7 +30,7 @@ from pseudoword.dvc import experiments
 from pseudoword.dvc.experiments import CannotSend
 from pseudoword.dvc.revisions import Revision
 from pseudoword.errors import UserError
-from pseudoword.files import write_text
+from pseudoword.files import sha256_of, write_text
 from pseudoword.locks import file_lock
 from pseudoword.scratch import VARIABLE, held, mark_used, prune
 from pseudoword.settings.loading import PARAMS, read_content, read_settings
@@ -233,8 +233,9 @@ class Experiment:
         content = read_content(folder / PARAMS)
         put(content, self.overrides)
         self._link(folder, content)
-        outward = {key: _from_anywhere(self.root, value) for key, value in _leaves(content).items()}
-        outward = {key: value for key, value in outward.items() if value != _leaves(content)[key]}
+        outward = {
+            key: led for key, value in _leaves(content).items() if (led := _from_anywhere(self.root, value)) != value
+        }
         write_overrides(folder / PARAMS, self.overrides | outward)
         write_text(folder / ORIGIN, self.origin)
 
@@ -523,9 +524,7 @@ def _pictures(folder: Path) -> list[tuple[str, str]]:
     found = []
     for path in sorted(folder.rglob("*")):
         if path.is_file():
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            found.append((path.relative_to(folder).as_posix(), digest))
+            found.append((path.relative_to(folder).as_posix(), sha256_of(path)))
     return found
 
 
