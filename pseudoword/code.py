@@ -3,10 +3,10 @@
 `check` writes the lists; a stage names by its own what it keeps in .scratch, so that other code never takes it up.
 """
 
-import hashlib
 from pathlib import Path
 
 from pseudoword.errors import UserError
+from pseudoword.files import sha256_of
 
 FOLDER = Path("outputs/code")
 
@@ -24,6 +24,6 @@ def code_digest(stage: str) -> str:
     """SHA-256 of the stage's list: another one wherever the code that it runs means something else. Raises NoList."""
     path = code_file(stage)
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256_of(path)
     except FileNotFoundError:
         raise NoList(path) from None

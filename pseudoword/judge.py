@@ -60,7 +60,7 @@ class TextJudge:
         """From a folder or a hub id. Raises NoJudge."""
         try:
             folder = _folder(name)
-            model = CLIPModel.from_pretrained(folder, dtype=torch.float32)
+            model = _whole(CLIPModel, folder)
             processor = CLIPProcessor.from_pretrained(folder)
         except (NotFetched, *UNREADABLE) as error:
             if is_out_of_memory(error):
@@ -105,7 +105,7 @@ class ImageJudge:
         """From a folder or a hub id, any image model of transformers with a pooled output. Raises NoJudge."""
         try:
             folder = _folder(name)
-            model = AutoModel.from_pretrained(folder, dtype=torch.float32)
+            model = _whole(AutoModel, folder)
             processor = AutoImageProcessor.from_pretrained(folder)
             judge = cls(model.requires_grad_(False).eval().to(device), processor, kind, _with_commit(name, folder))
             judge.pictures([Image.new("RGB", (64, 64))])
@@ -129,6 +129,16 @@ class ImageJudge:
 
 def _folder(name: str) -> Path:
     return Path(name) if Path(name).is_dir() else fetch_model(name, None)
+
+
+def _whole(kind: Any, folder: Path) -> Any:
+    """The model of a folder in float32. Raises ValueError for one that lacks weights, which transformers makes up."""
+    model, found = kind.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    if missing := sorted(found["missing_keys"]):
+        raise ValueError(
+            f"its file lacks {len(missing)} of the weights of a {type(model).__name__}, such as {missing[0]}"
+        )
+    return model
 
 
 def _with_commit(name: str, folder: Path) -> str:

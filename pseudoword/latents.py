@@ -98,8 +98,7 @@ def _bytes(tensors: dict[str, Tensor]) -> int:
 def _write_shard(folder: Path, tensors: dict[str, Tensor], index: dict[str, Any]) -> None:
     path = folder / f"shard-{len(index['shards']):03d}.safetensors"
     save_tensors(path, tensors, {})
-    with path.open("rb") as file:
-        index["shards"][path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    index["shards"][path.name] = sha256_of(path)
 
 
 def read_latents(folder: Path = LATENTS) -> Latents:

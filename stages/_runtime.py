@@ -6,7 +6,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import NoReturn, TextIO, cast
 
@@ -39,12 +38,12 @@ def run_stage(main: Callable[[], None]) -> None:
 def _run(main: Callable[[], None]) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # since the imports began
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    module = sys.modules["__main__"].__spec__
+    module = sys.modules["__main__"].__spec__  # None where it was not started by its name
+    stage = str(module.parent).rpartition(".")[2] if module else None
     if module and module.name.startswith("stages.") and sys.argv[1:]:
-        stage = str(module.parent).rpartition(".")[2]
         _stop(f"a stage takes no arguments, and was given {' '.join(sys.argv[1:])}. `dvc repro {stage}` runs it.", 2)
     try:
-        with _alone_in_folder(module):
+        with _alone_in_folder(stage):
             main()
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # one more of them would interrupt the message
@@ -79,15 +78,11 @@ def _stop(message: str, exit_code: int) -> NoReturn:
 
 
 @contextmanager
-def _alone_in_folder(module: ModuleSpec | None) -> Iterator[None]:
-    """Hold a file lock for this stage of this folder: what an earlier process of it still does has to end first.
-
-    A module that was not started by its name has no lock.
-    """
-    if module is None:
+def _alone_in_folder(stage: str | None) -> Iterator[None]:
+    """Hold a file lock for this stage of this folder: what an earlier process of it still does has to end first."""
+    if stage is None:
         yield
         return
-    stage = str(module.parent).rpartition(".")[2]
     with file_lock(LOCKS / f"{stage}.lock", f"another {stage} to end: it still writes in this folder"):
         yield
 

@@ -13,6 +13,7 @@ from diffusers import (
     StableDiffusionXLPipeline,
 )
 from diffusers.loaders.single_file_utils import SingleFileComponentError
+from torch import nn
 
 from pseudoword.base.attention import set_attention
 from pseudoword.base.hub import UNREADABLE, first_line, weights_of
@@ -54,6 +55,9 @@ def load_base(
     options["vae"] = _in_precision(load_vae(model, "cpu"), dtype)
     if place.is_dir():
         pipeline = _reading(model.name, pipeline_type.from_pretrained, place, variant=_variant(place), **options)
+        for name in ("unet", "text_encoder", "text_encoder_2"):
+            if (part := getattr(pipeline, name, None)) is not None:
+                _check_whole(place / name, part)
     else:
         pipeline = _read_file(place, pipeline_type, folder, options)
     for part in (pipeline.unet, pipeline.text_encoder, getattr(pipeline, "text_encoder_2", None), pipeline.vae):
@@ -77,6 +81,7 @@ def load_vae(model: ModelIdentity, device: str) -> AutoencoderKL:
             check_vae(place, loaded)
         else:
             loaded = _reading(model.name, AutoencoderKL.from_pretrained, place, variant=_variant(place), **options)
+            _check_whole(place, loaded)
         _check_fit(loaded, folder)
     # One's own VAE that cannot be read is a mistake in base.vae, whatever is wrong with it.
     except (UserError, SingleFileComponentError, OSError, ValueError, RuntimeError, KeyError) as error:
@@ -88,6 +93,15 @@ def load_vae(model: ModelIdentity, device: str) -> AutoencoderKL:
             raise
         raise BadCheckpoint(place, first_line(error)) from error
     return loaded.requires_grad_(False).eval().to(device)
+
+
+def _check_whole(folder: Path, part: nn.Module) -> None:
+    """Raises BadCheckpoint where a part's files have fewer tensors than it: the libraries leave the rest at random."""
+    held = {name for file in weights_of(path.name for path in folder.iterdir()) for name in outline(folder / file)}
+    held = {name for name in held if not name.endswith("position_ids")}  # counts up, and is no weight
+    wanted = len(part.state_dict())
+    if len(held) < wanted:
+        raise BadCheckpoint(folder, f"it holds {len(held)} of the {wanted} tensors of the {type(part).__name__}")
 
 
 def _check_fit(vae: AutoencoderKL, folder: Path) -> None:

@@ -10,6 +10,7 @@ from pseudoword.base.families import family_of
 from pseudoword.base.hub import CONFIGS, NotFetched, fetch, fetch_model, weights_of
 from pseudoword.base.single_file import SUFFIXES, home_of
 from pseudoword.errors import UserError
+from pseudoword.files import sha256_of
 
 PARTS = ("scheduler", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "vae")
 CONFIG_SUFFIXES = (".json", ".txt", ".model", ".jinja")
@@ -152,11 +153,11 @@ def digest(place: Path, vae: str | None = None) -> str:
     if vae is not None:
         return hashlib.sha256(f"{digest(place)}\n{digest(_located_vae(vae))}".encode()).hexdigest()
     if place.is_file():
-        return _sha256(place).hex()
+        return sha256_of(place)
     total = hashlib.sha256()
     for name in _read_of(place):
         total.update(name.encode())
-        total.update(_sha256(place / name))
+        total.update(bytes.fromhex(sha256_of(place / name)))
     return total.hexdigest()
 
 
@@ -166,8 +167,3 @@ def _read_of(place: Path) -> list[str]:
     paths = [path for folder in [place, *folders] for path in folder.glob("*") if path.is_file()]
     names = [path.relative_to(place).as_posix() for path in paths]
     return sorted([name for name in names if name.endswith(CONFIG_SUFFIXES)] + weights_of(names))
-
-
-def _sha256(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()

@@ -13,6 +13,7 @@ from pseudoword.doctor.case import CannotTell, Case
 from pseudoword.doctor.faces import faces
 from pseudoword.doctor.fit import name, resolution
 from pseudoword.doctor.intent import Intent
+from pseudoword.doctor.judges import judges
 from pseudoword.doctor.lettering import marks, mirrored
 from pseudoword.doctor.machine import Machine
 from pseudoword.doctor.model import Model, read_model
@@ -61,6 +62,7 @@ CHECKS = {
     "resolution": Check(resolution),
     "name": Check(name, model=True),
     "refused": Check(refused, model=True),
+    "judges": Check(judges, model=True),
     "budget": Check(budget, model=True),
 }
 

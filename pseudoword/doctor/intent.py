@@ -9,6 +9,7 @@ from pseudoword.base.identity import ModelIdentity
 from pseudoword.settings.base import BaseSettings, DataSettings
 from pseudoword.settings.evaluate import EvaluateSettings
 from pseudoword.settings.hypernetwork import HypernetworkSettings
+from pseudoword.settings.judge import JudgeSettings
 from pseudoword.settings.kind import Kind
 from pseudoword.settings.preprocess import PreprocessSettings
 from pseudoword.settings.train import TrainSettings
@@ -44,6 +45,7 @@ class Intent:
     clip_skip: int = 0
     attention: str = "auto"
     kind: Kind = "thing"
+    judge: JudgeSettings | None = None  # none where nothing is judged
     trained: Sequence[RunIntent] = ()  # the runs of the sweep; none where only the pictures are looked at
 
     @property
@@ -57,6 +59,7 @@ class Intent:
         base: BaseSettings,
         preprocess: PreprocessSettings,
         evaluate: EvaluateSettings,
+        judge: JudgeSettings,
         runs: Sequence[RunIntent],
     ) -> Self:
         """`runs` are those of the sweep, at least one; what they share is taken from the first."""
@@ -78,5 +81,6 @@ class Intent:
             clip_skip=base.clip_skip,
             attention=base.attention,
             kind=word.kind,
+            judge=judge,
             trained=runs,
         )

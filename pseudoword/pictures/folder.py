@@ -1,12 +1,12 @@
 """The person's folder: which of its files are meant to be pictures, which are masks, what to say when none is."""
 
-import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from pseudoword.errors import UserError
+from pseudoword.files import sha256_of
 
 MAX_NAMES = 10
 TEXT_SUFFIXES = (".txt", ".caption")  # of captions; the first wins, kohya's tools write the second
@@ -128,7 +128,6 @@ def check_file(path: Path, folder: Path, recursive: bool) -> None:
 def content_id(path: Path) -> str:
     """12 hexadecimal digits of the SHA-256 of its bytes. Raises NotUsable."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()[:12]
+        return sha256_of(path)[:12]
     except OSError as error:
         raise NotUsable(f"cannot be read: {str(error.strerror).lower()}") from None

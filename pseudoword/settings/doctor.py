@@ -9,7 +9,7 @@ from pseudoword.settings.fields import Section
 CheckName = Literal[
     "skipped", "animated", "number", "captions", "alike", "small", "blurred", "dark", "crop", "background", "look",
     "words", "outlier", "borders", "lettering", "black-and-white", "faces", "mirrored", "resolution", "name",
-    "refused", "budget",
+    "refused", "judges", "budget",
 ]  # fmt: skip
 
 

@@ -1,7 +1,6 @@
 """Section word."""
 
 import errno
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainSerializer, ValidationInfo, WithJsonSchema
 
 from pseudoword.errors import UserError
+from pseudoword.files import sha256_of
 from pseudoword.formats.keys import is_reserved
 from pseudoword.links import waits_for_ever
 from pseudoword.settings.fields import Auto, Section, content_of
@@ -60,7 +60,7 @@ class InitFile:
         """Raises OSError."""
         if waits_for_ever(EMBEDDINGS / path):
             raise OSError(errno.EINVAL, "it is a pipe or a device", str(EMBEDDINGS / path))
-        return cls(path, _sha256(path), word)
+        return cls(path, sha256_of(EMBEDDINGS / path), word)
 
     def __str__(self) -> str:
         return self.path.as_posix() if self.word is None else f"{self.path.as_posix()}:{self.word}"
@@ -68,16 +68,11 @@ class InitFile:
     def checked(self) -> Path:
         """`path`, when the file is still the one that was read. Raises InitFileChanged."""
         try:
-            if _sha256(self.path) == self.sha256:
+            if sha256_of(EMBEDDINGS / self.path) == self.sha256:
                 return self.path
         except OSError:
             pass
         raise InitFileChanged(EMBEDDINGS / self.path)
-
-
-def _sha256(path: Path) -> str:
-    with (EMBEDDINGS / path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _init_file(value: object, info: ValidationInfo) -> object:

@@ -3,6 +3,7 @@
 reads   outputs/pictures/<id>.png, outputs/pictures.csv, outputs/captions.csv
         data.folder                    the sources, where a crop left something out
         the base model                 configs, tokenizer, headers of the weights
+        the judges                     whether they can be loaded
 writes  outputs/doctor.json            findings: check, severity, message, advice, pictures, figure; see docs/doctor.md
         outputs/doctor-metrics.json    how many of each severity
         outputs/doctor-passed.txt      always the same text: what waits for it runs again only if the doctor failed
@@ -20,6 +21,7 @@ from pseudoword.settings.base import BaseSettings, DataSettings
 from pseudoword.settings.doctor import DoctorSettings
 from pseudoword.settings.evaluate import EvaluateSettings
 from pseudoword.settings.hypernetwork import HypernetworkSettings
+from pseudoword.settings.judge import JudgeSettings
 from pseudoword.settings.preprocess import PreprocessSettings
 from pseudoword.settings.stage import Axes, StageSettings
 from pseudoword.settings.train import TrainSettings
@@ -39,6 +41,7 @@ class Settings(StageSettings):
     train: TrainSettings
     hypernetwork: HypernetworkSettings
     evaluate: EvaluateSettings
+    judge: JudgeSettings
     sweep: Axes
 
 

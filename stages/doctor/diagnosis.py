@@ -12,6 +12,7 @@ from pseudoword.settings.curate import CurateSettings
 from pseudoword.settings.doctor import DoctorSettings
 from pseudoword.settings.evaluate import EvaluateSettings
 from pseudoword.settings.hypernetwork import HypernetworkSettings
+from pseudoword.settings.judge import JudgeSettings
 from pseudoword.settings.preprocess import PreprocessSettings
 from pseudoword.settings.sweep import Sweepable, runs
 from pseudoword.settings.train import TrainSettings
@@ -27,6 +28,7 @@ class WithPictures(Sweepable, Protocol):
     train: TrainSettings
     hypernetwork: HypernetworkSettings
     evaluate: EvaluateSettings
+    judge: JudgeSettings
 
 
 def diagnose(settings: WithPictures, curate: CurateSettings | None = None) -> Report:
@@ -35,6 +37,6 @@ def diagnose(settings: WithPictures, curate: CurateSettings | None = None) -> Re
         RunIntent(run.word, run.train, run.hypernetwork if run.train.learn == "hypernetwork" else None)
         for run in runs(settings).values()
     ]
-    intent = Intent.of(settings.data, settings.base, settings.preprocess, settings.evaluate, trained)
+    intent = Intent.of(settings.data, settings.base, settings.preprocess, settings.evaluate, settings.judge, trained)
     machine, options = this_machine(resolve_device(settings.base.device)), settings.doctor
     return examine(intent, machine, options.same_background, options.ignore, curate)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import AutoencoderKL
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from pseudoword.base.families import UnknownFamily
 from pseudoword.base.identity import ModelIdentity
@@ -16,6 +16,7 @@ from pseudoword.base.interface import Conditioning
 from pseudoword.base.loading import load_base, load_vae
 from pseudoword.base.location import ModelNotFound, NoNativeResolution, NoVae, digest
 from pseudoword.base.placement import NoSuchDevice, resolve_device
+from pseudoword.base.single_file import BadCheckpoint
 from pseudoword.base.splice import SplicedEmbedding
 from pseudoword.base.stable_diffusion import StableDiffusion
 from pseudoword.formats.embedding import save_embedding
@@ -117,6 +118,17 @@ def test_a_folder_whose_weights_are_missing_is_named(tmp_path: Path):
     for path in tmp_path.glob("unet/*.safetensors"):
         path.unlink()
     with pytest.raises(ModelNotFound, match=re.escape(str(tmp_path))):
+        load_base(ModelIdentity(str(tmp_path)), "cpu", torch.float32)
+
+
+@pytest.mark.parametrize("part", ["unet", "text_encoder", "vae"])
+def test_a_folder_that_lacks_a_tensor_is_refused_rather_than_filled_up_at_random(tmp_path: Path, part: str):
+    tiny_stable_diffusion().save_pretrained(tmp_path)
+    (file,) = (tmp_path / part).glob("*.safetensors")
+    weights = load_file(file)
+    del weights[max(weights)]
+    save_file(weights, file, {"format": "pt"})
+    with pytest.raises(BadCheckpoint, match=rf"{part}' cannot be read .*: it holds {len(weights)} of the "):
         load_base(ModelIdentity(str(tmp_path)), "cpu", torch.float32)
 
 
