@@ -17,7 +17,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from flows.git import NO_PROMPT, GitFailed, check_identity, fetch, git, tree_of
 from flows.overrides import flat, put, write_overrides
 from pseudoword.dvc import experiments
 from pseudoword.dvc.experiments import CannotSend
@@ -43,7 +43,6 @@ ORIGIN = Path(".scratch/origin")  # in a workspace: what it was begun from
 LINKS = Path(".scratch/links")  # there: what leads back into the project, and is none of the experiment's
 LOCKED = "dvc.lock"
 COMMIT_DIGITS = 40
-NO_PROMPT = {"GIT_TERMINAL_PROMPT": "0"}
 ALL = "all"
 MAX_NAME_BYTES = 250  # a folder's name takes 255, and git locks a ref by a file with `.lock` behind it
 WITH_OVERRIDES = Path("params.yaml with these overrides")
@@ -59,30 +58,11 @@ class NoSuchRevision(UserError):
         super().__init__(f"revision: found {revision!r}, wanted a commit, branch or tag of {root}")
 
 
-class CannotFetch(UserError):
-    def __init__(self, what: str, remote: str, why: str) -> None:
-        super().__init__(f"{what} cannot be fetched from the git remote {remote}: {why}")
-
-
-class GitFailed(UserError):
-    def __init__(self, arguments: Sequence[str], said: str) -> None:
-        self.said = " ".join(said.split())
-        super().__init__(f"`git {' '.join(arguments)}` failed: {self.said}")
-
-
 class BadName(UserError):
     def __init__(self, name: str) -> None:
         super().__init__(
             f"name: found {name!r}, wanted letters, digits, '.', '-' and '_', such as lr0.02-seed1, or nothing: it "
             "becomes a folder and a git ref"
-        )
-
-
-class NoIdentity(UserError):
-    def __init__(self) -> None:
-        super().__init__(
-            "git knows no name and address of yours, with which an experiment is saved: `git config --global user.name "
-            "NAME` and `git config --global user.email ADDRESS` tell it"
         )
 
 
@@ -134,12 +114,14 @@ class Experiment:
             exchanged["data.folder"] = folder.as_posix()
             put(content, exchanged)
         if revision:
-            tree = _git(root, "rev-parse", f"{commit}^{{tree}}")
+            tree = git(root, "rev-parse", f"{commit}^{{tree}}")
             # Or named by a .dvc file, of which each machine gets the content by itself.
-            in_git = bool(_git(root, "ls-tree", tree, "--", str(folder), f"{folder}.dvc"))
+            in_git = bool(git(root, "ls-tree", tree, "--", str(folder), f"{folder}.dvc"))
         else:
-            in_git = bool(_git(root, "ls-files", "--", str(folder)))
-            tree = _tree(root, [str(folder)] if in_git else [])
+            in_git = bool(git(root, "ls-files", "--", str(folder)))
+            whole = ["templates", *([str(folder)] if in_git else [])]
+            # dvc.lock changes with each run and decides nothing: the cache knows what was made of what.
+            tree = tree_of(root, whole, LOCKED)
         carried = pictures if not in_git and pictures.is_dir() else None
         planned = cls(root, name, commit, tree, exchanged, carried, folder)
         if name:
@@ -205,12 +187,12 @@ class Experiment:
         os.environ[VARIABLE] = str(Path(os.environ.get(VARIABLE) or self.root / ".scratch").expanduser().absolute())
         folder.parent.mkdir(parents=True, exist_ok=True)
         prune(folder.parent)
-        _check_identity(self.root)
+        check_identity(self.root)
         with held(folder):
             if self._owners() - {self.origin}:  # another run of that name was saved meanwhile
                 raise NameTaken(self.name)
             there = self._is_worktree(folder)
-            for lock in Path(_git(folder, "rev-parse", "--absolute-git-dir")).glob("*.lock") if there else ():
+            for lock in Path(git(folder, "rev-parse", "--absolute-git-dir")).glob("*.lock") if there else ():
                 lock.unlink()  # by a git that was killed: whoever holds the workspace is the only one in it
             if not there or not (folder / ORIGIN).exists() or (folder / ORIGIN).read_text() != self.origin:
                 self._begin(folder)
@@ -220,14 +202,14 @@ class Experiment:
     def _begin(self, folder: Path) -> None:
         # git takes a lock of its own for this, and does not wait for it.
         with self._alone():
-            _git(self.root, "worktree", "prune")
+            git(self.root, "worktree", "prune")
             if not self._is_worktree(folder):
                 shutil.rmtree(folder, ignore_errors=True)
-                _git(self.root, "worktree", "add", "--quiet", "--detach", "--force", str(folder), self.commit)
+                git(self.root, "worktree", "add", "--quiet", "--detach", "--force", str(folder), self.commit)
         (folder / ORIGIN).unlink(missing_ok=True)
-        _git(folder, "checkout", "--quiet", "--force", "--detach", self.commit)
-        _git(folder, "read-tree", "-u", "--reset", self.tree)
-        _git(folder, "clean", "-fdq")
+        git(folder, "checkout", "--quiet", "--force", "--detach", self.commit)
+        git(folder, "read-tree", "-u", "--reset", self.tree)
+        git(folder, "clean", "-fdq")
         experiments.share_cache(self.root, folder)
         self._carry_pictures(folder)
         content = read_content(folder / PARAMS)
@@ -243,7 +225,7 @@ class Experiment:
         """Of this repository: one that was moved or copied has what is none, or another's."""
         ask = ("rev-parse", "--path-format=absolute", "--git-common-dir")
         try:
-            return (folder / ".git").exists() and Path(_git(folder, *ask)).samefile(_git(self.root, *ask))
+            return (folder / ".git").exists() and Path(git(folder, *ask)).samefile(git(self.root, *ask))
         except GitFailed:
             return False
 
@@ -277,7 +259,7 @@ class Experiment:
     def save(self, folder: Path, stages: Sequence[str], note: str) -> None:
         """Keep what lies in the workspace as the DVC experiment. `stages` that ran with what they need; none: all."""
         links = (folder / LINKS).read_text().splitlines()
-        _git(folder, "add", "--all", "--", ".", *(f":(exclude){link}" for link in links))
+        git(folder, "add", "--all", "--", ".", *(f":(exclude){link}" for link in links))
         settings = " ".join(", ".join(f"{key}={value}" for key, value in self.overrides.items()).split())
         message = [f"{self.name}: {settings}", f"Stages: {' '.join(stages) or ALL}", f"Origin: {self.origin}", note]
         # DVC writes down in refs that all worktrees share what it is about to save: two at once lose one.
@@ -303,7 +285,7 @@ class Experiment:
                 whole = self._is_whole()
             finally:
                 if not whole:  # its ref alone would pass for it
-                    _git(self.root, "update-ref", "-d", self._ref)
+                    git(self.root, "update-ref", "-d", self._ref)
 
     def _is_whole(self) -> bool:
         """Whether all that its stages made can be had: DVC fetches what there is and goes on without the rest."""
@@ -312,7 +294,7 @@ class Experiment:
         done = _noted(self._message() or "", "Stages").split()
         stages = [name for name in locked if name.partition("@")[0] in known and (ALL in done or name in done)]
         outputs = [Path(out["path"]) for name in stages for out in locked[name].get("outs", ())]
-        if _git(self.root, "ls-tree", self._ref, "--", f"{self.folder}.dvc"):
+        if git(self.root, "ls-tree", self._ref, "--", f"{self.folder}.dvc"):
             outputs.append(self.folder)
         with tempfile.TemporaryDirectory(dir=self.root / LOCK.parent) as folder:
             return not Revision(self.root, self._ref).fetch(outputs, Path(folder))
@@ -327,9 +309,9 @@ class Experiment:
             there = self._message_at(remote)
             if there is not None and _noted(there, "Origin") != self.origin:
                 raise NameTaken(self.name, remote)
-            before = "" if there is None else _git(self.root, "rev-parse", _ref_at(remote, self.commit, self.name))
+            before = "" if there is None else git(self.root, "rev-parse", _ref_at(remote, self.commit, self.name))
             # DVC sends the ref before the files, so to this repository, which has it.
-            here = _git(self.root, "rev-parse", "--path-format=absolute", "--git-common-dir")
+            here = git(self.root, "rev-parse", "--path-format=absolute", "--git-common-dir")
             try:
                 experiments.push(self.root, here, self.commit, self.name)
             except CannotSend as error:
@@ -337,7 +319,7 @@ class Experiment:
                 raise
             try:
                 lease = f"--force-with-lease={self._ref}:{before}"
-                _git(self.root, "push", "--quiet", lease, "--", remote, f"{self._ref}:{self._ref}", env=NO_PROMPT)
+                git(self.root, "push", "--quiet", lease, "--", remote, f"{self._ref}:{self._ref}", env=NO_PROMPT)
             except GitFailed as error:
                 raise CannotSend(self.name, remote, error.said) from None
 
@@ -352,7 +334,7 @@ class Experiment:
     def _message_at(self, remote: str) -> str | None:
         """The same of the git remote, as `fetched` found it."""
         try:
-            return _git(self.root, "log", "-1", "--format=%B", _ref_at(remote, self.commit, self.name), "--")
+            return git(self.root, "log", "-1", "--format=%B", _ref_at(remote, self.commit, self.name), "--")
         except GitFailed:
             return None
 
@@ -370,10 +352,10 @@ def fetched(root: Path, remote: str, revision: str = "") -> str:
     with _alone(root):
         if len(revision) == COMMIT_DIGITS:
             with contextlib.suppress(GitFailed):  # it is here already
-                commit = _git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
+                commit = git(root, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
         if not commit:
-            _fetch(root, revision or "the default branch", remote, revision or "HEAD")
-            commit = _git(root, "rev-parse", "FETCH_HEAD^{commit}")
+            fetch(root, revision or "the default branch", remote, revision or "HEAD")
+            commit = git(root, "rev-parse", "FETCH_HEAD^{commit}")
         _look(root, remote, commit)
     return commit
 
@@ -381,7 +363,7 @@ def fetched(root: Path, remote: str, revision: str = "") -> str:
 def _look(root: Path, remote: str, commit: str) -> None:
     """Note which experiments over this commit a git remote has, as git does it with branches. Raises CannotFetch."""
     refs = f"+{experiments.ref(commit, '*')}:{_ref_at(remote, commit, '*')}"
-    _fetch(root, "its experiments", remote, refs, "--prune", "--no-tags")
+    fetch(root, "its experiments", remote, refs, "--prune", "--no-tags")
 
 
 def _ref_at(remote: str, commit: str, name: str) -> str:
@@ -393,16 +375,6 @@ def _noted(message: str, key: str) -> str:
     return next((line.removeprefix(f"{key}: ") for line in message.splitlines() if line.startswith(f"{key}: ")), "")
 
 
-def _fetch(root: Path, what: str, remote: str, refs: str, *options: str) -> None:
-    """Fetch it from the git remote. Raises CannotFetch."""
-    try:
-        _git(root, "fetch", "--quiet", *options, "--", remote, refs, env=NO_PROMPT)
-    except OSError as error:
-        raise CannotFetch(what, remote, str(error)) from None
-    except GitFailed as error:
-        raise CannotFetch(what, remote, error.said) from None
-
-
 def _alone(root: Path) -> contextlib.AbstractContextManager[bool]:
     """The one process that works on what the worktrees share."""
     return file_lock(root / LOCK, "another workspace to be made or saved")
@@ -410,61 +382,31 @@ def _alone(root: Path) -> contextlib.AbstractContextManager[bool]:
 
 def _commit(root: Path, revision: str = "") -> str:
     try:
-        commit = _git(root, "rev-parse", "--verify", f"{revision or 'HEAD'}^{{commit}}")
+        commit = git(root, "rev-parse", "--verify", f"{revision or 'HEAD'}^{{commit}}")
     except (OSError, GitFailed):
         if revision and (root / ".git").exists():
             raise NoSuchRevision(root, revision) from None
         raise NoExperiments(root, "is no git repository with a commit") from None
-    if _git(root, "rev-parse", "--show-prefix"):
+    if git(root, "rev-parse", "--show-prefix"):
         raise NoExperiments(root, "is a sub-folder of its git repository")
-    if _git(root, "rev-parse", "--is-shallow-repository") == "true":
+    if git(root, "rev-parse", "--is-shallow-repository") == "true":
         raise NoExperiments(root, "is a shallow clone, in which DVC loses experiments (`git fetch --unshallow`)")
     return commit
-
-
-def _check_identity(root: Path) -> None:
-    """DVC takes no other than what was told, and would say so when all has run."""
-    try:
-        for who in ("AUTHOR", "COMMITTER"):
-            _git(root, "-c", "user.useConfigOnly=true", "var", f"GIT_{who}_IDENT")
-    except GitFailed:
-        raise NoIdentity from None
 
 
 def _is_name(root: Path, name: str) -> bool:
     """Whether it is a folder's name, which leads nowhere else, and one that git takes for a ref."""
     try:
-        _git(root, "check-ref-format", f"refs/exps/{name}")
+        git(root, "check-ref-format", f"refs/exps/{name}")
     except GitFailed:
         return False
     return re.fullmatch(r"[\w.-]+", name) is not None and name[0] not in ".-" and len(name.encode()) <= MAX_NAME_BYTES
 
 
-def _tree(root: Path, whole: list[str]) -> str:
-    """The tracked files as they lie there, new templates, and all of the folders `whole`, as a tree of git.
-
-    By an index of its own: neither the user's nor any of their files is touched.
-    """
-    with tempfile.TemporaryDirectory() as temporary:
-        index = Path(temporary, "index")
-        present = Path(_git(root, "rev-parse", "--path-format=absolute", "--git-path", "index"))
-        if present.exists():  # with what git knows of the files, so that it reads only those that changed
-            shutil.copy(present, index)
-        env = {"GIT_INDEX_FILE": str(index)}
-        _git(root, "add", "--update", "--", ".", f":(exclude){LOCKED}", env=env)
-        new = [path for path in ("templates", *whole) if (root / path).exists()]
-        if new:
-            _git(root, "add", "--all", "--", *new, env=env)
-        if _git(root, "ls-files", "--", LOCKED, env=env):
-            # It changes with each run and decides nothing: the cache knows what was made of what.
-            _git(root, "reset", "--quiet", "HEAD", "--", LOCKED, env=env)
-        return _git(root, "write-tree", env=env)
-
-
 def _content_in(root: Path, commit: str, path: str = str(PARAMS)) -> dict[str, Any]:
     """What the YAML file holds in the commit. Raises UserError."""
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        file.write(_git(root, "show", f"{commit}:./{path}"))
+        file.write(git(root, "show", f"{commit}:./{path}"))
         file.flush()
         return read_content(Path(file.name))
 
@@ -478,7 +420,7 @@ def _what_differs(root: Path, commit: str, content: dict[str, Any], tree: str) -
     now = _leaves(content)
     differing = {key: now[key] for key in sorted(now) if key not in before or before[key] != now[key]}
     (name,) = names_of([differing]) if differing else ["unchanged"]
-    rest = _git(root, "diff", "--name-only", commit, tree, "--", ".", f":(exclude){PARAMS}", f":(exclude){LOCKED}")
+    rest = git(root, "diff", "--name-only", commit, tree, "--", ".", f":(exclude){PARAMS}", f":(exclude){LOCKED}")
     return f"{name}_{_digest(tree)}" if rest else name
 
 
@@ -535,15 +477,3 @@ def _no_files(folder: str, names: list[str]) -> set[str]:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:6]
-
-
-def _git(root: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
-    """Its stdout. Raises GitFailed."""
-    command = ["git", "-c", "core.hooksPath=/dev/null", *arguments]  # no checkout of outputs by DVC's hooks
-    # Inside a hook of git these would name another repository.
-    inherited = {key: value for key, value in os.environ.items() if key not in ("GIT_DIR", "GIT_WORK_TREE")}
-    env = {**inherited, **(env or {})}
-    done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise GitFailed(arguments, done.stderr or f"exit code {done.returncode}")
-    return done.stdout.strip()

@@ -10,14 +10,13 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from flows.git import CannotFetch, NoIdentity
 from flows.workspace import (
     LOCK,
     BadName,
-    CannotFetch,
     Experiment,
     NameTaken,
     NoExperiments,
-    NoIdentity,
     NoSuchRevision,
     fetched,
 )
@@ -33,7 +32,7 @@ from tests.flows.experiments import Experimental
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Experimental]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(VARIABLE, "")  # restored afterwards
-    yield Experimental(tmp_path)
+    yield Experimental.begin(tmp_path)
 
 
 def run(project: Experimental, overrides: dict[str, object], name: str = "") -> Experiment:
@@ -230,7 +229,7 @@ def test_a_project_that_was_copied_leaves_the_workspaces_of_the_other_alone(
     monkeypatch.setenv(VARIABLE, "")
     (tmp_path / "one").mkdir()
     monkeypatch.chdir(tmp_path / "one")
-    one = Experimental(tmp_path / "one")
+    one = Experimental.begin(tmp_path / "one")
     with Experiment.planned(one.folder, {"train.seed": 1}).workspace() as theirs:
         shutil.copytree(one.folder, tmp_path / "two", symlinks=True)
     monkeypatch.chdir(tmp_path / "two")
@@ -267,7 +266,7 @@ class Machines:
         self.folder, self.patch = folder, patch
         patch.setenv(VARIABLE, "")
         (folder / "seed").mkdir()
-        seed = Experimental(folder / "seed")
+        seed = Experimental.begin(folder / "seed")
         command = [sys.executable, "-m", "dvc", "remote", "add", "--default", "store", str(folder / "store")]
         subprocess.run(command, cwd=seed.folder, check=True, capture_output=True)
         seed.git("commit", "--quiet", "--all", "--message", "remote")
@@ -374,7 +373,7 @@ def test_a_clone_that_is_behind_begins_from_the_commit_that_it_fetched(
     monkeypatch.setenv(VARIABLE, "")
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir()
-    upstream = Experimental(one)
+    upstream = Experimental.begin(one)
     begun = upstream.git("rev-parse", "HEAD")
     subprocess.run(["git", "clone", "--quiet", str(one), str(two)], check=True)
     (one / "params.yaml").write_text((one / "params.yaml").read_text().replace("0.005", "0.03"))
