@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import torch
+import transformers
 from PIL import Image
 from torch import Tensor
 from transformers import AutoImageProcessor, AutoModel, CLIPModel, CLIPProcessor
@@ -133,6 +134,7 @@ def _folder(name: str) -> Path:
 
 def _whole(kind: Any, folder: Path) -> Any:
     """The model of a folder in float32. Raises ValueError for one that lacks weights, which transformers makes up."""
+    transformers.utils.logging.disable_progress_bar()
     model, found = kind.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
     if missing := sorted(found["missing_keys"]):
         raise ValueError(

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Self
 
 from tests.dvc_project import ROOT, begin_project
 
@@ -64,10 +65,15 @@ else:
 
 
 class Experimental:
-    """A git and DVC project in `folder` that has one commit."""
+    """A git and DVC project in `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    @classmethod
+    def begin(cls, folder: Path) -> Self:
+        """With one commit."""
+        project = cls(folder)
         begin_project(folder)
         (folder / ".gitignore").write_text("/.scratch/\n/outputs/\n")
         (folder / ".dvcignore").write_text("/.scratch/\n")
@@ -75,12 +81,13 @@ class Experimental:
         (folder / "params.yaml").write_text(PARAMS)
         (folder / "dvc.yaml").write_text(DVC_YAML)
         (folder / "stage.py").write_text(STAGE.replace("ROOT", str(ROOT)))
-        self.pictures("data/cat", "cat")
+        project.pictures("data/cat", "cat")
         shutil.copytree(ROOT / "templates", folder / "templates")
-        self.git("config", "user.name", "somebody")
-        self.git("config", "user.email", "somebody@example.org")
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--message", "begin")
+        project.git("config", "user.name", "somebody")
+        project.git("config", "user.email", "somebody@example.org")
+        project.git("add", "--all")
+        project.git("commit", "--quiet", "--message", "begin")
+        return project
 
     def pictures(self, folder: str, content: str) -> None:
         path = self.folder / folder

@@ -27,7 +27,7 @@ from tests.flows.test_pipeline import artifacts
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Experimental:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv(VARIABLE, "")  # restored afterwards
-    return Experimental(tmp_path)
+    return Experimental.begin(tmp_path)
 
 
 @pytest.mark.usefixtures("prefect_server")

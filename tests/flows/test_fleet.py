@@ -182,7 +182,7 @@ def said(pid: int) -> str:
 def test_two_workers_need_little_more_than_half_the_time_of_one(server: dict[str, str], tmp_path: Path) -> None:
     """With a stage that sleeps in place of a GPU."""
     (tmp_path / "seed").mkdir()
-    seed = Experimental(tmp_path / "seed")
+    seed = Experimental.begin(tmp_path / "seed")
     fleet = Fleet(tmp_path, seed.folder, server, [["add", "--default", "store", str(tmp_path / "store")]])
     one, two = map(fleet.machine, ("one", "two"))
     for clone in (one, two):

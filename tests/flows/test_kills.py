@@ -1,4 +1,4 @@
-"""SIGKILL at random moments to the flow, to dvc and to the stage, and Ctrl-C: nothing lives on or is written twice."""
+"""Ended at random moments by SIGKILL, SIGTERM, Ctrl-C or the page: nothing lives on or is written twice."""
 
 import hashlib
 import os
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from prefect.settings import PREFECT_API_URL
 
 from tests.dvc_project import ROOT, alive, begin_project
 from tests.e2e.test_pipeline import STAGES
+from tests.flows.served import FINAL, Served, parent_of, processes_of, serving, with_deployments
 from tests.test_what_runs_again import QUICK
 from tests.test_what_runs_again import begin_project as begin_pipeline
 
@@ -131,6 +133,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     """A checkout with quick settings, the digests of what it makes, and how many seconds that takes."""
     folder = tmp_path_factory.mktemp("pipeline")
     begin_pipeline(folder, QUICK)
+    with_deployments(folder)
     started = time.monotonic()
     running = begin(folder, "dvc")
     printed, _ = running.communicate()
@@ -138,11 +141,32 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     return folder, made(folder), time.monotonic() - started
 
 
-def begin(folder: Path, victim: str) -> subprocess.Popen[str]:
-    """The whole pipeline, by the flow or by dvc alone, with the code in `folder`."""
+class ServedRun:
+    """A run of `make serve` in its folder, with what is asked of a process."""
+
+    def __init__(self, served: Served) -> None:
+        self.served, self.id, self.pid, self.returncode = served, served.create("pipeline"), None, None
+
+    def poll(self) -> int | None:
+        state = self.served.run(self.id)["state"]["type"]
+        return None if state not in FINAL else int(state != "COMPLETED")
+
+    def communicate(self) -> tuple[str, None]:
+        state = self.served.end(self.id)
+        self.returncode = int(state["type"] != "COMPLETED")
+        return str(state["message"]), None
+
+
+Run = subprocess.Popen[str] | ServedRun
+
+
+def begin(folder: Path, by: str | Served) -> Run:
+    """The whole pipeline, by the module `flows.pipeline`, by `dvc` or by `make serve`, with the code in `folder`."""
+    if isinstance(by, Served):
+        return ServedRun(by)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
-    command = ["-m", "flows.pipeline"] if victim in ("flow", "Ctrl-C") else ["-m", "dvc", "repro"]
+    command = ["-m", by, *(["repro"] if by == "dvc" else [])]
     return subprocess.Popen(
         [sys.executable, *command], cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, start_new_session=True,
@@ -156,9 +180,11 @@ def made(folder: Path) -> dict[str, str]:
 
 
 def forget(folder: Path) -> None:
-    """Take away all that a run could go on from."""
-    for name in ("outputs", ".scratch", ".dvc/cache"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    """Take away all that a run could go on from, and leave what a server has there."""
+    scratch = folder / ".scratch"
+    parts = [path for path in scratch.iterdir() if path.is_dir() and path.name != "locks"] if scratch.exists() else []
+    for path in (folder / "outputs", folder / ".dvc/cache", *parts):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def stages_in(folder: Path) -> dict[int, str]:
@@ -170,31 +196,46 @@ def stages_in(folder: Path) -> dict[int, str]:
     }
 
 
+@pytest.fixture
+def begun_by(
+    victim: str, pipeline: tuple[Path, dict[str, str], float], tmp_path: Path, request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[str | Served]:  # fmt: skip
+    """What has the pipeline when the victim is struck."""
+    if victim in ("dvc", "stage"):
+        yield "dvc"
+    elif victim in ("flow", "SIGTERM", "Ctrl-C"):
+        request.getfixturevalue("prefect_server")
+        monkeypatch.setenv("PREFECT_API_URL", str(PREFECT_API_URL.value()))
+        yield "flows.pipeline"
+    else:
+        with serving(pipeline[0], tmp_path, workers=2) as served:
+            yield served
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(4 * 3600)
-@pytest.mark.usefixtures("prefect_server")
-@pytest.mark.parametrize("victim", ["dvc", "stage", "flow", "Ctrl-C"])
-def test_a_pipeline_that_is_killed_again_and_again_ends_with_the_same_bytes(
-    victim: str, pipeline: tuple[Path, dict[str, str], float], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("victim", ["dvc", "stage", "flow", "SIGTERM", "Ctrl-C", "worker", "cancel"])
+def test_a_pipeline_that_is_ended_again_and_again_ends_with_the_same_bytes(
+    victim: str, pipeline: tuple[Path, dict[str, str], float], begun_by: str | Served
 ) -> None:
     """During or right after stages of which each has its turn. Every other time the next run begins at once, beside
-    whatever still lives of the one that was killed."""
+    whatever still lives of the one that was ended."""
     folder, wanted, seconds = pipeline
-    monkeypatch.setenv("PREFECT_API_URL", str(PREFECT_API_URL.value()))
     moments, longest, hit = random.Random(victim), 0.0, Counter[str]()
     plan = sorted([*STAGES, *moments.choices(STAGES, k=KILLS - len(STAGES))], key=STAGES.index)
     forget(folder)
-    running = begin(folder, victim)
+    running = begin(folder, begun_by)
     while plan:
         time.sleep(0.1)
-        if running.poll() is not None:  # it was faster than the kill
+        if not stages_in(folder) and running.poll() is not None:  # it was faster than the kill
             assert_as_wanted(running, folder, wanted)
             forget(folder)
-            running = begin(folder, victim)
+            running = begin(folder, begun_by)
         if not any(STAGES.index(stage) >= STAGES.index(plan[0]) for stage in stages_in(folder).values()):
             continue
         time.sleep(moments.uniform(0, 1.5 * seconds / len(STAGES)))
-        before, stages = processes_in(folder), stages_in(folder)
+        before, stages = processes_with(running, folder), stages_in(folder)
         if (victim == "stage" and not stages) or not strike(victim, min(stages, default=0), running):
             continue
         ended, dead = time.monotonic(), running
@@ -202,31 +243,48 @@ def test_a_pipeline_that_is_killed_again_and_again_ends_with_the_same_bytes(
         plan.pop(0)
         if victim == "stage":
             dead.communicate(timeout=300)  # dvc ends by itself, as the stage failed
-        elif victim != "Ctrl-C":
+        elif victim in ("dvc", "flow"):
             dead.wait()  # as a shell does: for DVC a process that nobody has waited for still holds its locks
         if len(plan) % 2:
-            running = begin(folder, victim)
+            running = begin(folder, begun_by)
         while left := {pid: command for pid, command in before.items() if pid != dead.pid and alive(pid)}:
             assert time.monotonic() < ended + GONE_S, f"still running: {left}"
             time.sleep(0.1)
         longest = max(longest, time.monotonic() - ended)
         dead.communicate()
         if not len(plan) % 2:
-            running = begin(folder, victim)
+            running = begin(folder, begun_by)
     assert_as_wanted(running, folder, wanted)
-    print(f"{KILLS} kills of {victim} during {dict(hit)}; what it left had ended after {longest:.1f} s at most")
+    print(f"{KILLS} times {victim} during {dict(hit)}; what it left had ended after {longest:.1f} s at most")
 
 
-def strike(victim: str, stage: int, running: subprocess.Popen[str]) -> bool:
+def processes_with(run: Run, folder: Path) -> dict[int, list[str]]:
+    """Those that have to end with it, by process id."""
+    there = processes_in(folder)
+    return there if isinstance(run, subprocess.Popen) else {pid: there.get(pid, []) for pid in processes_of(run.id)}
+
+
+def strike(victim: str, stage: int, running: Run) -> bool:
     """False where there is nothing left to strike."""
-    if victim != "Ctrl-C":
-        return kill(stage if victim == "stage" else running.pid)
-    if running.poll() is None:
+    if isinstance(running, ServedRun):
+        if victim == "cancel":
+            cancelling = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+            answer = running.served.ask(f"/flow_runs/{running.id}/set_state", cancelling)
+            return bool(answer["status"] == "ACCEPT")
+        flow = min(processes_of(running.id), default=0)
+        return bool(flow) and kill(parent_of(flow))
+    if victim == "stage":
+        return kill(stage)
+    if running.poll() is not None:
+        return False
+    if victim == "Ctrl-C":
         os.killpg(running.pid, signal.SIGINT)  # as a terminal does it
-    return running.returncode is None
+    else:
+        running.send_signal(signal.SIGTERM if victim == "SIGTERM" else signal.SIGKILL)
+    return True
 
 
-def assert_as_wanted(running: subprocess.Popen[str], folder: Path, wanted: dict[str, str]) -> None:
+def assert_as_wanted(running: Run, folder: Path, wanted: dict[str, str]) -> None:
     printed, _ = running.communicate()
     assert running.returncode == 0, printed
     assert made(folder) == wanted

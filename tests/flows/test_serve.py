@@ -1,19 +1,14 @@
 """`make serve`: forms, workers, a whole training over HTTP alone, and what dies. One server for all of it."""
 
 import base64
-import contextlib
-import json
 import os
 import re
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +21,10 @@ from pseudoword.locks import file_lock
 from tests.browser import Browser, browser, chromium
 from tests.dvc_project import ROOT, alive
 from tests.flows.experiments import Experimental
+from tests.flows.served import Served, flow_processes, parent_of, processes_of, serving, with_deployments
 from tests.postgres import free_port
 
 __all__ = ["browser", "chromium"]
-FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-PATIENCE_S = 240
 GONE_S = 30  # 5 on an idle machine
 DRAFTS_AND_EDITS = """
 stages:
@@ -42,105 +36,20 @@ stages:
 """
 
 
-class Served:
-    """A project, and Prefect's REST API with nothing but the standard library."""
-
-    def __init__(self, project: Experimental, process: subprocess.Popen[str], address: str) -> None:
-        self.project, self.process, self.address = project, process, address
-
-    def ask(self, path: str, content: object = None, method: str | None = None) -> Any:
-        data = None if content is None else json.dumps(content).encode()
-        request = urllib.request.Request(
-            f"{self.address}/api{path}", data, {"Content-Type": "application/json"}, method=method
-        )
-        for _ in range(20):
-            try:
-                with urllib.request.urlopen(request, timeout=60) as answer:
-                    return json.loads(answer.read() or b"null")
-            except urllib.error.HTTPError as error:
-                if error.code != 503:  # SQLite, which has one writer, was busy for too long
-                    raise
-            time.sleep(1)
-        raise AssertionError(f"{path}: 503 again and again")
-
-    def create(self, flow: str, **parameters: object) -> str:
-        deployment = self.ask(f"/deployments/name/{flow}/{flow}")
-        run = self.ask(f"/deployments/{deployment['id']}/create_flow_run", {"parameters": parameters})
-        return str(run["id"])
-
-    def run(self, run: str) -> dict[str, Any]:
-        return dict(self.ask(f"/flow_runs/{run}"))
-
-    def end(self, run: str) -> dict[str, Any]:
-        self.wait(lambda: self.run(run)["state"]["type"] in FINAL, "the run ends")
-        return dict(self.run(run)["state"])
-
-    def artifacts(self, run: str) -> dict[str, dict[str, Any]]:
-        found = self.ask("/artifacts/filter", {"flow_runs": {"id": {"any_": [run]}}})
-        return {artifact["key"]: artifact for artifact in found}
-
-    def learning(self, name: str) -> int:
-        """The process id of the stage that learns in the experiment's workspace, once it does."""
-        path = self.project.folder / ".scratch/workspaces" / name / ".scratch/waiting"
-        self.wait(lambda: path.exists() and path.read_text() and alive(int(path.read_text())), f"{name} learns")
-        return int(path.read_text())
-
-    def wait(self, ready: Callable[[], object], what: str, patience: float = PATIENCE_S) -> None:
-        end = time.monotonic() + patience
-        while not ready():
-            assert time.monotonic() < end, f"not within {patience:.0f} s: {what}"
-            assert self.process.poll() is None
-            time.sleep(0.5)
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     home = tmp_path_factory.mktemp("prefect")
-    with serving(project_in(tmp_path_factory.mktemp("project")), home, workers=2) as served:
+    with serving(project_in(tmp_path_factory.mktemp("project")).folder, home, workers=2) as served:
         yield served
     assert not (home / "prefect.db").exists(), "another project's server would see its runs"
 
 
 def project_in(folder: Path) -> Experimental:
-    project = Experimental(folder)
-    (folder / "flows").symlink_to(ROOT / "flows")
-    shutil.copy(ROOT / "prefect.yaml", folder)
+    project = Experimental.begin(folder)
+    with_deployments(folder)
     project.git("add", "--all")
     project.git("commit", "--quiet", "--message", "serve")
     return project
-
-
-@contextlib.contextmanager
-def serving(project: Experimental, home: Path, workers: int) -> Iterator[Served]:
-    python_path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    env = {**os.environ, "PREFECT_HOME": str(home), "PYTHONPATH": python_path}
-    port = free_port()
-    command = [sys.executable, "-m", "flows.serve", "--port", str(port), "--workers", str(workers)]
-    with subprocess.Popen(command, cwd=project.folder, env=env, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        for line in process.stdout:
-            if "Ctrl-C ends it all" in line:
-                break
-        try:
-            yield Served(project, process, f"http://127.0.0.1:{port}")
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=120)
-        assert process.returncode == 128 + signal.SIGINT
-        assert not flow_processes(project.folder), "it left something behind"
-
-
-def flow_processes(folder: Path) -> dict[int, str]:
-    """The command of each process that works in the folder or below."""
-    running = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and int(entry.name) != os.getpid():
-            try:
-                if (entry / "cwd").readlink().is_relative_to(folder):
-                    running[int(entry.name)] = (entry / "cmdline").read_text(errors="replace").replace("\0", " ")
-            except OSError:  # it has ended meanwhile
-                continue
-    return running
 
 
 def test_a_port_that_is_taken_is_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -253,12 +162,12 @@ def test_the_end_of_make_serve_is_that_of_a_sweep_and_all_its_points(tmp_path: P
     (tmp_path / "project").mkdir()
     project = project_in(tmp_path / "project")
     names = [f"base.precision_{precision}-steps100" for precision in ("fp32", "bf16")]
-    with serving(project, tmp_path, workers=1) as served:
+    with serving(project.folder, tmp_path, workers=1) as served:
         sweep = served.create("sweep", grid={"base.precision": ["fp32", "bf16"]}, overrides={"train.steps": 100})
         served.wait(lambda: processes_in_workspaces(project.folder), "a point learns")
         started = time.monotonic()
     print(f"all gone {time.monotonic() - started:.0f} s after Ctrl-C")
-    with serving(project, tmp_path, workers=1) as served:
+    with serving(project.folder, tmp_path, workers=1) as served:
         ended = [served.run(sweep), *(run for name in names for run in points(served, name))]
         assert [run["state"]["type"] for run in ended] == ["CANCELLED"] * 3
 
@@ -271,10 +180,6 @@ def flow_and_dvc(workspace: Path) -> tuple[int, int]:
     """The process ids of the flow that has a stage run there, and of the dvc that runs it."""
     dvc = next(pid for pid, command in flow_processes(workspace).items() if "repro" in command)
     return parent_of(dvc), dvc
-
-
-def parent_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 @pytest.mark.slow
@@ -371,16 +276,3 @@ def test_reviewed_waits_for_a_person_and_goes_on_with_what_they_wrote(served: Se
     assert (folder / "outputs/learn.txt").read_text() == f"cat{edits}"
     assert (folder / "data/cat/captions.yaml").read_text() == edits
     assert "data/cat/captions.yaml" in served.project.git("status", "--porcelain"), "a commit to be"
-
-
-def processes_of(run: str) -> list[int]:
-    """The processes of this machine that have the flow run."""
-    entries = [entry for entry in Path("/proc").iterdir() if entry.name.isdecimal()]
-    return [int(e.name) for e in entries if f"PREFECT__FLOW_RUN_ID={run}".encode() in content_of(e / "environ")]
-
-
-def content_of(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:  # it has ended meanwhile
-        return b""
