@@ -65,8 +65,9 @@ METHODS: dict[str, dict[str, dict[str, Any]] | None] = {
     "hypernetwork 0.003": {"train": {"learn": "hypernetwork"}, "hypernetwork": {"learn_rate": 0.003}},
     "4 an update, 0.01, average": {"train": {"batch": 4, "accumulation": 1, "learn_rate": 0.01, "average": 0.8}},
 }
-SAMPLES = 600  # that our runs see
+SAMPLES = 600  # that our runs see, unless --samples says more: the shipped settings come to 4500
 LADDER = (30, 60, 120, 180, 300, 600)  # samples at which checkpoints are measured
+BEYOND = (900, 1200, 1800, 2400, 3000, 3600, 4500)  # the same of longer runs
 EXAMPLE_BATCH, EXAMPLE_RATE = 4, 4 * 5e-4  # its scale_lr multiplies by the batch
 EXAMPLE_LADDER = (60, 120, 240, 360, 600, 1200)
 FRESH, PROMPTS, INFERENCE_STEPS, GUIDANCE = 24, 18, 10, 3.0
@@ -117,19 +118,21 @@ class Ruler:
         return float(((self.fresh @ self.fresh.T).sum() - number) / (number * (number - 1)))
 
 
-def ours(folder: Path, settings: dict[str, Any], seeds: list[int], ruler: Ruler) -> Iterator[tuple[int, int, float]]:
+def ours(
+    folder: Path, settings: dict[str, Any], seeds: list[int], most: int, ruler: Ruler
+) -> Iterator[tuple[int, int, float]]:
     """(seed, samples, likeness) of the start and of the checkpoints of the ladder."""
     train = settings["train"]
     samples = PICTURES if train["batch"] == "auto" else int(train["batch"])
     save_every = max(n for n in range(1, LADDER[0] // samples + 1) if LADDER[1] % (n * samples) == 0)
-    train |= {"steps": SAMPLES // samples, "save_every": save_every}
+    train |= {"steps": most // samples, "save_every": save_every}
     run(folder, settings | {"sweep": {"train.seed": seeds}}, "curate", "train")
     for record in sorted((folder / "outputs/words").glob("*/settings.json")):
         seed = int(read_record(record, RunRecord).settings["train"]["seed"])
         for step, path in checkpoint_files(record.parent).items():
             seen = step * samples
             # Updates of four pictures end beside the ladder's numbers.
-            if seen == 0 or any(seen <= rung < seen + samples for rung in LADDER):
+            if seen == 0 or any(seen <= rung < seen + samples for rung in LADDER + BEYOND):
                 yield seed, seen, ruler.likeness(read_learned(path))
     shutil.rmtree(folder / "outputs/words")
     shutil.rmtree(folder / "outputs/training")
@@ -152,7 +155,7 @@ def example(folder: Path, settings: dict[str, Any], seeds: list[int], ruler: Rul
             yield seed, seen, ruler.likeness(word, "in the style of [name]")
 
 
-def measure(out: Path, concepts: list[str], methods: list[str], seeds: list[int]) -> None:
+def measure(out: Path, concepts: list[str], methods: list[str], seeds: list[int], samples: int) -> None:
     """Add what is not there yet to the table."""
     table = pd.read_csv(out) if out.exists() else pd.DataFrame(columns=[*KEYS, "likeness"])
     base: Base | None = None
@@ -180,7 +183,7 @@ def measure(out: Path, concepts: list[str], methods: list[str], seeds: list[int]
                 else:
                     changed = {section: settings[section] | keys for section, keys in changes.items()}
                     changed = settings | {"train": dict(settings["train"])} | changed
-                    rows = list(ours(folder, changed, waiting[method], ruler))
+                    rows = list(ours(folder, changed, waiting[method], samples, ruler))
                 table = _added(out, table, concept, method, rows)
                 print(concept, method, *(f"{row[0]}:{row[1]}:{row[2]:.3f}" for row in sorted(rows)), flush=True)
 
@@ -266,10 +269,11 @@ def main() -> None:
     parser.add_argument("--concepts", nargs="+", default=CONCEPTS)
     parser.add_argument("--methods", nargs="+", default=["ours", "example"], choices=list(METHODS), metavar="METHOD")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
+    parser.add_argument("--samples", type=int, default=SAMPLES, help="that our runs see")
     parser.add_argument("--summary", action="store_true", help="learn nothing, tell of what is there")
     options = parser.parse_args()
     if not options.summary:
-        measure(options.out, options.concepts, options.methods, options.seeds)
+        measure(options.out, options.concepts, options.methods, options.seeds, options.samples)
     print(summary(pd.read_csv(options.out)).to_string(index=False))
 
 

@@ -97,7 +97,8 @@ def load_vae(model: ModelIdentity, device: str) -> AutoencoderKL:
 
 def _check_whole(folder: Path, part: nn.Module) -> None:
     """Raises BadCheckpoint where a part's files have fewer tensors than it: the libraries leave the rest at random."""
-    held = {name for file in weights_of(path.name for path in folder.iterdir()) for name in outline(folder / file)}
+    files = [folder.absolute() / name for name in weights_of(path.name for path in folder.iterdir())]
+    held = {name for file in files for name in outline(file)}
     held = {name for name in held if not name.endswith("position_ids")}  # counts up, and is no weight
     wanted = len(part.state_dict())
     if len(held) < wanted:
