@@ -273,7 +273,7 @@ def _key(
 ) -> str:
     """A name for what is asked for, so that another question does not overwrite the answer to this one."""
     base, preview = settings.base, settings.train.preview
-    models = [(model, model.sha256) for model in _models(columns)]
+    models = [(model, model.sha256, model.configs_sha256) for model in _models(columns)]
     files = [sha256_of(file) for file in (*(column.file for column in columns), *beside)]
     asked = [[(row.prompt, row.seed) for row in rows], models, files, negative, preview, base.clip_skip, base.precision]
     return fingerprint(asked, ())[:8]

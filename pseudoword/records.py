@@ -27,6 +27,7 @@ class BaseModelRecord(Record):
     family: str
     resolution: int
     sha256: str = ""
+    configs_sha256: str = ""  # of those that a checkpoint file was read with
     commit: str = ""  # of a hub id
 
 

@@ -6,13 +6,23 @@ model.resolution    # 64, from its configs alone
 model.sha256        # of the files that loading it reads
 """
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pseudoword.base.hub import commit_of
-from pseudoword.base.location import NoNativeResolution, configs, digest, family, locate, locate_vae, read_config
+from pseudoword.base.location import (
+    NoNativeResolution,
+    configs,
+    configs_digest,
+    digest,
+    family,
+    locate,
+    locate_vae,
+    read_config,
+)
 
 
 @dataclass(frozen=True)
@@ -97,8 +107,17 @@ class ModelIdentity:
         return digest(self.place, self.vae)
 
     @cached_property
+    def configs_sha256(self) -> str:
+        """Over the configs and tokenizers that a checkpoint file is read with; empty where `sha256` covers them."""
+        return "" if self.configs == self.place else configs_digest(self.configs)
+
+    @cached_property
     def vae_sha256(self) -> str:
-        return digest(self.vae_place)
+        """Over the VAE's folder, or over its file and the config that this is read with: the base model's."""
+        place = self.vae_place
+        if place.is_dir():
+            return digest(place)
+        return hashlib.sha256(f"{digest(place)}\n{configs_digest(self.configs / 'vae')}".encode()).hexdigest()
 
     def record(self) -> dict[str, Any]:
         """As the records of what was made with it name it; see `pseudoword.records.BaseModelRecord`."""
@@ -109,4 +128,4 @@ class ModelIdentity:
             "sha256": self.sha256,
             "commit": self.commit or "",
         }
-        return record if self.configs == self.place else record | {"configs_sha256": digest(self.configs)}
+        return record | ({"configs_sha256": self.configs_sha256} if self.configs_sha256 else {})

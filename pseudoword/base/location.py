@@ -152,10 +152,20 @@ def digest(place: Path, vae: str | None = None) -> str:
     """
     if vae is not None:
         return hashlib.sha256(f"{digest(place)}\n{digest(_located_vae(vae))}".encode()).hexdigest()
-    if place.is_file():
-        return sha256_of(place)
+    return sha256_of(place) if place.is_file() else _digest_of(place, _read_of(place))
+
+
+def configs_digest(place: Path) -> str:
+    """SHA-256 over the names and contents of the configs and tokenizers in the folder of a pipeline or of a part.
+
+    Weights beside them do not count: a checkpoint file brings its own.
+    """
+    return _digest_of(place, [name for name in _read_of(place) if name.endswith(CONFIG_SUFFIXES)])
+
+
+def _digest_of(place: Path, names: list[str]) -> str:
     total = hashlib.sha256()
-    for name in _read_of(place):
+    for name in names:
         total.update(name.encode())
         total.update(bytes.fromhex(sha256_of(place / name)))
     return total.hexdigest()

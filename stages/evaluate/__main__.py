@@ -53,7 +53,8 @@ def main() -> None:
     losses, drawn, tables = list[float](), list[Checkpoint](), []
     with alone_on(device):
         for used, here in groupby(places, key=lambda place: place.model):
-            kept = Kept(hardware(device), used.sha256, str(dtype), settings.base.clip_skip, settings.base.attention)
+            weights = (used.sha256, used.configs_sha256)
+            kept = Kept(hardware(device), *weights, str(dtype), settings.base.clip_skip, settings.base.attention)
             base = load_base(used, device, dtype, settings.base.clip_skip, settings.base.attention)
             if used is model:
                 losses = score(base, name, latents, checkpoints, evaluate.timesteps, kept)

@@ -32,8 +32,8 @@ class NoCheckpoints(UserError):
 
 
 class OtherBase(OtherModel):
-    def __init__(self, run: str, trained_on: BaseModelRecord, commit: str | None) -> None:
-        made = f"{WORDS / run}: learned on a model '{trained_on.name}' that is not what base.model is now"
+    def __init__(self, run: str, trained_on: BaseModelRecord, key: str, commit: str | None) -> None:
+        made = f"{WORDS / run}: learned on a model '{trained_on.name}' that is not what {key} is now"
         super().__init__(made, trained_on.commit, commit, "base.revision", "train")
 
 
@@ -61,7 +61,9 @@ def read_checkpoints(model: ModelIdentity) -> list[Checkpoint]:
     for settings in WORDS.glob("*/settings.json"):
         run, record = settings.parent, read_record(settings, RunRecord)
         if record.model.sha256 not in ("", model.sha256):
-            raise OtherBase(run.name, record.model, model.commit)
+            raise OtherBase(run.name, record.model, "base.model", model.commit)
+        if record.model.configs_sha256 not in ("", model.configs_sha256):
+            raise OtherBase(run.name, record.model, "base.model with the configs of base.config", model.commit)
         files = checkpoint_files(run)
         if len(files) < 2:
             print(f"note: run '{run.name}' has no checkpoint but its start and is left out")

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.torch import save_file
 
 from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.interface import Base
@@ -23,7 +25,8 @@ from pseudoword.hypernetwork import Hypernetwork, initial_modules
 from pseudoword.latents import Encoded, write_latents
 from pseudoword.structure import Structure
 from stages.evaluate.__main__ import main
-from stages.evaluate.checkpoints import shortlisted_steps
+from stages.evaluate.checkpoints import OtherBase, shortlisted_steps
+from tests.original_layout import original
 from tests.project import shipped_params, write_checked
 from tests.tiny import tiny_inpainting, tiny_sdxl, tiny_stable_diffusion
 
@@ -310,3 +313,44 @@ def test_what_the_word_does_not_go_with_is_told_before_anything_is_drawn(
     with pytest.raises(UserError, match=re.escape(told)):
         main()
     assert not Path("outputs/evaluation").exists()
+
+
+def from_one_file(**options: object) -> None:
+    """The tiny model as a file, which is read with the configs in `configs`, whose scheduler has these options."""
+    tiny_stable_diffusion().save_pretrained("configs")
+    scheduler = Path("configs/scheduler/scheduler_config.json")
+    scheduler.write_text(json.dumps(json.loads(scheduler.read_text()) | options))
+    save_file(original(tiny_stable_diffusion()), "base.safetensors")
+    content = yaml.safe_load(Path("params.yaml").read_text())
+    content["base"] |= {"model": "base.safetensors", "config": "configs"}
+    write_checked(content)
+
+
+def test_a_file_with_other_configs_is_scored_and_drawn_anew(project: Path):
+    results = {}
+    for prediction in ("epsilon", "v_prediction"):
+        from_one_file(prediction_type=prediction)
+        main()
+        results[prediction] = outputs()
+    shutil.rmtree(".scratch")
+    main()
+    assert outputs() == results["v_prediction"]
+    assert not set(results["epsilon"].values()) & set(results["v_prediction"].values())
+
+
+def test_weights_beside_the_configs_of_a_file_are_not_the_model(project: Path):
+    from_one_file()
+    first = ModelIdentity("base.safetensors", config="configs").record()
+    tiny_stable_diffusion(seed=1).unet.save_pretrained("configs/unet")
+    assert ModelIdentity("base.safetensors", config="configs").record() == first
+
+
+def test_words_that_were_learned_with_other_configs_are_refused(project: Path):
+    from_one_file()
+    model = ModelIdentity("base.safetensors", config="configs").record()
+    for path in Path("outputs/words").glob("*/settings.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"model": model}))
+    main()
+    from_one_file(prediction_type="v_prediction")
+    with pytest.raises(OtherBase, match=r"words/vectors.: learned on .*base\.config.*dvc repro -f -s train"):
+        main()

@@ -1,5 +1,6 @@
 """The latents stage on tiny random VAEs: what is encoded again, what is reused, weights, tiles, precision."""
 
+import json
 import os
 import shutil
 import signal
@@ -14,15 +15,17 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 from PIL import Image
+from safetensors.torch import save_file
 
 from pseudoword.base.identity import ModelIdentity
 from pseudoword.base.loading import load_vae
-from pseudoword.latents import INDEX, LATENTS, Latents, read_latents
+from pseudoword.latents import INDEX, LATENTS, Latents, OtherVae, check_vae, read_latents
 from pseudoword.pictures.prepared import PicturesUnreadable, to_tensor
 from pseudoword.scratch import KEPT_DAYS
 from stages.latents.__main__ import main
 from stages.latents.encoding import NotFinite, batch_for, encode, prepare
 from stages.latents.prepared import BadMask, read_weight
+from tests.original_layout import original
 from tests.project import shipped_params, write_checked
 from tests.tiny import tiny_stable_diffusion
 
@@ -154,6 +157,41 @@ def test_another_vae_precision_or_tile_encodes_all(project: Path, capsys: pytest
     said, second = stage(capsys)
     assert said == "7 encoded, 0 reused"
     assert (first == second) == (change == "tile")  # no picture here is that large
+
+
+def scaled(folder: str, scale: float) -> None:
+    config = Path(folder, "vae/config.json")
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"scaling_factor": scale}))
+
+
+@pytest.mark.parametrize("from_file", ["base.model", "base.vae"])
+def test_a_file_read_with_another_config_encodes_all(
+    project: Path, model: Path, capsys: pytest.CaptureFixture[str], from_file: str
+):
+    Path("base").unlink()
+    shutil.copytree(model, "base")
+    file = {"model": "base.safetensors", "config": "base"} if from_file == "base.model" else {"vae": "base.safetensors"}
+    save_file(original(tiny_stable_diffusion()), "base.safetensors")
+    content = shipped_params()
+    content["base"] |= {"model": "base", "device": "cpu", **file}
+    write_checked(content)
+    first = {}
+    for scale, said in (
+        (0.18215, "7 encoded, 0 reused"),
+        (0.13, "7 encoded, 0 reused"),
+        (0.18215, "0 encoded, 7 reused"),
+    ):
+        scaled("base", scale)
+        told, files = stage(capsys)
+        assert told.startswith(said)
+        first.setdefault(scale, files)
+        assert files == first[scale]
+    base = ModelIdentity(content["base"]["model"], config=content["base"]["config"], vae=content["base"]["vae"])
+    check_vae(base.vae_sha256, None)
+    scaled("base", 0.13)
+    changed = ModelIdentity(base.name, config=base.config, vae=base.vae)
+    with pytest.raises(OtherVae, match="dvc repro -f -s latents"):
+        check_vae(changed.vae_sha256, None)
 
 
 def test_another_unet_encodes_nothing(project: Path, model: Path, capsys: pytest.CaptureFixture[str]):
