@@ -19,7 +19,7 @@ def folder_problems(folder: Path, outputs: Path = Path("outputs")) -> list[str]:
     here, there = folder.resolve(), outputs.resolve()
     if there.is_relative_to(here) or here.is_relative_to(there):
         return [f"data.folder: '{folder}' holds the pipeline's own outputs; give the pictures a folder of their own"]
-    found = [f"data.folder: {path} {problem}" for path, problem in _in_the_way(folder)]
+    found = [f"data.folder: {_shown(path)} {problem}" for path, problem in _in_the_way(folder)]
     more = [f"data.folder: {len(found) - MAX_TOLD} more of the kind"] if len(found) > MAX_TOLD else []
     return found[:MAX_TOLD] + more
 
@@ -35,8 +35,14 @@ def _why_no_folder(folder: Path) -> str:
     return "is not there" + (f", did you mean '{parent / near[0]}'?" if near else f"; seen from {Path.cwd()}")
 
 
+def _shown(path: Path) -> str:
+    """Bytes that are no UTF-8 as '\\xe9'."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
 def _in_the_way(folder: Path) -> Iterator[tuple[Path, str]]:
-    """What is neither a file nor a folder, or cannot be read. Links are followed, as DVC does."""
+    """What is neither a file nor a folder, cannot be read, or has a name that DVC cannot write down. Links are
+    followed, as DVC does."""
     waiting: list[tuple[Path, tuple[Path, ...]]] = [(folder, (folder.resolve(),))]
     while waiting:
         place, above = waiting.pop()
@@ -46,6 +52,8 @@ def _in_the_way(folder: Path) -> Iterator[tuple[Path, str]]:
             yield place, f"cannot be read ({error.strerror}); change its permissions, or take it away"
             continue
         for path in paths:
+            if _shown(Path(path.name)) != path.name:
+                yield path, "has a name that is not UTF-8, which DVC cannot write down; rename it"
             try:
                 mode = path.stat().st_mode
             except FileNotFoundError:

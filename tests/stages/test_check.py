@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from app.cli import main as pseudoword
 from pseudoword.settings.messages import BadSettings
 from stages.check.__main__ import main
 from stages.check.code import file_digest, forget_code
@@ -85,6 +86,31 @@ def test_what_is_no_file_is_named(project: Path) -> None:
         "data.folder: data/thing/pipe.png is a named pipe, which DVC would wait for; take it away",
         f"data.folder: data/thing/deep/round leads back to {(FOLDER).resolve()}, round and round; take it away",
     ]
+
+
+NO_UTF8 = "has a name that is not UTF-8, which DVC cannot write down; rename it"
+
+
+def test_a_name_that_dvc_cannot_write_down_is_refused(project: Path) -> None:
+    (FOLDER / os.fsdecode(b"notes \xff.txt")).touch()
+    (FOLDER / os.fsdecode(b"caf\xe9")).mkdir()
+    (FOLDER / os.fsdecode(b"caf\xe9/b.png")).touch()
+    (FOLDER / os.fsdecode(b"caf\xe9/caf\xe9.jpg")).touch()
+    (FOLDER / "café.jpg").touch()
+    assert refused() == [
+        rf"data.folder: data/thing/caf\xe9 {NO_UTF8}",
+        rf"data.folder: data/thing/notes \xff.txt {NO_UTF8}",
+        rf"data.folder: data/thing/caf\xe9/caf\xe9.jpg {NO_UTF8}",
+    ]
+
+
+@pytest.mark.parametrize("command", ["check", "status", "doctor"])
+def test_each_command_tells_of_a_name_that_dvc_cannot_write_down(
+    project: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    (FOLDER / os.fsdecode(b"caf\xe9.jpg")).touch()
+    assert pseudoword([command]) == 1
+    assert rf"data/thing/caf\xe9.jpg {NO_UTF8}" in capsys.readouterr().err
 
 
 def test_a_link_to_a_picture_or_a_folder_is_taken(project: Path) -> None:
