@@ -69,6 +69,17 @@ class RunRecord(Record):
             return "the base model alone"
         return "the init file" if self.settings.get("word", {}).get("init_file") else "the init text"
 
+    @property
+    def init_text(self) -> str:
+        """What the word began as; empty where it began as a file, and for a hypernetwork."""
+        return str(self.settings.get("word", {}).get("init_text", "")) if self.start == "the init text" else ""
+
+    @property
+    def init_file(self) -> str:
+        """What was learned began as the word or hypernetwork of this file; empty where there was none."""
+        section = "hypernetwork" if self.of_hypernetwork else "word"
+        return str(self.settings.get(section, {}).get("init_file") or "")
+
 
 class Share(Record):
     """A share of `number` cases, with its 95 % interval."""

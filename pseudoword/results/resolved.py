@@ -23,13 +23,7 @@ def resolved(
     weighted  how many of the pictures have a loss weight by place
     project   where a relative path of the base model begins
     """
-    values = {**settings, **flat(record.settings)}
-    of_words = not record.of_hypernetwork
-    values = {
-        key: value
-        for key, value in values.items()
-        if not (key.startswith("hypernetwork.") if of_words else key in OF_WORDS)  # then these say nothing
-    }
+    values = in_effect({**settings, **flat(record.settings)}, record)
     drafters = values.get("caption.drafters", [])
     came_to = {
         "caption.model": captioner_name(AUTO, record.model.name, project) if "captioner" in drafters else "not used",
@@ -42,3 +36,13 @@ def resolved(
     }
     found = {key for key in came_to if values.get(key) == AUTO}
     return values | {key: came_to[key] for key in found}, found | set(record.auto)
+
+
+def in_effect(settings: Mapping[str, Any], record: RunRecord) -> dict[str, Any]:
+    """The settings by dotted key without those that say nothing of what the run learned, a word or a hypernetwork."""
+    of_words = not record.of_hypernetwork
+    return {
+        key: value
+        for key, value in settings.items()
+        if not (key.startswith("hypernetwork.") if of_words else key in OF_WORDS)
+    }

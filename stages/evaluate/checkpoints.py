@@ -77,9 +77,7 @@ def read_checkpoints(model: ModelIdentity) -> list[Checkpoint]:
 
 def _init_text(record: RunRecord) -> str:
     """Empty for a start from a file, from zeros or from a sign, and for a hypernetwork."""
-    word, learn = record.settings.get("word", {}), record.settings.get("train", {}).get("learn")
-    text = "" if word.get("init_file") or learn == "hypernetwork" else str(word.get("init_text", ""))
-    return text if any(letter.isalnum() for letter in text) else ""
+    return record.init_text if any(letter.isalnum() for letter in record.init_text) else ""
 
 
 def score(

@@ -2,6 +2,7 @@
 
 reads   outputs/choice/choice.json             which checkpoint was chosen; nothing is written where none is any good
         outputs/judged/pictures.csv            which of its pictures is the best one, for the PNG
+        outputs/judged/judges.json             what the figures of the card are measured against
         outputs/evaluation/sheets/*            that picture
         outputs/words/<run>/steps/*            the checkpoint
         outputs/words/<run>/settings.json      what it was trained with
@@ -17,9 +18,9 @@ from pseudoword.files import save_with, write_text
 from pseudoword.formats.hypernetwork import save_hypernetwork
 from pseudoword.formats.writing import write_embedding
 from pseudoword.hypernetwork import Hypernetwork
-from pseudoword.records import Choice, RunRecord, read_record
+from pseudoword.records import Choice, JudgesRecord, RunRecord, read_record
 from pseudoword.results.chosen import OtherWord, read_chosen
-from pseudoword.results.places import CHOICE, EMBEDDING, WORDS
+from pseudoword.results.places import CHOICE, EMBEDDING, JUDGES, WORDS
 from pseudoword.settings.export import ExportSettings
 from pseudoword.settings.stage import StageSettings
 from pseudoword.settings.word import WordSettings
@@ -49,6 +50,7 @@ def main() -> None:
         raise NothingBetter(choice)
     learned, drawn = read_chosen(choice), chosen_pictures(choice)
     record = read_record(WORDS / choice.run / "settings.json", RunRecord)
+    judges = read_record(JUDGES, JudgesRecord)
     picture = None if isinstance(learned, Hypernetwork) or "png" not in formats else best_picture(choice, drawn)
     sheet = samples(drawn)
     if isinstance(learned, Hypernetwork):
@@ -65,7 +67,7 @@ def main() -> None:
             write_embedding(path, learned, picture if path.suffix == ".png" else None, key=settings.export.key)
         usage = how_to_use(files, word, learned, settings.export.key)
     save_with(EMBEDDING / SAMPLES, partial(sheet.save, format="jpeg", quality=92))
-    write_text(EMBEDDING / "README.md", card(choice, record, usage, drawn))
+    write_text(EMBEDDING / "README.md", card(choice, record, judges, usage, drawn))
     print(usage)
 
 

@@ -6,14 +6,23 @@ from pathlib import Path
 import pandas as pd
 from PIL import Image
 
-from pseudoword.records import Choice, RunRecord
+from pseudoword.records import Choice, JudgesRecord, RunRecord
 from pseudoword.results.images import open_drawn, scaled
+from pseudoword.results.resolved import in_effect
 from pseudoword.results.settings import flat
 
 SAMPLES = "samples.jpg"  # A1111 takes each PNG and WebP in its folder for a word
 MAX_SAMPLES, COLUMNS = 8, 4
 SAMPLE_PX = 256  # longest side of each
-SHOWN_SETTINGS = ("word.kind", "word.init_text", "word.vectors", "train.steps", "train.learn_rate", "train.norm")
+SHOWN_SETTINGS = (
+    "word.kind", "word.init_file", "word.init_text", "word.vectors",
+    "hypernetwork.init_file", "hypernetwork.layers", "hypernetwork.activation", "hypernetwork.learn_rate",
+    "train.steps", "train.learn_rate", "train.norm",
+)  # fmt: skip
+OBEDIENT = {  # what 1 stands for, by its source
+    "captions": "what the real pictures reach with their own captions",
+    "controls": "what is drawn with nothing in the word's place",
+}
 
 
 def samples(drawn: pd.DataFrame) -> Image.Image:
@@ -28,13 +37,13 @@ def samples(drawn: pd.DataFrame) -> Image.Image:
     return sheet
 
 
-def card(choice: Choice, record: RunRecord, usage: str, drawn: pd.DataFrame) -> str:
+def card(choice: Choice, record: RunRecord, judges: JudgesRecord, usage: str, drawn: pd.DataFrame) -> str:
     """The text. `usage` is what `export` prints, `drawn` the chosen checkpoint's rows of the measured table."""
     word, model = choice.word, record.model
     kind = "hypernetwork" if record.of_hypernetwork else "textual_inversion"
     front = {"base_model": model.name, "tags": [kind, "stable-diffusion", model.family], "license": "fill in"}
-    settings = flat(record.settings)
-    shown = [f"- `{key}`: {_code(settings[key])}" for key in SHOWN_SETTINGS if key in settings]
+    settings = in_effect(flat(record.settings), record) | {"word.init_text": record.init_text}
+    shown = [f"- `{key}`: {_code(settings[key])}" for key in SHOWN_SETTINGS if settings.get(key) not in (None, "")]
     return "\n".join(
         [
             "---",
@@ -59,6 +68,8 @@ def card(choice: Choice, record: RunRecord, usage: str, drawn: pd.DataFrame) -> 
             *(f"- {place.sentence}" for place in choice.carried),
             *([""] if choice.carried else []),
             *by_prompt(drawn, word),
+            legend(record, judges),
+            "",
             "## How it was made",
             "",
             f"Step {choice.step} of the run `{choice.run}`, which saw {record.samples_per_update} samples a step.",
@@ -83,11 +94,14 @@ def by_prompt(drawn: pd.DataFrame, word: str) -> list[str]:
     lines = ["| prompt | likeness | obedience |", "|---|---|---|"]
     for prompt, likeness, obedience in means[["likeness", "obedience"]].itertuples(name=None):
         lines.append(f"| {_code(str(prompt).replace('[name]', word))} | {_share(likeness)} | {_share(obedience)} |")
-    legend = (
-        "Likeness: 0 is what the start draws, 1 the pictures among themselves. Obedience: 1 is what the "
-        "real pictures reach with their own captions."
-    )
-    return [*lines, "", legend, ""]
+    return [*lines, ""]
+
+
+def legend(record: RunRecord, judges: JudgesRecord) -> str:
+    """What 0 and 1 of the table stand for."""
+    likeness = f"Likeness: 0 is what {record.start} draws, 1 the pictures among themselves."
+    top = OBEDIENT.get(judges.obedience.source)
+    return f"{likeness} Obedience: 0 is a picture of another prompt, 1 {top}." if top else likeness
 
 
 def _share(value: float) -> str:

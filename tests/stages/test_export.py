@@ -21,7 +21,7 @@ from pseudoword.base.stable_diffusion import StableDiffusion
 from pseudoword.errors import UserError
 from pseudoword.formats.embedding import load_embedding, save_embedding
 from pseudoword.formats.hypernetwork import load_hypernetwork, save_hypernetwork
-from pseudoword.formats.reading import read_embedding
+from pseudoword.formats.reading import read_embedding, read_learned
 from pseudoword.formats.writing import write_embedding
 from pseudoword.hypernetwork import Hypernetwork, initial_modules
 from pseudoword.prompts import Vocabulary
@@ -99,6 +99,19 @@ def write_sheets() -> None:
     measured = dict.fromkeys(MEASURES, 0.5) | {"similarity": [0.5, 0.6, 0.9], "nearest": ""}
     MEASURED.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame({**table, **measured}).to_csv(MEASURED, index=False)
+    write_judges("captions")
+
+
+def write_judges(ceiling: str) -> None:
+    obedience = {"zero": 0.0, "one": 0.1, "source": ceiling}
+    record = {"images": "clip", "texts": "clip", "kind": "thing", "obedience": obedience}
+    MEASURED.with_name("judges.json").write_text(json.dumps(record))
+
+
+def write_settings(**sections: dict[str, Any]) -> None:
+    """What the run was trained with, in its record."""
+    path = Path("outputs/words/base/settings.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"settings": sections}))
 
 
 def written() -> list[str]:
@@ -117,6 +130,60 @@ def test_a_card_tells_what_it_is_how_to_use_it_and_where_it_fails(
     assert "| prompt | likeness | obedience |" in text and "Fill in the licence" in text
     with Image.open(FILE.parent / "samples.jpg") as picture:
         assert max(picture.size) >= 256
+
+
+@pytest.mark.parametrize(
+    ("ceiling", "told"),
+    [
+        ("captions", "1 what the real pictures reach with their own captions."),
+        ("controls", "1 what is drawn with nothing in the word's place."),
+        ("", "1 the pictures among themselves."),
+    ],
+)
+def test_a_card_tells_what_1_stands_for(project: Path, ceiling: str, told: str) -> None:
+    write_inputs(1)
+    write_judges(ceiling)
+    main()
+    (legend,) = [
+        line for line in (FILE.parent / "README.md").read_text().splitlines() if line.startswith("Likeness: 0 is")
+    ]
+    assert legend.startswith("Likeness: 0 is what the init text draws") and legend.endswith(told)
+
+
+@pytest.mark.parametrize("start", ["text", "file", "hypernetwork"])
+def test_what_had_no_part_is_not_told(project: Path, start: str) -> None:
+    write_inputs(1)
+    word = {"init_text": "star", "vectors": 2, "init_file": "gloop.pt" if start == "file" else None}
+    train = {"learn": "word", "learn_rate": "0.005", "norm": "free", "steps": 40}
+    if start == "hypernetwork":
+        modules = initial_modules(Structure(), [WIDTH], "Normal", 0)
+        save_hypernetwork(
+            Path(f"outputs/words/base/steps/{WORD}-40.safetensors"), Hypernetwork(WORD, Structure(), modules, {})
+        )
+        network = {"learn_rate": "1e-05", "layers": [1, 2, 1], "init_file": "gloop.pt"}
+        write_settings(word=word, train=train | {"learn": "hypernetwork"}, hypernetwork=network)
+    else:
+        write_settings(word=word, train=train)
+    main()
+    card = (FILE.parent / "README.md").read_text()
+    shown = {line.split("`")[1]: line.split("`")[3] for line in card.splitlines() if line.startswith("- `")}
+    of_words = {"word.vectors": "2", "train.steps": "40", "train.learn_rate": "0.005", "train.norm": "free"}
+    assert (
+        shown
+        == {
+            "text": of_words | {"word.init_text": "star"},
+            "file": of_words | {"word.init_file": "gloop.pt"},
+            "hypernetwork": {
+                "train.steps": "40",
+                "hypernetwork.init_file": "gloop.pt",
+                "hypernetwork.layers": "[1, 2, 1]",
+                "hypernetwork.learn_rate": "1e-05",
+            },
+        }[start]
+    )
+    metadata = read_learned(FILE.with_suffix(".pt")).metadata
+    assert metadata.get("pseudoword.init_text", "") == ("star" if start == "text" else "")
+    assert metadata.get("pseudoword.init_file", "") == ("" if start == "text" else "gloop.pt")
 
 
 def test_no_sign_of_a_prompt_leaves_its_place_in_the_card() -> None:
