@@ -101,6 +101,9 @@ class Share(Record):
 MIN_RETRIEVAL = 0.9  # a small network of ImageNet reaches 0.94 among the 30 subjects of DreamBooth
 
 
+MIN_WAY = 0.01  # of likeness, in cosine: below it the start draws the concept already, or the judge sees no difference
+
+
 class Scale(Record):
     """What 0 and 1 of a measure stand for, in the unit that it was measured in; None where it could not be measured."""
 
@@ -125,6 +128,11 @@ class JudgesRecord(Record):
         """The run whose init draws what is most like the pictures; the first of equal ones."""
         zeros = {run: scale.zero for run, scale in self.likeness.items() if scale.zero is not None}
         return max(zeros, key=lambda run: zeros[run]) if zeros else None
+
+    @property
+    def several_starts(self) -> bool:
+        """Whether the runs start from words that draw unlike pictures, so that `reference` gives all of them one 0."""
+        return len({scale.zero for scale in self.likeness.values()}) > 1
 
     @property
     def weak(self) -> bool:

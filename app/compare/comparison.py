@@ -307,7 +307,7 @@ def _figures(row: Row, values: Mapping[str, Floats]) -> Iterator[tuple[str, Figu
     """Of what can be compared of a row that has no score."""
     pictures = len(values["broken"])
     samples = np.random.default_rng(0).integers(pictures, size=(SAMPLES, pictures))
-    yield from ((name, figure(values[name], samples)) for name in SHOWN if name not in row.gaps)
+    yield from ((name, figure(name, values[name], samples)) for name in SHOWN if name not in row.gaps)
 
 
 def _or_least(score: Figure | None) -> float:

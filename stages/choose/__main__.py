@@ -59,7 +59,7 @@ def main() -> None:
     records = {run: read_record(WORDS / run / "settings.json", RunRecord) for run in dict.fromkeys(losses["run"])}
     last = {run: int(losses[losses["run"] == run]["step"].max()) for run in records}
     words = told(selection, judges, records, last, nearest(measured, chosen))
-    places = list(carried(measured, read_elsewhere(), chosen))
+    places = list(carried(measured, read_elsewhere(), judges, chosen))
     metrics = {
         **rows_of(table, chosen.run, chosen.step),
         "init": row_of_init(table, measured, chosen.run),

@@ -9,25 +9,27 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from pseudoword.records import Carried, Estimate
+from pseudoword.records import Carried, Estimate, JudgesRecord
+from stages.choose.scoring import on_one_scale
 from stages.choose.selection import RULE, SAMPLES, Candidate, Figure, figure
 from stages.choose.words import percent
 
 COMPARED = ("likeness", "obedience")
 
 
-def carried(home: pd.DataFrame, elsewhere: pd.DataFrame, chosen: Candidate) -> Iterator[Carried]:
+def carried(home: pd.DataFrame, elsewhere: pd.DataFrame, judges: JudgesRecord, chosen: Candidate) -> Iterator[Carried]:
     """The chosen checkpoint's figures in each of the surroundings, and what it gains there, paired by prompt and seed.
 
-    home, elsewhere  rows of the measured table
+    home       rows of the measured table, on one scale
+    elsewhere  the other rows, as they were measured
     """
     at_home = _of(home, chosen)
     for label, rows in elsewhere.groupby("elsewhere", sort=False):
-        there = _of(rows, chosen)
+        there = _of(on_one_scale(rows, judges), chosen)
         samples = np.random.default_rng(0).integers(len(there), size=(SAMPLES, len(there)))
-        figures = {name: figure(there[name].to_numpy(float), samples) for name in RULE}
+        figures = {name: figure(name, there[name].to_numpy(float), samples) for name in RULE}
         gains = {
-            name: figure((there[name] - at_home[name].reindex(there.index)).to_numpy(float), samples)
+            name: figure(name, (there[name] - at_home[name].reindex(there.index)).to_numpy(float), samples)
             for name in COMPARED
         }
         yield Carried(

@@ -1,10 +1,11 @@
 """From the measured table to the choice and scores.csv: also for who measures stored pictures again."""
 
+import math
 from itertools import groupby
 
 import pandas as pd
 
-from pseudoword.records import BadRecord, JudgesRecord, Scale
+from pseudoword.records import MIN_WAY, BadRecord, JudgesRecord, Scale
 from pseudoword.results.places import MEASURED
 from pseudoword.results.tables import MEASURES
 from pseudoword.settings.choose import ChooseSettings
@@ -26,14 +27,14 @@ def rule_of(choose: ChooseSettings) -> Rule:
 
 
 def on_one_scale(measured: pd.DataFrame, judges: JudgesRecord) -> pd.DataFrame:
-    """Likeness of all runs from one 0. Where they start from other words, the one whose init is the most like the
-    pictures gives it: otherwise the worse a start, the higher the likeness of what is learned from it."""
-    zeros = {scale.zero for scale in judges.likeness.values()}
-    scale = judges.likeness.get(judges.reference or "", Scale())
-    if len(zeros) < 2 or scale.zero is None or scale.one is None:
+    """Likeness of all runs from one 0, of pictures that were drawn at one place. Where they start from other words,
+    the one whose init is the most like the pictures gives it: otherwise the worse a start, the higher the likeness of
+    what is learned from it."""
+    one = judges.likeness.get(judges.reference or "", Scale()).one
+    if not judges.several_starts or one is None:
         return measured
-    init = measured[(measured["run"] == judges.reference) & (measured["control"] == "init")]
-    return with_likeness(measured, by_cell(init), scale.one - scale.zero)
+    start = by_cell(measured[(measured["run"] == judges.reference) & (measured["control"] == "init")])
+    return with_likeness(measured, start, one - start.mean())
 
 
 def by_cell(start: pd.DataFrame) -> "pd.Series[float]":
@@ -42,7 +43,10 @@ def by_cell(start: pd.DataFrame) -> "pd.Series[float]":
 
 
 def with_likeness(measured: pd.DataFrame, start: "pd.Series[float]", way: float) -> pd.DataFrame:
-    """Likeness from what a start draws for the same prompt and seed; NaN where it drew nothing."""
+    """Likeness from what a start draws for the same prompt and seed; NaN where it drew nothing, and where it leaves no
+    way to go."""
+    if not way >= MIN_WAY:
+        return measured.assign(likeness=math.nan)
     of_cell = start.reindex(pd.MultiIndex.from_frame(measured[PAIR])).to_numpy()
     return measured.assign(likeness=(measured["similarity"] - of_cell) / way)
 

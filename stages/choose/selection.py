@@ -7,8 +7,8 @@ score      likeness^a x identity^b x obedience^c, with weights that are brought 
 veto       a checkpoint that breaks, burns, copies or cannot be told from the init is out, whatever its score
 interval   95 %, by a paired bootstrap over prompt x seed (Efron 1979): all checkpoints are resampled alike. Its ends
            are the expanded percentiles of Hesterberg 2015, as the plain ones are too near to each other on few
-           pictures; below LEAST_PICTURES those of Student's t. One picture has no interval: then nothing is better than
-           the init, and all ties
+           pictures; below LEAST_PICTURES those of Student's t; of shares those of Wilson. One picture has no interval:
+           then nothing is better than the init, and all ties
 tie        the interval of the difference from the best score holds 0, and the difference is small besides
 choice     of what ties with the best score, the earliest: what cannot be told apart is chosen as the least trained
 
@@ -24,8 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
+from pseudoword.records import Share
+
 Floats = NDArray[np.float64]
 RULE = ("likeness", "identity", "obedience")
+SHARES = ("identity", "broken")  # measures that are 0 or 1 of a picture
 SAMPLES = 1000  # of the bootstrap
 HALF = 0.025  # of the probability lies outside the interval on each side
 LEAST_PICTURES = 4  # that can be resampled
@@ -100,7 +103,7 @@ def select(candidates: Sequence[Candidate], rule: Rule, seeds: int, seed: int = 
     plain = np.array([_score(c, weights, None)[0] for c in candidates])
     resampled = np.array([_score(c, weights, samples) for c in candidates])  # (candidates, S)
     figures = {
-        c.key: {name: figure(values, samples) for name, values in c.measured.items()}
+        c.key: {name: figure(name, values, samples) for name, values in c.measured.items()}
         | {"score": _with_interval(plain[i], resampled[i], pictures)}
         for i, c in enumerate(candidates)
     }
@@ -133,41 +136,50 @@ def select(candidates: Sequence[Candidate], rule: Rule, seeds: int, seed: int = 
     )  # fmt: skip
 
 
-def figure(values: Floats, samples: NDArray[np.int64]) -> Figure:
+def figure(measure: str, values: Floats, samples: NDArray[np.int64]) -> Figure:
     """The mean of the pictures that have a value, with its interval over the resamplings (S, P)."""
-    if not np.isfinite(values).any():
+    present = values[np.isfinite(values)]
+    if not len(present):
         return NOTHING
-    return _with_interval(_mean(values, None)[0], _mean(values, samples), int(np.isfinite(values).sum()))
+    if measure in SHARES:  # resampled, a share of all or of none has no width
+        share = Share.of(round(present.sum()), len(present))
+        return Figure(share.value, *((share.low, share.high) if len(present) > 1 else (math.nan, math.nan)))
+    return _with_interval(_mean(values, None)[0], _mean(values, samples), len(present))
 
 
 def _with_interval(value: float, resampled: Floats, pictures: int) -> Figure:
-    """Hesterberg 2015, "What Teachers Should Know About the Bootstrap", section 5.3."""
+    """Hesterberg 2015, "What Teachers Should Know About the Bootstrap", section 5.3. Resamplings without a value take
+    no part."""
     if pictures < 2:
         return Figure(float(value), math.nan, math.nan)
     reach = math.sqrt(pictures / (pictures - 1)) * stdtrit(pictures - 1, 1 - HALF)  # in standard deviations
     if pictures < LEAST_PICTURES:
-        low, high = value + np.array([-1, 1]) * reach * resampled.std()
+        low, high = value + np.array([-1, 1]) * reach * np.nanstd(resampled)
     else:
-        low, high = np.quantile(resampled, (ndtr(-reach), ndtr(reach)))
+        low, high = np.nanquantile(resampled, (ndtr(-reach), ndtr(reach)))
     return Figure(float(value), float(low), float(high))
 
 
 def _mean(values: Floats, samples: NDArray[np.int64] | None) -> Floats:
-    """(S,), or (1,) of the pictures as they are; of those that have a value, 0 where none has."""
+    """(S,), or (1,) of the pictures as they are; of those that have a value, NaN where none has."""
     rows = values[None] if samples is None else values[samples]
     present = np.isfinite(rows)
-    return np.asarray(np.where(present, rows, 0).sum(1) / np.maximum(present.sum(1), 1))
+    number = present.sum(1)
+    return np.where(number > 0, np.where(present, rows, 0).sum(1) / np.maximum(number, 1), math.nan)
 
 
 def _score(candidate: Candidate, weights: Mapping[str, float], samples: NDArray[np.int64] | None) -> Floats:
-    """(S,), or (1,). A measure that this candidate alone lacks counts as nothing."""
+    """(S,), or (1,). A measure that this candidate alone lacks counts as nothing; where no picture of a resampling has
+    one, its mean stands."""
     total = sum(weights.values())
     number = 1 if samples is None else len(samples)
     if total == 0:
         return np.full(number, MIN_SHARE)
     logarithm = np.zeros(number)
     for name, weight in weights.items():
-        share = np.clip(_mean(candidate.measured[name], samples), MIN_SHARE, 1)
+        mean = np.nan_to_num(_mean(candidate.measured[name], None))
+        resampled = mean if samples is None else _mean(candidate.measured[name], samples)
+        share = np.clip(np.where(np.isfinite(resampled), resampled, mean), MIN_SHARE, 1)
         logarithm += weight / total * np.log(share)
     return np.asarray(np.exp(logarithm))
 
@@ -199,5 +211,5 @@ def _seeds_to_tell(difference: float, resampled: Floats, seeds: int) -> int | No
     root of the number of pictures."""
     if difference == 0 or not np.isfinite(difference):
         return None
-    needed = math.ceil(seeds * (1.96 * float(resampled.std()) / abs(difference)) ** 2)
+    needed = math.ceil(seeds * (1.96 * float(np.nanstd(resampled)) / abs(difference)) ** 2)
     return needed if seeds < needed <= MAX_SEEDS else None

@@ -33,10 +33,16 @@ def told(
     """
     record = records[selection.chosen.run]
     return Told(
-        reason=" ".join(_reason(selection, judges, record.start, len(records) > 1)),
+        reason=" ".join(_reason(selection, judges, _start(judges, records, record), len(records) > 1)),
         notes=list(_notes(selection, judges, len(records) > 1)),
         advice=[*_grouped(judges, record), *_advice(selection, record, last[selection.chosen.run], nearest)],
     )
+
+
+def _start(judges: JudgesRecord, records: Mapping[str, RunRecord], record: RunRecord) -> str:
+    """Whose pictures are the 0 of likeness."""
+    reference = judges.reference if judges.several_starts else None
+    return f"{records[reference].start} of {reference}" if reference and reference in records else record.start
 
 
 def _reason(selection: Selection, judges: JudgesRecord, start: str, several: bool) -> Iterator[str]:
@@ -66,19 +72,13 @@ def _reason(selection: Selection, judges: JudgesRecord, start: str, several: boo
 def _notes(selection: Selection, judges: JudgesRecord, several: bool) -> Iterator[str]:
     if selection.sure is not None and selection.better_than_init:
         yield f"In {selection.sure:.0%} of the resampled evidence it is within 0.02 of the best score."
-    likeness = selection.figures[selection.chosen.key]["likeness"].value
-    if selection.seeds and likeness > 0 and not selection.better_than_init:
-        yield f"It seems a little better than the start; evaluate.seeds: {selection.seeds} would tell whether it is."
     others = [c for c in selection.tied if c.key != selection.chosen.key]
     if others and selection.better_than_init:
         names = ", ".join(_name(c, several) for c in others[:5]) + (", ..." if len(others) > 5 else "")
         way = f"; evaluate.seeds: {selection.seeds} would" if selection.seeds else ""
         yield f"This evidence cannot tell {_name(selection.chosen, several)} from {names}{way}."
-    if selection.pictures < LEAST_PICTURES:
-        yield (
-            f"{selection.pictures} pictures of each checkpoint tell next to nothing apart: add prompts, or raise "
-            "evaluate.seeds."
-        )
+    if selection.pictures < LEAST_PICTURES and selection.better_than_init:
+        yield _too_few(selection)
     if judges.weak:
         found = judges.retrieval
         told = "could not be tried on one picture" if found is None else f"knew {found.value:.0%} of the pictures again"
@@ -88,6 +88,12 @@ def _notes(selection: Selection, judges: JudgesRecord, several: bool) -> Iterato
     for name in ("variety", "copying", "overbaked"):
         if name not in selection.unmeasured and _missing(selection.figures[selection.chosen.key][name]):
             yield f"{name.capitalize()} could not be measured."
+
+
+def _too_few(selection: Selection) -> str:
+    number = f"{selection.pictures} picture{'s' if selection.pictures > 1 else ''}"
+    tell = "tell" if selection.pictures > 1 else "tells"
+    return f"{number} of each checkpoint {tell} next to nothing apart: add prompts, or raise evaluate.seeds."
 
 
 def _grouped(judges: JudgesRecord, record: RunRecord) -> Iterator[str]:
@@ -107,8 +113,21 @@ def _some(files: Sequence[str]) -> str:
 def _advice(selection: Selection, record: RunRecord, last: int, nearest: Sequence[str]) -> Iterator[str]:
     figures = selection.figures[selection.chosen.key]
     word = record.settings.get("word", {})
-    vetoes = Counter(veto.kind for veto in selection.vetoes.values())
+    # Of the run that the advice is about: another one of the sweep may burn at another rate.
+    vetoes = Counter(veto.kind for (run, _), veto in selection.vetoes.items() if run == selection.chosen.run)
+    drawn = sum(run == selection.chosen.run for run, _ in selection.figures)
     burnt = vetoes["overbaked"] + vetoes["broken"]
+    drowns, uniform = figures["obedience"].value < MIN_OBEDIENCE, figures["variety"].value < MIN_VARIETY
+    weak = figures["likeness"].value < MIN_LIKENESS  # so neither fewer steps nor a lower rate
+    veto = selection.vetoes.get(selection.chosen.key)
+    if veto and veto.kind == "unlike" and figures["likeness"].value > 0:  # it may be: more evidence before another rate
+        if selection.pictures < LEAST_PICTURES:
+            yield _too_few(selection)
+            return
+        if selection.seeds:
+            more = f"evaluate.seeds: {selection.seeds} would tell whether it is"
+            yield f"It seems a little better than the start; {more}."
+            return
     if not selection.better_than_init and vetoes["copying"]:
         yield (
             f"The {record.learned} repeats its pictures: learn from more of them, or from more different ones, for "
@@ -125,10 +144,12 @@ def _advice(selection: Selection, record: RunRecord, last: int, nearest: Sequenc
             f"Look at outputs/captions.csv: does a caption name what is to be learned? {init}Then a higher rate"
             f"{_rate(record, LOWER)}."
         )
-    if burnt and (not selection.better_than_init or 2 * burnt > len(selection.figures)):
+    if burnt and (not selection.better_than_init or 2 * burnt > drawn):
         free = record.settings["train"].get("norm") == "free" and not record.of_hypernetwork
         held = ", or train.norm: rescale" if free else ""
         yield f"The {record.learned} burns: start over with a lower rate{_rate(record, 1 / LOWER)}{held}."
+    elif drowns or uniform:
+        pass  # longer, or at a higher rate, there would be more of it
     elif selection.better_than_init and selection.chosen.step == last == selection.best.step:
         if record.ended and record.ended.early:
             lower = f"a lower rate may go on{_rate(record, 1 / LOWER)}"
@@ -136,23 +157,24 @@ def _advice(selection: Selection, record: RunRecord, last: int, nearest: Sequenc
             yield f"The last checkpoint is the best one, and {record.ended.early}; {way}."
         else:
             yield f"The last checkpoint is the best one: train longer, for example train.steps: {2 * last}."
-    elif selection.better_than_init and figures["likeness"].value < MIN_LIKENESS:
+    elif selection.better_than_init and weak:
         yield (
             f"It has come {figures['likeness'].value:.0%} of the way to the pictures: train longer, for example "
             f"train.steps: {2 * last}, or at a higher rate{_rate(record, LOWER)}."
         )
     if not selection.better_than_init:
         return
-    if figures["obedience"].value < MIN_OBEDIENCE:
+    if drowns:
         vectors = word.get("vectors")
         fewer = f" (word.vectors: {vectors // 2})" if isinstance(vectors, int) and vectors > 1 else ""
         weaker = "use it at a lower strength" if record.of_hypernetwork else f"take fewer vectors{fewer}"
         yield (
-            f"The {record.learned} drowns its prompts: let the captions say more of what is around it, {weaker}, "
-            f"or a lower rate{_rate(record, 1 / LOWER)}."
+            f"The {record.learned} drowns its prompts: let the captions say more of what is around it, or {weaker}"
+            f"{'' if weak else f', or a lower rate{_rate(record, 1 / LOWER)}'}."
         )
-    if figures["variety"].value < MIN_VARIETY:
-        yield "It draws much the same picture from every noise: more different pictures to learn from, or fewer steps."
+    if uniform:
+        fewer = "" if weak else ", or fewer steps"
+        yield f"It draws much the same picture from every noise: take more different pictures to learn from{fewer}."
     if len(nearest) >= MIN_PICTURES and record.pictures >= MIN_PICTURES:
         file, number = Counter(nearest).most_common(1)[0]
         if number > MAX_NEAREST * len(nearest):

@@ -106,6 +106,14 @@ def test_a_hint_of_the_shipped_file_works_when_typed(
     load_settings(tmp_path / "params.yaml")
 
 
+def test_a_prompt_that_is_there_twice_is_no_further_evidence(tmp_path: Path) -> None:
+    (tmp_path / "two.txt").write_text("a [name]\na [name] at sea\na [name]\n")
+    content = shipped()
+    content["evaluate"]["prompts"] = str(tmp_path / "two.txt")
+    with pytest.raises(BadSettings, match=r"evaluate\.prompts: .*each of them once; 'a \[name\]' is there 2 times"):
+        load(tmp_path, content)
+
+
 def test_the_schema_for_editors_is_the_one_of_the_settings() -> None:
     """To make it again: python -m tests.pseudoword.test_settings"""
     assert json.loads(SCHEMA.read_text()) == Settings.model_json_schema()

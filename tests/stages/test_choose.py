@@ -138,7 +138,35 @@ def test_chance_is_called_better_than_the_init_as_seldom_as_the_interval_says(pi
 
 def test_one_picture_shows_nothing_and_says_what_would():
     said = words([drawn(20, [0.9]), drawn(40, [0.5])])
-    assert said.reason.startswith("Nothing can be shown") and "raise evaluate.seeds" in said.notes[0]
+    assert said.reason.startswith("Nothing can be shown") and not said.notes
+    (advice,) = said.advice
+    assert advice == "1 picture of each checkpoint tells next to nothing apart: add prompts, or raise evaluate.seeds."
+
+
+def test_a_resampling_without_a_value_is_none_of_nothing():
+    two = [float("nan"), float("nan"), 1.0, 1.0]
+    selection = select([drawn(20, 0.9, two), drawn(40, 0.8, two)], RULE, seeds=2)
+    figures = selection.figures["base", 20]
+    assert (figures["obedience"].low, figures["obedience"].high) == (1, 1)
+    assert figures["score"].low == pytest.approx(figures["score"].value)
+
+
+def test_the_interval_of_a_share_of_all_has_a_width():
+    selection = select([drawn(20, 0.9)], RULE, seeds=2)
+    identity = selection.figures["base", 20]["identity"]
+    assert identity.value == identity.high == 1 and identity.low == pytest.approx(Share.of(4, 4).low) != 1
+
+
+def test_another_run_that_burns_is_no_reason_to_lower_the_rate_of_this_one():
+    said = words([drawn(20, 0.5), drawn(40, 0.6), *(drawn(step, 0.4, run="hot", overbaked=9) for step in (20, 40, 60))])
+    assert said.reason.startswith("Step 40 of base") and len(said.advice) == 1
+    assert said.advice[0].startswith("The last checkpoint is the best one: train longer")
+
+
+def test_the_advice_does_not_say_longer_and_shorter_at_once():
+    drowned, uniform = words([drawn(20, 0.2), drawn(40, 0.4, 0.55, variety=0.4)]).advice
+    assert "drowns its prompts" in drowned and "much the same picture" in uniform
+    assert not any(way in drowned + uniform for way in ("longer", "lower rate", "higher", "fewer steps"))
 
 
 def test_ties_name_the_checkpoints_of_all_runs_and_the_earliest_is_chosen():
@@ -213,7 +241,7 @@ def test_the_reason_names_what_speaks_for_it_with_intervals():
     said = words([drawn(20, [0.45, 0.55, 0.45, 0.55]), drawn(40, [0.57, 0.46, 0.57, 0.45]), drawn(60, -0.1)])
     assert said.reason == (
         "Step 20: likeness 50% (45% to 55%) of the way from what the init text draws to the pictures among themselves; "
-        "100% (100% to 100%) of its pictures are told from what the init text draws; obedience 100% (100% to 100%) of "
+        "100% (51% to 100%) of its pictures are told from what the init text draws; obedience 100% (100% to 100%) of "
         "what the real pictures reach with their captions. It is the earliest of 2 that cannot be told from the best "
         "score (step 40). Ruled out: 1 of 3."
     )
@@ -256,8 +284,9 @@ def test_the_advice_for_a_hypernetwork_names_its_settings_and_none_of_a_word(can
 
 def test_what_seems_a_little_better_than_the_init_is_told_with_the_seeds_that_would_show_it():
     said = words([drawn(20, [0.4, -0.4, 0.5, -0.3, 0.4, 0.3]), drawn(40, [-0.2] * 6)])
-    assert "evaluate.seeds: " in said.notes[0] and "whether it is" in said.notes[0]
-    assert not any("seeds" in note for note in words([drawn(20, -0.1), drawn(40, -0.2)]).notes)
+    (advice,) = said.advice
+    assert "evaluate.seeds: " in advice and "whether it is" in advice
+    assert not any("seeds" in each for each in words([drawn(20, -0.1), drawn(40, -0.2)]).advice)
 
 
 def test_what_repeats_its_pictures_is_not_told_to_learn_faster():
@@ -407,22 +436,45 @@ def test_the_metrics_say_what_the_choice_cost_and_what_of_it_was_swept(project: 
     assert without_guidance == metrics["cost"]["passes"] - drawn // 2
 
 
-def test_runs_from_other_starts_are_held_against_one_of_them(project: Path):
+def begin_elsewhere(one: float) -> None:
     """run00 starts near the pictures and comes nearer; run01 from far off, which alone makes its likeness higher."""
     table = pd.read_csv("outputs/judged/pictures.csv", keep_default_na=False)
     similarity = {"run00": {"init": 0.6, "": 0.75, "nothing": 0.1}, "run01": {"init": 0.2, "": 0.7, "nothing": 0.1}}
     table["similarity"] = [similarity[row.run][row.control] for row in table.itertuples()]
     zero = table["run"].map({"run00": 0.6, "run01": 0.2})
-    pd.DataFrame(table.assign(likeness=(table["similarity"] - zero) / (0.9 - zero))).to_csv(
-        "outputs/judged/pictures.csv", index=False
-    )
-    scales = {"run00": Scale(zero=0.6, one=0.9), "run01": Scale(zero=0.2, one=0.9)}
+    table["likeness"] = (table["similarity"] - zero) / (one - zero)
+    pd.concat([table, table.assign(elsewhere="on another")]).to_csv("outputs/judged/pictures.csv", index=False)
+    scales = {"run00": Scale(zero=0.6, one=one), "run01": Scale(zero=0.2, one=one)}
     Path("outputs/judged/judges.json").write_text(JUDGES.model_copy(update={"likeness": scales}).model_dump_json())
+
+
+def test_runs_from_other_starts_are_held_against_one_of_them(project: Path):
+    begin_elsewhere(one=0.9)
     main()
     choice = read_record(Path("outputs/choice/choice.json"), Choice)
     assert (choice.run, choice.likeness) == ("run00", pytest.approx(0.5))
+    assert "from what the init text of run00 draws to the pictures" in choice.reason
     scores = read_scores(Path("outputs/choice/scores.csv")).set_index(["run", "step"])
     assert scores.loc[("run01", 20), "likeness"] == pytest.approx(1 / 3)
+
+
+def test_elsewhere_runs_are_held_against_the_same_start(project: Path):
+    table = pd.read_csv("outputs/judged/pictures.csv", keep_default_na=False)
+    table.loc[(table["run"] == "run00") & (table["control"] == ""), "obedience"] = 0.1
+    table.to_csv("outputs/judged/pictures.csv", index=False)
+    begin_elsewhere(one=0.9)
+    main()
+    choice = read_record(Path("outputs/choice/choice.json"), Choice)
+    (another,) = choice.carried
+    assert choice.run == "run01" and another.gains["likeness"].value == pytest.approx(0, abs=1e-9)
+
+
+def test_a_start_that_leaves_no_way_to_go_turns_no_scale_upside_down(project: Path):
+    begin_elsewhere(one=0.595)
+    main()
+    choice = read_record(Path("outputs/choice/choice.json"), Choice)
+    assert not choice.better_than_init and choice.likeness is None
+    assert "take another word.init_text" in choice.advice[0]
 
 
 def test_the_checkpoint_that_stands_for_a_run_is_the_earliest_that_ties_within_it(project: Path):

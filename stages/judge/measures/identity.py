@@ -1,7 +1,8 @@
 """Identity: is a picture of this concept, or of another of its kind?
 
 value          1 where the nearest picture of a gallery is a training picture, else 0; the gallery has equally many
-               training pictures and look-alikes, which are what the init text draws, spread evenly over each
+               training pictures and look-alikes, which are what the init text draws, spread evenly over each. NaN of
+               an init's picture beside which there is no other
 direction      higher is better, up to 1
 source         retrieval among look-alikes in place of a mean cosine, after Finer-Personalization Rank (2025): a mean
                hides that a thing drifts towards its class
@@ -23,7 +24,10 @@ def identity(evidence: Evidence) -> Floats:
     if evidence.is_init:  # a picture is no look-alike of itself
         itself = torch.arange(len(to_theirs))[:, None] == torch.from_numpy(theirs)[None]
         to_theirs = to_theirs.masked_fill(itself, -1)
-    return (to_mine > to_theirs.amax(1)).double().numpy()
+        alone = itself.all(1).numpy()
+    else:
+        alone = np.zeros(len(to_theirs), bool)
+    return np.where(alone, np.nan, (to_mine > to_theirs.amax(1)).double().numpy())
 
 
 IDENTITY = Measure("identity", True, identity)

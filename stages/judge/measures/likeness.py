@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pseudoword.records import MIN_WAY
 from stages.judge.measures.measure import Evidence, Floats, Measure, Training
-
-MIN_WAY = 0.01  # of cosine: below it the init text draws the concept already, or the judge sees no difference
 
 
 def to_training(features: Tensor, training: Training) -> Floats:

@@ -1,6 +1,6 @@
 """Variety: how many different pictures do the seeds of a prompt give?
 
-value          Vendi score of the pictures of the prompt, the same for each of them, relative to that of the init's:
+value          Vendi score of the pictures of the prompt, at the first of them, relative to that of the init's:
                the exponential of the entropy of the eigenvalues of K / n, where K are the cosines of n pictures.
                Alone it lies between 1 (all the same) and n (nothing in common). NaN with one seed
 direction      neither: far below 1 the word draws the same picture again and again
@@ -27,7 +27,7 @@ def variety(evidence: Evidence) -> Floats:
     for prompt in dict.fromkeys(evidence.prompts):
         rows = [i for i, each in enumerate(evidence.prompts) if each == prompt]
         if len(rows) > 1:
-            found[rows] = vendi(evidence.drawn.embeddings[rows]) / vendi(evidence.init.embeddings[rows])
+            found[rows[0]] = vendi(evidence.drawn.embeddings[rows]) / vendi(evidence.init.embeddings[rows])
     return found
 
 
