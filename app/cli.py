@@ -138,7 +138,7 @@ def _add_create(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layer-norm", action="store_true", help="after each of its linear layers")
     parser.add_argument("--dropout", default="", metavar="SHARES", help="while it is trained, such as 0, 0.05, 0")
     parser.add_argument("--initialisation", default="Normal", help="Xavier or Kaiming, Uniform or Normal; or Normal")
-    parser.add_argument("--seed", type=int, default=0, help="of its first numbers; default %(default)s")
+    parser.add_argument("--seed", type=_seed, default=0, help="of its first numbers; default %(default)s")
     _add_base(parser, "", required=True)
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there")
 
@@ -239,6 +239,12 @@ def _steps(text: str) -> list[int]:
     if not all(part.isdecimal() for part in parts):
         raise argparse.ArgumentTypeError(f"'{text}' is not a list of steps such as 20,60,300")
     return list(dict.fromkeys(map(int, parts)))
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise argparse.ArgumentTypeError(f"'{printable(text)}' is not a whole number from 0 to 2^63 - 1")
+    return int(text)
 
 
 def _seeds(text: str) -> int:

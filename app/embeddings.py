@@ -18,10 +18,11 @@ from pseudoword.errors import UserError
 from pseudoword.formats.embedding import BadEmbedding, Embedding
 from pseudoword.formats.hypernetwork import BadHypernetwork
 from pseudoword.formats.keys import Key
+from pseudoword.formats.modelspec import renamed
 from pseudoword.formats.reading import EXTENSIONS, read_file, word_of
 from pseudoword.formats.writing import KEYED, check_target, write_embedding
 from pseudoword.hypernetwork import Hypernetwork
-from pseudoword.settings.word import WordName
+from pseudoword.settings.word import WordName, can_name
 from pseudoword.terminal import print_error, print_json, printable
 from pseudoword.word import NameTaken, check_name, initial_vectors, left_out, vocabulary_norms
 
@@ -199,12 +200,15 @@ def convert(
         _tell_of_hypernetwork(out, written)
         return
     embedding = word_of(found, file, word)
+    kept = embedding.name
     if name is not None:
         embedding = replace(embedding, name=name)
     if embedding.vectors_g is not None or key != "word":  # the name is not in the file
         if name is not None:
             _check_file_name(out, name)
         embedding = replace(embedding, name=out.stem)
+    if embedding.name != kept:
+        embedding = replace(embedding, metadata=renamed(embedding.metadata, embedding.name))
     if base is not None:
         _warn_of_known(embedding.name, base, config)
     write_embedding(out, embedding, picture, overwrite, key)
@@ -258,6 +262,8 @@ def _warn(text: str) -> None:
 
 def _check_file_name(path: Path, name: str) -> None:
     if path.stem != name:
+        if not can_name(name):
+            raise BadName(name)
         raise NamedByItsFile(path, name)
 
 

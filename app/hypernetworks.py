@@ -10,7 +10,9 @@ from pseudoword.errors import UserError
 from pseudoword.formats.hypernetwork import EXTENSIONS, save_hypernetwork
 from pseudoword.formats.writing import AlreadyThere
 from pseudoword.hypernetwork import Hypernetwork, initial_modules
+from pseudoword.settings.word import can_name
 from pseudoword.structure import Structure
+from pseudoword.terminal import printable
 
 
 class NoFormat(UserError):
@@ -28,6 +30,15 @@ class NamedByItsFile(UserError):
         super().__init__(
             f"{path}: a hypernetwork has the name of its file, so '{name}' would be lost. "
             f"Write to {path.with_name(name + path.suffix)}."
+        )
+
+
+class BadName(UserError):
+    def __init__(self, name: str) -> None:
+        shown = printable(name if len(name) <= 64 else f"{name[:64]}...")
+        super().__init__(
+            f"'{shown}' cannot be the name of a hypernetwork, which is that of its file. Wanted are 1 to 64 letters, "
+            "digits, '_', '-' and '.', a letter or digit first, such as 'watercolour'."
         )
 
 
@@ -100,6 +111,8 @@ def create(
 
     layers, dropout  rows of numbers, such as `1, 2, 1`; no dropout where empty
     """
+    if not can_name(name):
+        raise BadName(name)
     widths = ModelIdentity(base, config=config).context_widths
     try:
         structure = Structure(_numbers(layers), activation, layer_norm, _numbers(dropout))
@@ -117,7 +130,9 @@ def create(
 def _write(path: Path, hypernetwork: Hypernetwork, name: str | None, overwrite: bool) -> Hypernetwork:
     if path.suffix.lower() not in EXTENSIONS:
         raise NoFormat(path)
-    if name not in (None, path.stem):
+    if name is not None and name != path.stem:
+        if not can_name(name):
+            raise BadName(name)
         raise NamedByItsFile(path, name)
     if path.exists() and not overwrite:
         raise AlreadyThere(path)

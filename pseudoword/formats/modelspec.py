@@ -3,6 +3,10 @@
 https://github.com/Stability-AI/ModelSpec
 """
 
+from collections.abc import Mapping
+
+NAMED = ("modelspec.title", "modelspec.trigger_phrase", "modelspec.usage_hint")  # fields that hold the word's name
+
 
 def modelspec(word: str, family: str, resolution: int, description: str = "", date: str = "") -> dict[str, str]:
     """Metadata of a textual inversion; all values are text, empty ones are left out.
@@ -24,6 +28,12 @@ def modelspec(word: str, family: str, resolution: int, description: str = "", da
         "usage_hint": f"Trigger word: {word}",
     }
     return {f"modelspec.{key}": value for key, value in fields.items() if value}
+
+
+def renamed(metadata: Mapping[str, str], word: str) -> dict[str, str]:
+    """The metadata of a file for another name of its word: fields that hold the name change, as far as they are there."""
+    fields = modelspec(word, "", 0)
+    return {key: fields[key] if key in NAMED else value for key, value in metadata.items()}
 
 
 def _architecture(family: str, resolution: int) -> str:

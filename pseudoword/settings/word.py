@@ -19,8 +19,13 @@ EMBEDDINGS = Path("data/embeddings")
 NAME = r"^[\w][\w.-]{0,63}$"
 
 
+def can_name(name: str) -> bool:
+    """Whether a word, a hypernetwork and their files can be called so."""
+    return re.fullmatch(NAME, name) is not None
+
+
 def _nameable(name: object) -> object:
-    if isinstance(name, str) and not re.search(NAME, name):
+    if isinstance(name, str) and not can_name(name):
         near = re.sub(r"[^\w.-]+", "-", name).strip("-.")[:64].lower()
         raise ValueError(
             "up to 64 letters, digits, '_', '-' and '.', since it also names files"

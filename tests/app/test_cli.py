@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from app.cli import main
 from pseudoword.formats.embedding import Embedding
+from pseudoword.formats.modelspec import modelspec
 from pseudoword.formats.reading import read_embedding
 from pseudoword.formats.writing import write_embedding
 from tests.app.commands import Output, refusal, run
@@ -124,6 +125,36 @@ def test_convert_writes_the_key_of_another_tool(tmp_path: Path, capsys: Output) 
     assert main(["convert", str(source), str(tmp_path / "a.pt"), "--key", "emb_params"]) == 1
     assert "InvokeAI reads the .pt as it is" in capsys.readouterr().err
     assert not (tmp_path / "a.bin").exists() and not (tmp_path / "a.pt").exists()
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".png"])
+def test_convert_renames_the_word_in_its_metadata_too(tmp_path: Path, capsys: Output, suffix: str) -> None:
+    source, out = tmp_path / "a.safetensors", tmp_path / f"blurb{suffix}"
+    write_embedding(source, word(**modelspec("snorf", "sd1", 512, "Learned."), note="snorf"))
+    run(capsys, "convert", source, out, "--name", "blurb")
+    wanted = {**modelspec("blurb", "sd1", 512, "Learned."), "note": "snorf"}
+    assert wanted.items() <= read_embedding(out).metadata.items()
+    write_embedding(source, word(note="snorf"), overwrite=True)
+    run(capsys, "convert", source, out, "--name", "blurb", "--overwrite")
+    assert not [key for key in read_embedding(out).metadata if key.startswith("modelspec.")]
+
+
+def test_a_word_that_its_file_names_is_renamed_in_its_metadata_with_the_file(tmp_path: Path, capsys: Output) -> None:
+    source, out = tmp_path / "snorf.safetensors", tmp_path / "blurb.safetensors"
+    both = Embedding("snorf", torch.ones(1, 4), modelspec("snorf", "sdxl", 1024), torch.ones(1, 6))
+    write_embedding(source, both)
+    run(capsys, "convert", source, out)
+    assert read_embedding(out).metadata == modelspec("blurb", "sdxl", 1024)
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "", "a\nb"])
+def test_a_name_that_no_file_can_have_is_refused_where_the_file_names_the_word(
+    name: str, tmp_path: Path, capsys: Output
+) -> None:
+    source, out = tmp_path / "a.pt", tmp_path / "x.safetensors"
+    write_embedding(source, word())
+    told = refusal(capsys, "convert", source, out, "--key", "emb_params", "--name", name)
+    assert "cannot be the name of a word. Wanted are" in told and not out.exists()
 
 
 def test_convert_refuses_to_overwrite(tmp_path: Path, capsys: Output) -> None:

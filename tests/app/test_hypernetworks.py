@@ -130,3 +130,22 @@ def test_list_shows_words_and_hypernetworks_each_by_whether_they_fit(
         f"loaded   {tmp_path / 'cat.safetensors'}: 'cat', 2 vectors of 16 numbers",
         f"skipped  {tmp_path / 'sd1.safetensors'}: its modules for 768 have no use, the base model has 16, 8",
     ]
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "", "a b", "a>b", "s" * 300, "\x1b[2J"])
+def test_a_name_that_no_prompt_and_no_file_can_have_is_refused(
+    name: str, tmp_path: Path, base: Path, capsys: Output
+) -> None:
+    told = refusal(capsys, "create", "--hypernetwork", "--base", base, "--", name, tmp_path / "out.pt")
+    assert "cannot be the name of a hypernetwork, which is that of its file. Wanted are 1 to 64 letters" in told
+    assert len(told) < 400 and "\x1b" not in told and not (tmp_path / "out.pt").exists()
+    run(capsys, "create", "--hypernetwork", "--base", base, "style", tmp_path / "style.pt")
+    told = refusal(capsys, "convert", tmp_path / "style.pt", tmp_path / "out.safetensors", f"--name={name}")
+    assert "cannot be the name of a hypernetwork" in told and not (tmp_path / "out.safetensors").exists()
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**63), "x", ""])
+def test_a_seed_that_is_none_is_refused(seed: str, tmp_path: Path, capsys: Output) -> None:
+    with pytest.raises(SystemExit):
+        main(["create", "style", str(tmp_path / "style.pt"), "--hypernetwork", "--base=x", f"--seed={seed}"])
+    assert "is not a whole number from 0 to 2^63 - 1" in capsys.readouterr().err
