@@ -31,9 +31,9 @@ def modelspec(word: str, family: str, resolution: int, description: str = "", da
 
 
 def renamed(metadata: Mapping[str, str], word: str) -> dict[str, str]:
-    """The metadata of a file for another name of its word: fields that hold the name change, as far as they are there."""
+    """The metadata of a file whose word has another name now: of the fields that hold it those that are there."""
     fields = modelspec(word, "", 0)
-    return {key: fields[key] if key in NAMED else value for key, value in metadata.items()}
+    return {key: fields.get(key, value) if key in NAMED else value for key, value in metadata.items()}
 
 
 def _architecture(family: str, resolution: int) -> str:

@@ -132,6 +132,7 @@ def test_convert_renames_the_word_in_its_metadata_too(tmp_path: Path, capsys: Ou
     source, out = tmp_path / "a.safetensors", tmp_path / f"blurb{suffix}"
     write_embedding(source, word(**modelspec("snorf", "sd1", 512, "Learned."), note="snorf"))
     run(capsys, "convert", source, out, "--name", "blurb")
+    assert "cannot be the name of a word" in refusal(capsys, "convert", source, tmp_path / "no.png", "--name", "")
     wanted = {**modelspec("blurb", "sd1", 512, "Learned."), "note": "snorf"}
     assert wanted.items() <= read_embedding(out).metadata.items()
     write_embedding(source, word(note="snorf"), overwrite=True)
