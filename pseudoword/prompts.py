@@ -27,17 +27,21 @@ WORD_AND_ITS_OWN = re.compile(
 
 
 class PromptTooLong(UserError):
-    """`source` is what the prompt comes from, `run` whose it is; empty where that is not known."""
+    """`source` is what the prompt comes from, `run` whose it is; empty where that is not known.
+
+    `with_vectors`: the word's are among the tokens, and its name is not text like any other.
+    """
 
     def __init__(
-        self, prompt: str, tokens: int, limit: int, source: str = "the caption or the template", run: str = ""
-    ) -> None:
-        self.prompt, self.tokens, self.limit = prompt, tokens, limit
+        self, prompt: str, tokens: int, limit: int, source: str = "the caption or the template", run: str = "",
+        with_vectors: bool = True,
+    ) -> None:  # fmt: skip
+        self.prompt, self.tokens, self.limit, self.with_vectors = prompt, tokens, limit, with_vectors
         self.shown = prompt if len(prompt) <= MAX_SHOWN else f"{prompt[:MAX_SHOWN]}..."
+        inside, lower = (" with the word's vectors in it", ", or lower word.vectors") if with_vectors else ("", "")
         super().__init__(
-            f"{f'run {run!r}: ' if run else ''}the prompt '{self.shown}' takes {tokens} tokens with the word's vectors "
-            f"in it; the model reads {limit}. Shorten {source}, or lower word.vectors; train.long_prompts: window "
-            "reads longer ones."
+            f"{f'run {run!r}: ' if run else ''}the prompt '{self.shown}' takes {tokens} tokens{inside}; the model "
+            f"reads {limit}. Shorten {source}{lower}; train.long_prompts: window reads longer ones."
         )
 
 
@@ -76,6 +80,7 @@ class Vocabulary:
             for word, number in known.items():
                 words[word] = list(range(first, first + number))
                 first += number
+        self.has_vectors = vectors > 0
         self.windows = windows
         self.room: int = tokenizers[0].model_max_length - 2  # tokens of a window, without the marks of its ends
         self.names = sorted(known, key=len, reverse=True)  # each has a group of the pattern
@@ -114,7 +119,7 @@ class Vocabulary:
             filled = self._windows(prompt, encoder)
             if len(filled) > self.windows:
                 room = self.windows * (framed.shape[2] - 2)
-                raise PromptTooLong(prompt, sum(map(len, filled)), room)
+                raise PromptTooLong(prompt, sum(map(len, filled)), room, with_vectors=self.has_vectors)
             framed[encoder] = tokenizer.pad_token_id
             for window in range(self.windows):
                 middle = filled[window] if window < len(filled) else []

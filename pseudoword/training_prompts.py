@@ -57,9 +57,10 @@ class Texts:
     def _check_any_order(self, template: str, caption: str) -> None:
         """A sign beside a comma is one token with it or two, as the order has it; apart they are two."""
         apart = template.replace(FILEWORDS, caption.replace(",", " , ")).replace(NAME, self.name)
-        room = self.vocabulary.room
-        if (tokens := sum(self.vocabulary.words_of(apart))) > room * self.vocabulary.windows:
-            raise PromptTooLong(fill(template, self.name, caption), tokens, room * self.vocabulary.windows)
+        most = self.vocabulary.room * self.vocabulary.windows
+        if (tokens := sum(self.vocabulary.words_of(apart))) > most:
+            prompt = fill(template, self.name, caption)
+            raise PromptTooLong(prompt, tokens, most, with_vectors=self.vocabulary.has_vectors)
 
     def plain(self, picture: int) -> NDArray[np.int64]:
         """The token ids (E, W, L) of the first template with the whole caption: what every evaluation sees."""

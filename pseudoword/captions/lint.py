@@ -199,14 +199,15 @@ def _names_traits(row: CaptionRow, cutting: Cutting) -> Iterator[Finding]:
 
 def _too_long(row: CaptionRow, length: PromptLength | None) -> Iterator[Finding]:
     if length and length.limit and (tokens := length.longest(row.caption)[1]) > length.limit:
+        with_vectors = length.vectors > 0
         words = row.caption.split()[: length.limit]  # a word takes a token at least
         while words and length.longest(" ".join(words))[1] > length.limit:
             words.pop()
         yield finding_of(
             row, "too long", "error",
-            f"takes {tokens} tokens in the longest template line with {length.vectors} vectors; "
+            f"takes {tokens} tokens in the longest template line{f' with {length.vectors} vectors' * with_vectors}; "
             f"the model reads {length.limit}",
-            "shorten it, or lower word.vectors", " ".join(words).rstrip(" ,"),
+            f"shorten it{', or lower word.vectors' * with_vectors}", " ".join(words).rstrip(" ,"),
         )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from pseudoword.word import vectors_for
 
 
 class PromptLength:
-    """Counts for one word of `vectors` vectors in each of the templates.
+    """Counts for one word of `vectors` vectors in each of the templates; of none, the name is text like any other.
 
     `limit` is what the model reads, None where longer prompts are read in windows.
     """
@@ -31,7 +31,7 @@ class PromptLength:
         return re.compile(rf"(?<!\w){re.escape(self.name)}(?!\w)", re.IGNORECASE)
 
     def _tokens(self, prompt: str) -> int:
-        texts = self._pattern.split(prompt)
+        texts = self._pattern.split(prompt) if self.vectors else [prompt]
         plain = sum(len(self.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts if text.strip())
         return plain + self.vectors * (len(texts) - 1)
 
@@ -51,7 +51,7 @@ def load_prompt_length(
     model: ModelIdentity, templates: Sequence[str], name: str, vectors: Iterable[int | str],
     pictures: int, windowed: bool,
 ) -> PromptLength:  # fmt: skip
-    """For the longest of a sweep's words; `vectors` of each run as in the settings, `auto` or a number.
+    """For the longest of a sweep's words; `vectors` of each run as in the settings, `auto` or a number, 0 for none.
 
     Of SDXL's two tokenizers the first counts: both cut a text alike, but for rows of "!". Raises ModelNotFound
     and UnknownFamily.

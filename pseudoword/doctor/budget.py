@@ -47,7 +47,7 @@ def number(case: Case) -> list[Finding]:
     except AccumulationWithoutBatch as error:
         return [Finding(check="number", severity="error", message=str(error), advice="Set train.batch to a number.")]
     fitting = vectors_for(_unmirrored(case))
-    vectors = fitting if intent.vectors == "auto" else int(intent.vectors)
+    vectors = 0 if intent.of_hypernetwork else fitting if intent.vectors == "auto" else int(intent.vectors)
     severity, remark, advice = _by_number(count, intent.kind)
     if vectors > 2 * fitting:
         severity = "warning"
@@ -62,15 +62,14 @@ def number(case: Case) -> list[Finding]:
             check="number",
             severity=severity,
             message=f"{count} pictures{f', {samples} with copies and tiles' if samples != count else ''}: "
-            f"{vectors} vectors, {plan.steps} steps of {plan.samples} samples. Batch x accumulation that sees each "
-            "once: "
+            f"{f'{vectors} vectors, ' if vectors else ''}{plan.steps} steps of {plan.samples} samples. "
+            "Batch x accumulation that sees each once: "
             f"{', '.join(f'{batch} x {times}' for batch, times in _batches(samples))}.{remark}",
             advice=advice,
             figure={
                 "pictures": count,
                 "samples_per_pass": samples,
-                "vectors": vectors,
-                "vectors_by_pictures": fitting,
+                **({"vectors": vectors, "vectors_by_pictures": fitting} if vectors else {}),
                 "steps": plan.steps,
                 "samples_per_update": plan.samples,
                 "batch_x_accumulation": _batches(samples),

@@ -61,6 +61,17 @@ def name(case: Case) -> list[Finding]:
     assert isinstance(case.model, Model)
     word, tokenizer = case.intent.name, case.model.tokenizer
     figure = {"tokens": [token.removesuffix(END_OF_WORD) for token in tokenizer.tokenize(word)]}
+    if len(figure["tokens"]) == 1 and case.intent.of_hypernetwork:
+        return [
+            Finding(
+                check="name",
+                severity="info",
+                message=f"word.name: '{word}' is a word that the base model knows, and beside a hypernetwork it means "
+                "that in prompts.",
+                advice=f"Choose letters that form no word, for example '{word}-x1'.",
+                figure=figure,
+            )
+        ]
     if len(figure["tokens"]) == 1:
         message, _, advice = str(NameTaken(word)).partition(". ")
         return [Finding(check="name", severity="error", message=f"{message}.", advice=advice, figure=figure)]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from pseudoword.base.identity import ModelIdentity
+from pseudoword.schedule import Schedule
 from pseudoword.settings.base import BaseSettings, DataSettings
 from pseudoword.settings.evaluate import EvaluateSettings
 from pseudoword.settings.hypernetwork import HypernetworkSettings
@@ -23,6 +24,10 @@ class RunIntent(NamedTuple):
     word: WordSettings
     train: TrainSettings
     hypernetwork: HypernetworkSettings | None = None  # where it is learned in place of a word
+
+    @property
+    def learn_rate(self) -> Schedule:
+        return self.train.learn_rate if self.hypernetwork is None else self.hypernetwork.learn_rate
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,11 @@ class Intent:
     @property
     def runs(self) -> int:
         return max(1, len(self.trained))
+
+    @property
+    def of_hypernetwork(self) -> bool:
+        """Whether the name is text in prompts, and stands for no vectors."""
+        return any(run.hypernetwork is not None for run in self.trained)
 
     @classmethod
     def of(

@@ -29,7 +29,7 @@ class TrainedRun(NamedTuple):
     """A run of the sweep as far as training has to read prompts."""
 
     settings: RunIntent
-    vectors: int
+    vectors: int  # that stand for the name in prompts
     texts: Texts
 
 
@@ -114,7 +114,7 @@ def _long_beside(case: Case, run: TrainedRun, beside: list[Embedding]) -> Iterat
 
 def _too_long_warm_up(case: Case, settings: RunIntent) -> Iterator[Finding]:
     try:
-        updates = len(settings.train.learn_rate.rates(plan_of(case).steps))
+        updates = len(settings.learn_rate.rates(plan_of(case).steps))
     except AccumulationWithoutBatch:
         return  # `number` says so
     if settings.train.warm_up >= updates:
@@ -123,7 +123,12 @@ def _too_long_warm_up(case: Case, settings: RunIntent) -> Iterator[Finding]:
 
 
 def _vectors(case: Case, settings: RunIntent, model: Model) -> int:
-    """How many the run has. Raises UserError for a file to start from that is not one, or not of this base model."""
+    """How many stand for the name in prompts; none where a hypernetwork is learned, as the name is text there.
+
+    Raises UserError for a file to start from that is not one, or not of this base model.
+    """
+    if settings.hypernetwork is not None:
+        return 0
     word = settings.word
     number = None if word.vectors == "auto" else int(word.vectors)
     if word.init_file is not None:
@@ -157,7 +162,7 @@ def _long_prompts(case: Case, run: TrainedRun) -> Iterator[Finding]:
         try:
             vocabulary.encode(prompt)
         except PromptTooLong as error:
-            yield _error(f"{source}: {_excess(error)}.", f"Shorten it in {source}, or lower word.vectors.")
+            yield _error(f"{source}: {_excess(error)}.", f"Shorten it in {source}{_or_vectors(error)}.")
 
 
 def _long_captions(case: Case, runs: list[TrainedRun]) -> list[Finding]:
@@ -183,7 +188,8 @@ def _long_captions(case: Case, runs: list[TrainedRun]) -> list[Finding]:
             severity="error",
             message=f"The caption of {names(sources(found))} is too long to train with; that of {picture.source} is "
             f"in {files[picture.source]}: {_excess(longest)}.",
-            advice="Shorten it there, lower word.vectors, or set train.long_prompts to window.",
+            advice=f"Shorten it there{', lower word.vectors' * longest.with_vectors}, or set train.long_prompts to "
+            "window.",
             pictures=shown(found),
             figure={"tokens": {source: error.tokens for source, (_, error) in worst.items()}, "file": files},
         )
@@ -200,9 +206,12 @@ def _too_long_without(run: TrainedRun) -> bool:
 
 
 def _excess(error: PromptTooLong) -> str:
-    return (
-        f"'{error.shown}' takes {error.tokens} tokens with the word's vectors in it, and the model reads {error.limit}"
-    )
+    told = " with the word's vectors in it" if error.with_vectors else ""
+    return f"'{error.shown}' takes {error.tokens} tokens{told}, and the model reads {error.limit}"
+
+
+def _or_vectors(error: PromptTooLong) -> str:
+    return ", or lower word.vectors" if error.with_vectors else ""
 
 
 def _file_of(case: Case, picture: MeasuredPicture) -> str:

@@ -18,7 +18,8 @@ class WithWord(Sweepable, Protocol):
 
 def prompt_length(settings: WithWord, model: ModelIdentity, pictures: int) -> PromptLength | None:
     """None, with a note, when the base model is not to be had."""
-    vectors = [run.word.vectors for run in runs(settings).values()]
+    learns_word = settings.train.learn == "word"  # the name of a hypernetwork is text
+    vectors = [run.word.vectors if learns_word else 0 for run in runs(settings).values()]
     try:
         return load_prompt_length(
             model, settings.train.template.lines, settings.word.name, vectors, pictures,

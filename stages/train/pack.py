@@ -123,7 +123,7 @@ def _told_of(run: str, source: str) -> Iterator[None]:
     try:
         yield
     except PromptTooLong as error:
-        raise PromptTooLong(error.prompt, error.tokens, error.limit, source, run) from None
+        raise PromptTooLong(error.prompt, error.tokens, error.limit, source, run, error.with_vectors) from None
 
 
 def _warnings(settings: Settings, learned: Word | Network, tokenizer: CLIPTokenizer) -> Iterator[str]:

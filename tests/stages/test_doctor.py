@@ -16,10 +16,14 @@ from pseudoword.base.identity import ModelIdentity
 from pseudoword.doctor.pictures import as_preprocess_would, preprocessed
 from pseudoword.doctor.report import Report, Stopped
 from pseudoword.pictures.views import framing_for
+from pseudoword.prompts import PromptTooLong
 from pseudoword.settings.loading import load_settings
 from pseudoword.settings.messages import BadSettings
+from stages.curate.__main__ import main as curate
 from stages.doctor.__main__ import main
+from stages.latents.__main__ import main as latents
 from stages.preprocess.__main__ import main as preprocess
+from stages.train.__main__ import main as train
 from tests.project import resolve_settings, write_checked
 from toyworld.sample import render
 
@@ -178,6 +182,42 @@ def test_the_command_line_reads_texts_as_they_are_now(project: Path, capsys: pyt
     assert "The caption of thing-01.png is too long" in printed and "left out" not in printed
     Path("data/sample/thing-01.txt").unlink()
     assert pseudoword(["doctor"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("learn", "vectors", "room"),
+    # Of 75 tokens the template takes one, and the name those of its vectors or of its text.
+    [("word", 5, 69), ("hypernetwork", 1, 52), ("hypernetwork", 75, 52)],
+)
+def test_the_doctor_lint_and_train_agree_on_the_longest_caption(
+    project: Path, learn: str, vectors: int, room: int
+) -> None:
+    Path("one.txt").write_text("a [name] [filewords]\n")
+    change("word", name="qzxvwkpt-31-vbnmkjh-99", vectors=vectors)
+    change("train", learn=learn, template="one.txt", steps=1)
+    change("evaluate", prompts="one.txt")
+    change("curate", similarity=False)
+    preprocess()
+    ids = pd.read_csv("outputs/pictures.csv", dtype=str)["id"]
+    pd.DataFrame({"id": ids, "draft": "at sea", "captioner": "at sea"}).to_csv("outputs/drafts.csv", index=False)
+    for length, fits in ((room, True), (room + 1, False)):
+        Path("data/sample/thing-01.txt").write_text("in " * length)
+        curate()
+        assert ("too long" not in Path("outputs/lint.csv").read_text()) == fits
+        change("doctor", fail_on="none")
+        main()
+        report = Report.model_validate_json(Path("outputs/doctor.json").read_bytes())
+        refused = [finding for finding in report.findings if finding.check == "refused"]
+        assert (refused == []) == fits
+        latents()
+        if fits:
+            train()
+            continue
+        with pytest.raises(PromptTooLong) as error:
+            train()
+        told = [str(error.value), refused[0].message, refused[0].advice]
+        assert all("vector" not in line for line in told) == (learn == "hypernetwork")
+        assert all("takes 76 tokens" in line for line in told[:2])
 
 
 def test_the_command_line_tells_what_check_would_refuse_beside_its_findings(

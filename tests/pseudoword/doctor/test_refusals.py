@@ -16,7 +16,7 @@ from pseudoword.settings.hypernetwork import HypernetworkSettings
 from pseudoword.settings.train import TrainSettings
 from pseudoword.settings.word import EMBEDDINGS, InitFile, WordSettings
 from pseudoword.templates import Prompts
-from tests.pseudoword.doctor.drawn import INTENT, SCENERY, diagnose, named, preprocessed, scenery
+from tests.pseudoword.doctor.drawn import INTENT, SCENERY, diagnose, named, preprocessed, save, scenery
 
 assert stages.train.__main__  # for the refusals that it brings along
 
@@ -169,6 +169,18 @@ def test_a_hypernetwork_that_the_base_model_cannot_have_is_told(section: dict[st
     run = RunIntent(word, train, HypernetworkSettings.model_validate(section))
     (finding,) = diagnose("refused", resolution=64, trained=[run])
     assert finding.severity == "error" and finding.message.startswith(told)
+
+
+def test_what_says_nothing_of_a_hypernetwork_speaks_not_against_one() -> None:
+    """Its name is text, it has no vectors and a rate of its own."""
+    save([scenery(at, 64, 64) for at in range(4)])
+    ((word, train, _),) = wanted({"learn": "hypernetwork", "learn_rate": "0.01:10", "warm_up": 20, "steps": 50})
+    run = RunIntent(word, train, HypernetworkSettings.model_validate({"learn_rate": 0.001}))
+    assert diagnose("refused", resolution=64, trained=[run]) == []
+    (finding,) = diagnose("number", resolution=64, vectors=75, trained=[run])
+    assert finding.severity == "info" and "vector" not in finding.message and "vectors" not in finding.figure
+    (finding,) = diagnose("name", resolution=64, name="flower", trained=[run])
+    assert finding.severity == "info" and "beside a hypernetwork it means that" in finding.message
 
 
 def test_what_the_runs_of_a_sweep_share_is_told_once() -> None:
