@@ -2,8 +2,8 @@
 
 import math
 import re
-from dataclasses import dataclass
-from typing import NamedTuple, Self
+from dataclasses import dataclass, field
+from typing import Self
 
 from pseudoword.errors import UserError
 
@@ -25,17 +25,18 @@ class WarmUpTooLong(UserError):
         )
 
 
-class Item(NamedTuple):
-    text: str
+@dataclass(frozen=True)
+class Item:
+    text: str = field(compare=False)
     rate: float
     end: int | None  # the last step at this rate, counted from 1; None: to the end of the training
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """`0.05:10, 0.02:20, 0.005` as it is written, and its items."""
+    """`0.05:10, 0.02:20, 0.005` as it is written, and its items; equal to another that is written otherwise."""
 
-    text: str
+    text: str = field(compare=False)
     items: tuple[Item, ...]
 
     @classmethod

@@ -30,7 +30,7 @@ from pseudoword.settings.latents import LatentsSettings
 from pseudoword.settings.messages import ELSEWHERE, BadSettings, explain, keys_of, nearest, shown
 from pseudoword.settings.preprocess import PreprocessSettings
 from pseudoword.settings.sweep import SWEPT, read_value, runs
-from pseudoword.settings.train import TrainSettings
+from pseudoword.settings.train import TrainSettings, idle
 from pseudoword.settings.word import WordSettings
 
 PARAMS = Path("params.yaml")
@@ -157,7 +157,37 @@ def _sweep_problems(settings: Settings) -> list[str]:
             if equal := [other for other, its in known if its == meant]:
                 problems.append(f"sweep: {axis}: {shown(equal[0])} and {shown(value)} would train the same run twice")
             known.append((value, meant))
-    return problems
+    return problems or list(_idle_axes(settings))
+
+
+def _idle_axes(settings: Settings) -> Iterator[str]:
+    """One line for each axis whose values change nothing in any run, so that these would learn the same."""
+    swept = list(runs(settings).values())
+    found = [_idle(run) for run in swept]
+    for axis in settings.sweep:
+        if all(axis in of_run for of_run in found):
+            because, wanted = found[0][axis]
+            section, key = because.split(".")
+            now = getattr(getattr(swept[0], section), key)
+            yield (
+                f"sweep: {axis} has no effect with {because}: {now}, so the same would be trained several times; take "
+                f"the axis away, or set {because} to {' or '.join(wanted)}"
+            )
+
+
+def _idle(run: Settings) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """As `pseudoword.settings.train.idle`, by dotted keys of all that is swept."""
+    of_word = run.train.learn == "word"
+    found: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for axis in SWEPT:
+        section = axis.split(".")[0]
+        if section in ("word", "hypernetwork") and (section == "word") != of_word:
+            found[axis] = "train.learn", (section,)
+    if of_word and run.word.init_file is not None:
+        found["word.init_text"] = "word.init_file", ("null",)
+    if not of_word and run.hypernetwork.init_file is not None:
+        found["hypernetwork.initialisation"] = "hypernetwork.init_file", ("null",)
+    return found | {f"train.{key}": (f"train.{other}", values) for key, (other, values) in idle(run.train).items()}
 
 
 def _why_not(axis: str) -> str:

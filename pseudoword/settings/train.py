@@ -160,13 +160,17 @@ class TrainSettings(Section):
 
 def without_effect(train: TrainSettings) -> list[str]:
     """A sentence for each setting that somebody changed and that does nothing beside the others."""
+    return [
+        f"train.{key} has no effect with train.{other}: {getattr(train, other)}"
+        for key, (other, _) in idle(train).items()
+        if str(getattr(train, key)) != str(TrainSettings.model_fields[key].default)
+    ]
+
+
+def idle(train: TrainSettings) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """By key, what does nothing beside the others: because of which key, and what that would have to be."""
     works_with = WORKS_WITH
     if train.learn == "hypernetwork":
         of_all = {key: needs for key, needs in WORKS_WITH.items() if needs[0] != "norm"}
         works_with = of_all | dict.fromkeys(OF_WORDS, ("learn", ("word",)))
-    return [
-        f"train.{key} has no effect with train.{other}: {getattr(train, other)}"
-        for key, (other, values) in works_with.items()
-        if getattr(train, other) not in values
-        and str(getattr(train, key)) != str(TrainSettings.model_fields[key].default)
-    ]
+    return {key: needs for key, needs in works_with.items() if getattr(train, needs[0]) not in needs[1]}
