@@ -42,9 +42,14 @@ def main() -> None:
         with alone_on(device):
             return draft_all(Captioner(model, options.revision, device, precision, *generation), ids, options.batch)
 
-    def tag() -> list[str]:
+    if "tagger" in options.drafters:
+        # Before the captioner has read all pictures, which may take an hour.
         writing = Writing(**tagging.model_dump(exclude={"model", "revision"}))
-        return draft_all(TagModel(str(tagging.model), tagging.revision, writing), ids, batch=1)
+        tagger = TagModel(str(tagging.model), tagging.revision, writing)
+        tagger.load()
+
+    def tag() -> list[str]:
+        return draft_all(tagger, ids, batch=1)
 
     def name() -> list[str]:
         texts = [read_name(source, naming.strip, naming.words, naming.join) for source in sources]

@@ -3,7 +3,6 @@
 It runs on the CPU, one picture at a time, so that what it says of a picture depends on that picture alone.
 """
 
-import hashlib
 from functools import cached_property
 from pathlib import Path
 
@@ -13,53 +12,46 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pseudoword.base.hub import NotFetched, fetch, first_line
-from pseudoword.errors import UserError
-from stages.caption.tags import CHARACTERS, DEEPDANBOORU, WD14, BadTags, Writing, read_tags
+from pseudoword.captions.tagger_files import (
+    CHARACTERS,
+    DEEPDANBOORU,
+    MODEL,
+    WD14,
+    NoTagger,
+    tagger_files,
+    weights_beside,
+)  # fmt: skip
+from pseudoword.files import sha256_of
+from stages.caption.tags import BadTags, Writing, read_tags
 
-MODEL = "model.onnx"
 # The side in px of the taggers that leave theirs open.
 USUAL_SIDE = {WD14: 448, DEEPDANBOORU: 512}
-
-
-class NoTagger(UserError):
-    def __init__(self, model: str, reason: str) -> None:
-        super().__init__(
-            f"caption.tagger.model: '{model}' cannot be used as a tagger: {reason}\n"
-            f"Set caption.tagger.model in params.yaml to an .onnx file or a folder with {MODEL}, beside it {WD14} or "
-            f"{DEEPDANBOORU}; or to a hub id such as SmilingWolf/wd-vit-tagger-v3 with the network up or the model in "
-            "the cache."
-        )
 
 
 def locate_tagger(model: str, revision: str | None) -> tuple[Path, Path]:
     """The model's file and the file of its tags; a hub id is fetched into the hub's cache first. Raises NoTagger."""
     path = Path(model)
-    if path.is_dir():
-        path = path / MODEL
-    elif path.suffix != ".onnx":
+    if not path.is_dir() and path.suffix != ".onnx":
         try:
-            wanted = [MODEL, f"{MODEL}*data", WD14, DEEPDANBOORU, CHARACTERS]
-            path = fetch(model, revision, wanted) / MODEL
+            path = fetch(model, revision, [MODEL, f"{MODEL}*data", WD14, DEEPDANBOORU, CHARACTERS])
         except NotFetched as error:
             raise NoTagger(model, str(error)) from error
-    if not path.is_file():
-        raise NoTagger(model, f"there is no file {path}")
-    for name in (WD14, DEEPDANBOORU):
-        if path.with_name(name).is_file():
-            return path, path.with_name(name)
-    raise NoTagger(model, f"neither {WD14} nor {DEEPDANBOORU} lies beside {path}")
+    return tagger_files(path, model)
 
 
 class TagModel:
-    """The model is loaded when the first picture comes. Raises NoTagger, BadTags."""
+    """The model is loaded with `load`, or when the first picture comes. Raises NoTagger, BadTags."""
 
     def __init__(self, model: str, revision: str | None, writing: Writing) -> None:
         self.model, self.writing = model, writing
         self.file, self.tags_file = locate_tagger(model, revision)
         self.tags = read_tags(self.tags_file)
-        with self.file.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        self.key = ("tagger", digest, self.tags_file.name, self.tags, writing)
+        digests = [sha256_of(path) for path in (self.file, *weights_beside(self.file))]
+        self.key = ("tagger", digests, self.tags_file.name, self.tags, writing)
+
+    def load(self) -> None:
+        """Find what is wrong with the model before others have worked in vain."""
+        assert self._session
 
     def draft(self, pictures: list[Image.Image]) -> list[str]:
         """The tags of each RGB picture, empty where none reaches its threshold."""
@@ -76,7 +68,7 @@ class TagModel:
         except Exception as error:
             raise NoTagger(self.model, f"it does not run: {first_line(error)}") from error
         if scores.shape != (1, len(self.tags)):
-            raise BadTags(self.tags_file, f"holds {len(self.tags)} tags, but {self.file} gives {_shape(scores.shape)}")
+            raise self._other_number(scores.shape)
         if not (np.isfinite(scores).all() and scores.min() >= -1e-3 and scores.max() <= 1.001):
             raise NoTagger(
                 self.model, f"its scores reach from {scores.min():.3g} to {scores.max():.3g}, wanted is 0 to 1"
@@ -100,7 +92,13 @@ class TagModel:
             raise NoTagger(self.model, f"it takes {inputs[0].shape}; wanted is (1, side, side, 3)")
         if _known(height) != _known(width):
             raise NoTagger(self.model, f"it takes pictures of {width} x {height} px; wanted are square ones")
+        shape = session.get_outputs()[0].shape
+        if len(shape) == 2 and _known(shape[1]) not in (None, len(self.tags)):
+            raise self._other_number(tuple(shape))
         return session
+
+    def _other_number(self, shape: tuple[int, ...]) -> BadTags:
+        return BadTags(self.tags_file, f"holds {len(self.tags)} tags, but {self.file} gives {_shape(shape)}")
 
     @property
     def _side(self) -> int:

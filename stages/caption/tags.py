@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from pseudoword.captions.tagger_files import CHARACTERS, DEEPDANBOORU, WD14
 from pseudoword.errors import UserError
 
-WD14, DEEPDANBOORU, CHARACTERS = "selected_tags.csv", "tags.txt", "tags-character.txt"
 # Danbooru's numbers for its categories; the taggers' makers use 9 for the ratings.
 CATEGORIES = {"0": "general", "1": "artist", "3": "copyright", "4": "character", "5": "meta", "9": "rating"}
 

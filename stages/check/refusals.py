@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from pseudoword.captions.tagger_files import NoTagger, tagger_files
 from pseudoword.links import waits_for_ever
 from pseudoword.settings.loading import Settings
 from pseudoword.settings.word import EMBEDDINGS
@@ -34,7 +35,17 @@ def refusals(settings: Settings) -> list[str]:
             for key, model in models.items()
             if model and (problem := missing_file(model) or (key in FOLDERS and no_folder_of_a_model(model)))
         ),
+        *_no_tagger(settings.caption.tagger.model),
     ]
+
+
+def _no_tagger(model: str | None) -> Iterator[str]:
+    """Why a path that is there is no tagger, as far as the names of files tell."""
+    if model and Path(model).exists() and not waits_for_ever(Path(model)):
+        try:
+            tagger_files(Path(model), model)
+        except NoTagger as error:
+            yield f"caption.tagger.model: '{model}' cannot be used as a tagger: {error.reason}"
 
 
 def _name_in_use(name: str, overwrite: bool) -> Iterator[str]:

@@ -184,6 +184,20 @@ def test_what_is_no_model_or_would_be_waited_for_is_refused(
     assert line.startswith(answer)
 
 
+def test_a_folder_or_file_that_is_no_tagger_is_refused(project: Path) -> None:
+    for model, reason in (
+        ("tagger", "there is no file tagger/model.onnx"),
+        ("tagger", "neither selected_tags.csv nor tags.txt lies beside tagger/model.onnx"),
+        ("tagger/model.onnx", "neither selected_tags.csv nor tags.txt lies beside tagger/model.onnx"),
+    ):
+        write(caption={"tagger": {"model": model}})
+        Path("tagger").mkdir(exist_ok=True)
+        assert refused() == [f"caption.tagger.model: '{model}' cannot be used as a tagger: {reason}"]
+        Path("tagger/model.onnx").touch()
+    Path("tagger/tags.txt").touch()
+    main()
+
+
 def test_a_model_that_may_not_be_read_is_refused(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("sd15.safetensors").touch()
     write(base={"model": "sd15.safetensors"})

@@ -317,6 +317,25 @@ def test_the_stage_finds_the_hub_and_its_cache_where_the_environment_says(
     assert set(read_drafts()) == {"a tag"}
 
 
+def test_other_weights_beside_the_model_make_other_drafts(drawn: list[tuple[str, str]]) -> None:
+    save_blind_tagger(Path("tagger"), [0.5, 0.6], external="weights.bin")
+    save_selected_tags(Path("tagger"), [(0, "red"), (0, "blue")])
+    for scores, said in (([0.9, 0.1], "red"), ([0.1, 0.9], "blue")):
+        Path("tagger/weights.bin").write_bytes(np.asarray(scores, np.float32).tobytes())
+        assert set(run("tagger")) == {said}
+
+
+@pytest.mark.parametrize("kind", ["no tags", "empty tags", "too few tags", "no onnx", "oblong", "data elsewhere"])
+def test_a_tagger_that_cannot_be_used_is_told_before_the_captioner_drafts(
+    drawn: list[tuple[str, str]], kind: str
+) -> None:
+    break_it(kind)
+    save_captioner(Path("captioner"))
+    with pytest.raises(UserError, match=r"selected_tags|cannot be used as a tagger"):
+        run("tagger", ("captioner", "tagger"), {"model": "captioner"})
+    assert not list(Path(".scratch").rglob("*.txt"))
+
+
 def test_a_tagger_with_open_sides_gets_the_usual_ones(drawn: list[tuple[str, str]]) -> None:
     save_blind_tagger(Path("tagger"), [0.5, 0.6], ("batch", "height", "width", 3))
     save_selected_tags(Path("tagger"), [(0, "red"), (0, "two\nlines\x1b[31m")])
