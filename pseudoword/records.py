@@ -30,6 +30,11 @@ class BaseModelRecord(Record):
     configs_sha256: str = ""  # of those that a checkpoint file was read with
     commit: str = ""  # of a hub id
 
+    @property
+    def is_file(self) -> bool:
+        """Whether it was a checkpoint file, not a folder."""
+        return bool(self.configs_sha256)
+
 
 class Ended(Record):
     step: int

@@ -31,6 +31,11 @@ def family_of(model: str, index: dict[str, Any], unet: dict[str, Any], scheduler
     return f"{generation}-inpainting" if unet["in_channels"] == 9 else generation
 
 
+def pipeline_of(family: str) -> str:
+    """The name of the class with which diffusers draws with a model of this family."""
+    return XL if family == "sdxl" else STABLE_DIFFUSION[family.endswith("-inpainting")]
+
+
 def _stranger(index: dict[str, Any], unet: dict[str, Any], scheduler: dict[str, Any]) -> str:
     """The sign by which the model is of another family; empty when there is none."""
     pipeline, channels = index.get("_class_name"), unet.get("in_channels")

@@ -1,6 +1,7 @@
 """The results as HTML: plain values for the templates. All text goes through jinja2's autoescape."""
 
 import hashlib
+import json
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -10,11 +11,13 @@ from typing import Any
 
 import pandas as pd
 
+from pseudoword.base.families import pipeline_of
 from pseudoword.findings import Finding
 from pseudoword.formats.hypernetwork import save_hypernetwork
 from pseudoword.formats.reading import Learned
 from pseudoword.formats.writing import write_embedding
 from pseudoword.hypernetwork import Hypernetwork
+from pseudoword.records import RunRecord
 from pseudoword.results.charts import score_charts, series_of, training_charts
 from pseudoword.results.html import environment
 from pseudoword.results.images import EmbeddedImage, data_uri, embed
@@ -65,6 +68,7 @@ def render(results: Results, settings: dict[str, dict[str, Any]], templates: Pat
     """The whole page from the `index.html.j2` in the folder `templates`; `settings` are those that no run records."""
     page = environment(templates)
     page.filters |= {"number": number, "percent": percent, "plain": plain}
+    page.filters["quoted"] = quoted
     chosen = results.runs[results.choice.run]
     worked_out, auto = resolved(flat(settings), chosen.record, results.judges, results.weighted)
     return page.get_template("index.html.j2").render(
@@ -221,8 +225,17 @@ def file_facts(results: Results) -> dict[str, Any] | None:
         "sha256": hashlib.sha256(content).hexdigest(),
         "source": data_uri("application/octet-stream", content),
         "prompt": drawn.prompt.iloc[0].replace(NAME, choice.word) if len(drawn) else f"a {choice.word}",
+        "pipeline": pipeline_of(results.runs[choice.run].record.model.family),
+        "load": _how_to_load(results.runs[choice.run].record),
         **_facts(results.learned),
     }
+
+
+def _how_to_load(record: RunRecord) -> str:
+    """The base model as diffusers loads it: the method of a pipeline's class and its arguments, in Python."""
+    method, option = ("from_single_file", "config") if record.model.is_file else ("from_pretrained", "revision")
+    given = record.settings.get("base", {}).get(option)
+    return f"{method}({quoted(record.model.name)}{f', {option}={quoted(given)}' if given else ''})"
 
 
 def _as_file(learned: Learned) -> bytes:
@@ -253,6 +266,11 @@ def _facts(learned: Learned) -> dict[str, Any]:
         "widths": [part.shape[1] for part in parts],
         "norms": [part.norm(dim=1).tolist() for part in parts],
     }
+
+
+def quoted(text: str) -> str:
+    """As a string of Python."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def number(value: float | None, digits: int = 3) -> str:

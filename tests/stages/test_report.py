@@ -1,4 +1,5 @@
 import base64
+import html
 import io
 import json
 import re
@@ -14,18 +15,25 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from safetensors.torch import save_file
 
+from pseudoword.base.identity import ModelIdentity
 from pseudoword.errors import UserError
 from pseudoword.formats.embedding import Embedding, save_embedding
+from pseudoword.formats.hypernetwork import save_hypernetwork
 from pseudoword.formats.writing import write_embedding
+from pseudoword.hypernetwork import Hypernetwork, initial_modules
 from pseudoword.results.charts import MAX_POINTS
 from pseudoword.results.settings import plain
 from pseudoword.results.tables import MEASURES
+from pseudoword.structure import Structure
 from stages.export.__main__ import main as export
 from stages.report.__main__ import main
 from stages.report.page import number
 from tests.dvc_project import as_links_into_the_cache
+from tests.original_layout import original
 from tests.project import resolve_settings, write_checked
+from tests.tiny import tiny_inpainting, tiny_sdxl, tiny_stable_diffusion
 
 PROJECT = Path(__file__).parents[2]
 PAGE = Path("outputs/report/index.html")
@@ -348,6 +356,52 @@ def test_a_word_for_sdxl_is_shown_with_both_its_parts(project: Path) -> None:
     text = Page(report()).all_text()
     assert "2 × 9 and 16, float32" in text and "3.00 3.00; 4.00 4.00" in text
     assert 'parts["clip_g"], token="snorf", text_encoder=pipe.text_encoder_2' in text
+
+
+FAMILIES: dict[str, tuple[Any, str, tuple[int, ...]]] = {
+    "sd1": (tiny_stable_diffusion, "StableDiffusionPipeline", (16,)),
+    "sd2": (lambda: tiny_stable_diffusion("v_prediction"), "StableDiffusionPipeline", (16,)),
+    "sd1-inpainting": (tiny_inpainting, "StableDiffusionInpaintPipeline", (16,)),
+    "sd2-inpainting": (lambda: tiny_inpainting("v_prediction"), "StableDiffusionInpaintPipeline", (16,)),
+    "sdxl": (tiny_sdxl, "StableDiffusionXLPipeline", (16, 24)),
+}
+
+
+@pytest.mark.parametrize("one_file", [False, True], ids=["folder", "file"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_lines_for_diffusers_load_the_model_and_draw(project: Path, family: str, one_file: bool) -> None:
+    make, pipeline, widths = FAMILIES[family]
+    make().save_pretrained("base")
+    save_file(original(make()), "base.safetensors")
+    write_outputs(1, prompts=['a "[name]" by the sea'])
+    parts = [torch.randn(2, width) for width in widths]
+    write_embedding(word_file(), Embedding("snorf", parts[0], {}, *parts[1:]), overwrite=True)
+    path = Path("outputs/words/base/settings.json")
+    record = json.loads(path.read_text())
+    record["model"] = ModelIdentity("base.safetensors" if one_file else "base", config="base").record()
+    record["model"]["family"] = family  # in so small a model nothing tells 2.x apart
+    record["settings"]["base"] = {"config": "base", "revision": None}
+    path.write_text(json.dumps(record))
+    (lines,) = re.findall(r"<code>(from diffusers.*?)</code>", report(), re.DOTALL)
+    export()
+    shutil.copy("outputs/embedding/snorf.safetensors", ".")
+    for name, colour in (("picture", "red"), ("mask", "white")):
+        Image.new("RGB", (32, 32), colour).save(f"{name}.png")
+    made: dict[str, Any] = {}
+    exec(html.unescape(lines), made)
+    assert type(made["pipe"]).__name__ == pipeline
+    table = made["pipe"].text_encoder.get_input_embeddings().weight
+    assert torch.equal(table[made["pipe"].tokenizer.convert_tokens_to_ids(["snorf", "snorf_1"])], parts[0])
+    with Image.open("drawn.png" if "Inpaint" in pipeline else "picture.png") as drawn:
+        assert drawn.size == (32, 32) and len(set(drawn.get_flattened_data())) > 1
+
+
+def test_the_page_of_a_hypernetwork_says_where_its_pt_comes_from(project: Path) -> None:
+    write_outputs(1)
+    modules = initial_modules(Structure(), [16], "Normal", 0)
+    save_hypernetwork(word_file(), Hypernetwork("snorf", Structure(), modules, {}))
+    text = Page(report()).all_text()
+    assert "export writes it where export.formats has pt ; of the file above pseudoword convert" in text
 
 
 def test_a_caption_is_text_whatever_it_holds(project: Path) -> None:
