@@ -169,6 +169,7 @@ def _add_draw(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--captions", action="store_true", help="also each training caption, beside its picture")
     parser.add_argument("--seeds", type=_seeds, default=1, metavar="N", help="rows of each prompt; default %(default)s")
     parser.add_argument("--out", type=_png, metavar="FILE", help="a .png; without it a name in outputs/drawn")
+    parser.add_argument("--overwrite", action="store_true", help="replace FILE, and the page beside it, if it is there")
 
 
 def _add_review(parser: argparse.ArgumentParser) -> None:
@@ -322,7 +323,7 @@ def _draw(options: argparse.Namespace) -> None:
 
     draw(
         options.prompts, options.checkpoints, options.run, options.base, options.beside, options.negative,
-        options.captions, options.seeds, options.out,
+        options.captions, options.seeds, options.out, options.overwrite,
     )  # fmt: skip
 
 

@@ -4,7 +4,8 @@ Writes a PNG and a self-contained page beside it, which no stage reads.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from io import BytesIO
@@ -26,14 +27,15 @@ from pseudoword.files import save_with, sha256_of, write_text
 from pseudoword.fingerprint import fingerprint
 from pseudoword.formats.embedding import Embedding
 from pseudoword.formats.reading import Learned, read_embedding, read_learned
+from pseudoword.formats.writing import AlreadyThere
 from pseudoword.hypernetwork import Hypernetwork
 from pseudoword.learned import AtWork
 from pseudoword.pictures.prepared import open_pictures, used_ids
 from pseudoword.progress import Bar
-from pseudoword.prompts import Vocabulary, fill
+from pseudoword.prompts import PromptTooLong, Vocabulary, fill
 from pseudoword.records import Choice, RunRecord, read_record
 from pseudoword.results.html import environment
-from pseudoword.results.images import data_uri
+from pseudoword.results.images import data_uri, fitted
 from pseudoword.results.places import CHOICE, WORDS, checkpoint_files
 from pseudoword.settings.loading import Settings, load_settings
 from pseudoword.settings.train import PreviewSettings
@@ -69,6 +71,14 @@ class WrongWidths(UserError):
         super().__init__(f"{file} has vectors of {has} numbers; {model} takes {wants}. Give a model of its family.")
 
 
+class TooLong(UserError):
+    def __init__(self, error: PromptTooLong, model: str, what: str) -> None:
+        super().__init__(
+            f"The prompt '{error.shown}' takes {error.tokens} tokens with the word's vectors in it; {model} reads "
+            f"{error.limit}. Shorten {what}."
+        )
+
+
 @dataclass(frozen=True)
 class Row:
     """A prompt with [name] filled in, drawn from one noise; `picture` is the one whose caption it is."""
@@ -95,13 +105,16 @@ class Column:
 
 def draw(
     prompts: Sequence[str], checkpoints: Sequence[int] | None, run: str | None, models: Sequence[str],
-    beside: Sequence[Path], negative: str, captions: bool, seeds: int, out: Path | None,
+    beside: Sequence[Path], negative: str, captions: bool, seeds: int, out: Path | None, overwrite: bool = False,
 ) -> None:  # fmt: skip
     """Draw and write the sheet, and print where. All that can be wrong is told before a model loads. Raises UserError.
 
     models   base models besides that of the project
     beside   embedding files whose words the prompts may hold, by their names
     """
+    for taken in () if out is None or overwrite else (out, out.with_suffix(".html")):
+        if taken.exists():
+            raise AlreadyThere(taken)
     settings = load_settings()
     record, files = _checkpoints(run, checkpoints)
     others = [read_embedding(path) for path in beside]
@@ -171,15 +184,17 @@ def check(
     name: str, rows: Sequence[Row], columns: Sequence[Column], beside: dict[Path, Embedding], negative: str
 ) -> None:
     """Raise UserError for what would go wrong once the models are loaded."""
-    texts = [*(row.prompt for row in rows), negative]
+    texts = {row.prompt: "the caption, or leave out --captions" if row.picture else "it" for row in rows}
+    texts |= {negative: "--negative"}
     if not any(isinstance(column.learned, Hypernetwork) for column in columns):
         for row in rows:
             if not _holds(row.prompt, name):
                 raise NothingToDraw(f"'{row.prompt}' holds neither {NAME} nor '{name}', so all would be drawn alike.")
-    _check_words(name, texts, beside)
+    _check_words(name, list(texts), beside)
     for model in _models(columns):
         of_model = [column for column in columns if column.model is model]
-        _check_widths(model, [*((column.file, column.learned) for column in of_model), *beside.items()])
+        with _by_its_option(model, columns):
+            _check_widths(model, [*((column.file, column.learned) for column in of_model), *beside.items()])
         _check_lengths(name, texts, of_model, list(beside.values()))
 
 
@@ -202,16 +217,30 @@ def _check_widths(model: ModelIdentity, words: Sequence[tuple[Path, Learned]]) -
                 raise WrongWidths(file, widths, model.name, wanted)
 
 
-def _check_lengths(name: str, texts: Sequence[str], columns: Sequence[Column], beside: Sequence[Embedding]) -> None:
-    """Raises PromptTooLong."""
+def _check_lengths(name: str, texts: Mapping[str, str], columns: Sequence[Column], beside: Sequence[Embedding]) -> None:
+    """`texts`: what would be shortened, by prompt. Raises TooLong."""
     model = columns[0].model
     tokenizers = [tokenizer for tokenizer, _ in read_vocabularies(model.name, model.config)]
     lengths = {embedding.name: len(embedding.vectors) for embedding in beside}
     for column in columns:
         vectors = len(column.learned.vectors) if isinstance(column.learned, Embedding) else 0
         vocabulary = Vocabulary(tokenizers, [0] * len(tokenizers), name, vectors, column.windows, lengths)
-        for text in texts:
-            vocabulary.encode(text)
+        for text, what in texts.items():
+            try:
+                vocabulary.encode(text)
+            except PromptTooLong as error:
+                raise TooLong(error, model.name, what) from None
+
+
+@contextmanager
+def _by_its_option(model: ModelIdentity, columns: Sequence[Column]) -> Iterator[None]:
+    """What is wrong with a model of --base is told as such: only the first one is that of base.model."""
+    try:
+        yield
+    except UserError as error:
+        if model is columns[0].model:
+            raise
+        raise NothingToDraw(re.sub(r"^base\.\w+:", "--base:", str(error))) from error
 
 
 def _models(columns: Sequence[Column]) -> list[ModelIdentity]:
@@ -231,7 +260,8 @@ def _draw_all(
     with alone_on(device):
         for model in _models(columns):
             precision = resolve_precision(settings.base.precision, device)
-            base = load_base(model, device, precision, settings.base.clip_skip, settings.base.attention)
+            with _by_its_option(model, columns):
+                base = load_base(model, device, precision, settings.base.clip_skip, settings.base.attention)
             preview = settings.train.preview
             native = columns[0].model.resolution
             height, width = (native if side == "auto" else int(side) for side in (preview.height, preview.width))
@@ -296,10 +326,8 @@ def sheet(labels: Sequence[str], rows: Sequence[Row], pictures: Sequence[Sequenc
         text = _wrapped(row.prompt, CAPTION_PX - GAP_PX, font, lines=cell[1] // LABEL_PX)
         pen.multiline_text((GAP_PX, y), text, "black", font, spacing=2)
         for i, picture in enumerate(drawn):
-            if picture is None:
-                continue
-            shown = picture.resize(cell, Image.Resampling.LANCZOS) if picture.size != cell else picture
-            image.paste(shown, (left + i * (cell[0] + GAP_PX), y))
+            if picture is not None:
+                image.paste(fitted(picture, *cell), (left + i * (cell[0] + GAP_PX), y))
     return image
 
 

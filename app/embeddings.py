@@ -106,7 +106,7 @@ def _facts(embedding: Embedding, base: str | None, config: str | None) -> dict[s
         "kind": "word",
         "vectors": len(embedding.vectors),
         "widths": widths,
-        "norms": [part.norm(dim=-1).tolist() for part in parts],
+        "norms": [part.double().norm(dim=-1).tolist() for part in parts],
     }
     if base or (len(parts) == 1 and _toyworld_fits(widths[0])):
         base = base or TOYWORLD
@@ -126,7 +126,8 @@ def _nearest_words(vector: Tensor, tokenizer: CLIPTokenizer, table: Tensor) -> l
     """The words of the vocabulary with the highest cosine; none for a vector of zeros."""
     if not vector.any():
         return []
-    nearest = cosine_similarity(table, vector.unsqueeze(0)).topk(NEAREST)
+    direction = vector / vector.abs().max()  # whose squares are finite
+    nearest = cosine_similarity(table, direction.unsqueeze(0)).topk(NEAREST)
     words = tokenizer.convert_ids_to_tokens(nearest.indices.tolist())
     return [
         {"word": readable(word), "cosine": cosine} for word, cosine in zip(words, nearest.values.tolist(), strict=True)

@@ -66,3 +66,15 @@ def _image(kind: str, content: bytes, alt: str, image: Image.Image) -> EmbeddedI
 
 def data_uri(media_type: str, content: bytes) -> str:
     return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+
+
+def fitted(image: Image.Image, width: int, height: int) -> Image.Image:
+    """In the middle of a white picture of this size in px, as large as it goes, its shape kept; enlarged smoothly."""
+    scale = min(width / image.width, height / image.height)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    shown = image.resize(size, Image.Resampling.LANCZOS) if size != image.size else image
+    if size == (width, height):
+        return shown
+    cell = Image.new("RGB", (width, height), "white")
+    cell.paste(shown, ((width - size[0]) // 2, (height - size[1]) // 2))
+    return cell

@@ -348,6 +348,13 @@ def test_vectors_of_zeros_are_near_to_no_word(tmp_path: Path, home: Path, capsys
     assert lines[5] == "  0: none, as all its numbers are zero" and lines[6].count(",") == 4
 
 
+def test_vectors_of_any_length_are_facts_in_json(tmp_path: Path, home: Path, capsys: Output) -> None:
+    write_embedding(tmp_path / "w.pt", Embedding("snorf", torch.tensor([[3e38] * 16, [1e-44] * 16]), {}))
+    (facts,) = json.loads(run(capsys, "inspect", "--json", tmp_path / "w.pt"), parse_constant=pytest.fail)
+    assert facts["norms"][0] == pytest.approx([1.2e39, 4e-44], rel=0.05)
+    assert all(abs(near["cosine"]) <= 1.001 for words in facts["nearest"][0] for near in words)
+
+
 def test_inspect_says_nothing_before_a_base_model_that_is_not_there(tmp_path: Path, capsys: Output) -> None:
     write_embedding(tmp_path / "w.pt", word())
     assert "nowhere" in refusal(capsys, "inspect", tmp_path / "w.pt", "--base", tmp_path / "nowhere")

@@ -172,3 +172,39 @@ def test_the_page_needs_nothing_else_and_runs_nothing() -> None:
     assert "<script" not in text and not re.search(r"""(?:src|href)=["'](?!data:)""", text)
     assert sheet(["x " * 80], [Row("y " * 200, 0, 0)], [[picture]]).size[0] == LEFT + CELL + 6
     assert (ROOT / "docs/cli.md").read_text().count("pseudoword draw") >= 2
+
+
+def test_a_sheet_keeps_the_shape_of_every_picture() -> None:
+    tall, wide, square = (Image.new("RGB", size, "red") for size in ((512, 768), (768, 512), (512, 512)))
+    whole = sheet(["a", "b", "c"], [Row("x", 0, 0)], [[wide, square, tall]])
+    for column, (width, height) in enumerate([(512, 341), (512, 512), (512, 768)]):
+        left = LEFT + column * (512 + 6)
+        red = np.asarray(whole.crop((left, TOP, left + 512, TOP + 768)))[..., 1] < 100
+        rows, columns = np.flatnonzero(red.any(1)), np.flatnonzero(red.any(0))
+        assert (len(columns), len(rows)) == (width, height)
+        assert abs(rows[0] + rows[-1] - 767) <= 1 and abs(columns[0] + columns[-1] - 511) <= 1
+
+
+def test_what_lies_where_the_sheet_is_to_go_is_kept(project: Path, capsys: Output) -> None:
+    arguments = ("draw", "a [name]", "--run", "base", "--out", "sheet.png")
+    for name in ("sheet.html", "sheet.png"):
+        Path(name).write_text("mine")
+        assert f"{name} is there already. Choose another name, or give --overwrite" in refusal(capsys, *arguments)
+        assert Path(name).read_text() == "mine"
+        Path(name).unlink()
+    Path("sheet.html").write_text("mine")
+    drawn(capsys, "a [name]", "--out", "sheet.png", "--overwrite")
+    assert "<img" in Path("sheet.html").read_text()
+
+
+def test_what_is_wrong_is_told_by_the_option_that_was_given(project: Path, capsys: Output) -> None:
+    for name in ("nowhere", "params.yaml"):
+        told = refusal(capsys, "draw", "a [name]", "--run", "base", "--base", name)
+        assert f"--base: '{name}' is neither a folder" in told and "base.model" not in told
+    long = " ".join(["sea"] * 90)
+    told = refusal(capsys, "draw", f"a [name] {long}", "--run", "base")
+    assert "Shorten it." in told and "template" not in told
+    assert "Shorten --negative." in refusal(capsys, "draw", "a [name]", "--negative", long, "--run", "base")
+    ids = ["0" * 12, "1" * 12]
+    pd.DataFrame({"id": ids, "caption": ["by the sea", long]}).to_csv("outputs/captions.csv", index=False)
+    assert "Shorten the caption, or leave out --captions" in refusal(capsys, "draw", "--captions", "--run", "base")

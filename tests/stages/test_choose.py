@@ -19,6 +19,7 @@ from pseudoword.results.scores import best_of_run
 from pseudoword.results.tables import MEASURES, read_scores
 from stages.choose.__main__ import main
 from stages.choose.selection import Candidate, Rule, select
+from stages.choose.sheet import contact_sheet
 from stages.choose.words import Told, told
 from tests.project import shipped_params, write_checked
 
@@ -569,3 +570,13 @@ def test_what_could_not_be_measured_elsewhere_is_no_gain(project: Path):
     (another,) = read_record(Path("outputs/choice/choice.json"), Choice).carried
     assert another.figures["likeness"] is None and another.gains["likeness"] is None
     assert "likeness unknown, obedience unknown; which could not be held against" in another.sentence
+
+
+def test_the_contact_sheet_keeps_the_shape_of_every_picture() -> None:
+    shapes = [(512, 768), (768, 512), (768, 768)]
+    sheet = contact_sheet([Image.new("RGB", shape, "red") for shape in shapes], 3)
+    for at, (width, height) in enumerate(shapes):
+        red = np.asarray(sheet.crop((at * 772, 0, at * 772 + 768, 768)))[..., 1] < 100
+        rows, columns = np.flatnonzero(red.any(1)), np.flatnonzero(red.any(0))
+        assert (len(columns), len(rows)) == (width, height)
+        assert rows[0] + rows[-1] == 767 and columns[0] + columns[-1] == 767
