@@ -16,6 +16,11 @@ EMPHASIS = re.compile(
     rf"(?<!\\)(?:\(\(\(({INSIDE})\)\)\)|\(\(({INSIDE})\)\)|\[\[([^\[\]]*)\]\]|\{{\{{([^{{}}]*)\}}\}})"
 )
 MAX_NESTED = 8  # marks within marks
+EDGE = "\0"  # where a mark was, until all are gone: no caption holds it
+# A bracket around nothing but marks stresses them once more: ((a:1.2)).
+AROUND_MARKS = re.compile(rf"(?<!\\)[(\[{{]({EDGE}(?:[^()\[\]{{}}\\]|\\.|\([^()]*\))*{EDGE})[)\]}}]")
+ONE_BRACKET = re.compile(rf"\A\(((?:{PLAIN})*)\)\Z")  # the fourth of ((((a))))
+BETWEEN_WORDS = re.compile(rf"(?<=\w){EDGE}+(?=\w)")
 
 
 def marks_in(caption: str) -> list[str]:
@@ -27,11 +32,13 @@ def without_marks(caption: str) -> str:
     r"""The words alone: `(red hair:1.2), bow \(weapon\) BREAK` -> `red hair, bow (weapon)`."""
     if not marks_in(caption):
         return caption
-    for mark, instead in ((FILE, ""), (BREAK, ",")):
+    caption = caption.replace(EDGE, "")
+    for mark, instead in ((FILE, EDGE), (BREAK, ",")):
         if mark in _marks(caption):
             caption = mark.sub(instead, caption)
     for _ in range(MAX_NESTED):
-        caption = EMPHASIS.sub(_content, WEIGHT.sub(_content, caption))
+        caption = AROUND_MARKS.sub(_content, EMPHASIS.sub(_content, WEIGHT.sub(_content, caption)))
+    caption = BETWEEN_WORDS.sub(" ", caption).replace(EDGE, "")
     caption = re.sub(r"\s+", " ", ESCAPED.sub(r"\1", caption))
     return re.sub(r"\s*,(\s*,)*", ",", caption).strip(" ,")
 
@@ -41,4 +48,6 @@ def _marks(caption: str) -> list[re.Pattern[str]]:
 
 
 def _content(mark: re.Match[str]) -> str:
-    return next(text for text in mark.groups() if text is not None)
+    text = next(text for text in mark.groups() if text is not None)
+    one = ONE_BRACKET.match(text)
+    return f"{EDGE}{one[1] if one else text}{EDGE}"
