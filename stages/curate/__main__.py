@@ -89,7 +89,7 @@ def main() -> None:
     found = lint(merged, settings.word.name, init_texts, length, settings.word.kind)
     if settings.curate.similarity:
         found += doubted_by_judge(merged, settings.judge.texts, model)
-    report(merged, found)
+    report(merged, found, settings.curate.cut)
     # Before the stop: the page on which a person then approves shows it.
     write_table(LINT, lint_table(found, merged))
     if settings.curate.require_review and (unapproved := merged.unapproved()):
@@ -99,7 +99,7 @@ def main() -> None:
     write_table(CAPTIONS, table[["id", "caption", "origin", "draft", "cut"]])
 
 
-def report(merged: Merged, found: list[Finding]) -> None:
+def report(merged: Merged, found: list[Finding], what_is_cut: str) -> None:
     origins = Counter(row.origin for row in merged.rows)
     both = f", {origins['file and draft']} from both" if origins["file and draft"] else ""
     print(
@@ -109,7 +109,7 @@ def report(merged: Merged, found: list[Finding]) -> None:
     if merged.ignored:
         print(f"{merged.ignored} caption files are left out, as curate.existing is ignore")
     if bare := [row.source for row in merged.rows if row.origin == "draft" and row.draft and not row.caption]:
-        print(f"{len(bare)} drafts say no more than their subject, so these captions are empty: {shown(bare)}")
+        print(f"{len(bare)} drafts say no more than their {what_is_cut}, so these captions are empty: {shown(bare)}")
     if cut := Counter(phrase for row in merged.rows if "draft" in row.origin for phrase in row.cut):
         phrases = [f"'{phrase}' ({count})" for phrase, count in cut.most_common(MAX_NAMES + 1)]
         print(f"cut from drafts, all in {CAPTIONS}: {shown(phrases)}")

@@ -164,6 +164,41 @@ def test_what_many_drafts_say_a_thing_has_is_a_part_of_it(in_project: Path) -> N
 
 
 @pytest.mark.parametrize(
+    ("having", "said", "wanted"),
+    [
+        ("with a blurry background", 5, "with a blurry background"),
+        ("with trees in the background", 5, "with trees in the background"),
+        ("with a house behind it", 5, "with a house behind it"),
+        ("with a handle on a white background", 5, "on a white background"),
+        ("with a handle", 3, ""),
+        ("with a handle", 2, "with a handle"),
+    ],
+)
+def test_a_part_of_a_thing_is_said_by_three_drafts_and_is_no_background(
+    in_project: Path, having: str, said: int, wanted: str
+) -> None:
+    drafts = [f"a teapot {having}"] * said + ["a teapot on a table"] * (5 - said)
+    assert curate("thing", {"captioner": drafts}, "teapot")["caption"][0] == wanted
+
+
+def test_a_thing_keeps_that_its_picture_is_black_and_white(in_project: Path) -> None:
+    drafts = [
+        "a black and white photo of a dog sitting on a carpet", "a sepia close up of a dog",
+        "a black and white dog in a picture frame",
+    ]  # fmt: skip
+    assert list(curate("thing", {"captioner": drafts}, "dog")["caption"]) == [
+        "sitting on a carpet, black and white photo", "black and white photo", "in a picture frame"
+    ]  # fmt: skip
+
+
+def test_drafts_of_which_nothing_is_left_are_told_by_what_is_cut(
+    in_project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    curate("style", {"captioner": ["a painting", "a painting of a dog"]}, "painting")
+    assert "1 drafts say no more than their manner, so these captions are empty: p0.png" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
     ("draft", "wanted"),
     [
         ("an oil painting in the style of van gogh of a house by the sea", "a house by the sea"),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Self, cast, get_args
 
+from pseudoword.captions.cuts.colourless import colourless_photo
 from pseudoword.captions.cuts.manner import Trimmed, cut_manner
 from pseudoword.captions.cuts.traits import cut_traits
 from pseudoword.captions.drafts import Draft, joined
@@ -12,7 +13,7 @@ from pseudoword.captions.subject import drop_subject, leading_part
 from pseudoword.captions.words import content_words
 
 # Of the sentences of a set: what so many say a thing has belongs to it, and its word should learn it.
-MIN_SHARE_OF_PART, MIN_SENTENCES = 0.4, 4
+MIN_SHARE_OF_PART, MIN_WITH_PART, MIN_SENTENCES = 0.4, 3, 4
 What = Literal["subject", "manner", "traits", "none"]
 
 
@@ -38,7 +39,8 @@ class Cutting:
         if len(sentences) < MIN_SENTENCES:
             return self
         counts = Counter(_words(leading_part(drop_subject(sentence))) for sentence in sentences)
-        common = {words for words, count in counts.items() if words and count >= MIN_SHARE_OF_PART * len(sentences)}
+        least = max(MIN_WITH_PART, MIN_SHARE_OF_PART * len(sentences))
+        common = {words for words, count in counts.items() if words and count >= least}
         return replace(self, parts=frozenset(common))
 
     def draft(self, draft: Draft) -> Trimmed:
@@ -56,7 +58,7 @@ class Cutting:
                 if part and _words(part) in self.parts:
                     rest = rest[len(part) :].strip(" ,.")
                 start = text[: len(text.rstrip(" ,.")) - len(rest)].strip(" ,.") if text else ""
-                return Trimmed(rest, (start,) if start else ())
+                return Trimmed(joined((rest, colourless_photo(start))), (start,) if start else ())
             case "manner":
                 return cut_manner(text, self.init_text)
             case "traits":
