@@ -10,7 +10,7 @@ import pandas as pd
 
 from pseudoword.captions.cuts.cutting import Cutting
 from pseudoword.captions.cuts.manner import manner_words
-from pseudoword.captions.cuts.traits import beginning, trait_words
+from pseudoword.captions.cuts.traits import beginning, begins_with_several, trait_words
 from pseudoword.captions.marks import marks_in, without_marks
 from pseudoword.captions.merging import CaptionRow, Merged
 from pseudoword.captions.prompt_length import PromptLength
@@ -57,6 +57,7 @@ def lint(
             checks.append(lambda row: _names_manner(row, cutting))
         case "person":
             checks.append(lambda row: _names_traits(row, cutting))
+            checks.append(lambda row: _names_several(row, start))
     if kind != "style":  # whose captions begin with what each picture shows
         checks.append(lambda row: _starts(row, start, starts, len(rows)))
     found = [finding for row in rows for check in checks for finding in check(row)]
@@ -194,6 +195,14 @@ def _names_traits(row: CaptionRow, cutting: Cutting) -> Iterator[Finding]:
             f"says {_listed(named)} of the person: what a caption says, the word need not learn",
             "say what changes from picture to picture: hair, clothes, expression, pose, place",
             cutting.text(row.caption).text,
+        )  # fmt: skip
+
+
+def _names_several(row: CaptionRow, start: str | None) -> Iterator[Finding]:
+    if start_of(row.caption) == start and begins_with_several(row.caption):  # else _starts tells it
+        yield finding_of(
+            row, "starts unlike the others", "warning", "begins with several persons",
+            "begin with one person like the others, and crop the picture where another shows as much",
         )  # fmt: skip
 
 

@@ -163,6 +163,13 @@ def test_what_many_drafts_say_a_thing_has_is_a_part_of_it(in_project: Path) -> N
     assert table["caption"][0] == "with two eyes in the desert"
 
 
+def test_a_person_with_another_is_told(in_project: Path) -> None:
+    drafts = ["a woman in a park", "a woman at sea", "a young woman and a dog at home", "a woman and a man at work"]
+    table = curate("person", {"captioner": drafts}, "young woman")
+    assert list(table["caption"])[2:] == ["a woman, and a dog at home", "a woman and a man at work"]
+    assert [key for key in lint() if "starts unlike" in key] == ["p3.png: starts unlike the others"]
+
+
 @pytest.mark.parametrize(
     ("having", "said", "wanted"),
     [
@@ -286,6 +293,31 @@ def test_words_that_always_mean_the_manner_are_found_anywhere() -> None:
     [
         ("a 30 year old woman in her twenties in a park", "a woman, in a park"),
         ("1girl, solo, brown hair, outdoors, asian", "a woman, brown hair, outdoors"),
+        ("a smiling woman in a park", "a woman, smiling, in a park"),
+        ("a tall, dark, smiling woman", "a woman, dark, smiling"),
+        ("a young and hooded man in the dark", "a woman, hooded, in the dark"),
+        ("a shirtless man on a beach", "a woman, shirtless, on a beach"),
+        ("a crying woman at a table", "a woman, crying, at a table"),
+        ("a very old woman and a dog on a beach", "a woman, and a dog on a beach"),
+        ("an asian woman taking a selfie", "a woman, taking a selfie"),
+        ("a young woman dressed as a witch", "a woman, dressed as a witch"),
+        ("a young woman looks at the camera", "a woman, looks at the camera"),
+        ("a young woman in her kitchen", "a woman, in her kitchen"),
+        ("there is an old man that is sitting on a bench", "a woman, sitting on a bench"),
+        ("a stunning portrait of an old woman by the sea", "a woman, by the sea"),
+        ("arafed asian woman with a hat", "a woman, with a hat"),
+        ("a woman with an umbrella, black and white", "a woman with an umbrella, black and white"),
+        ("a woman and a dog on a beach", "a woman and a dog on a beach"),
+        ("a woman taking a selfie", "a woman taking a selfie"),
+        ("a woman looks at the camera", "a woman looks at the camera"),
+        ("a mother and her child in a park", "a mother and her child in a park"),
+        ("a young woman, a man and a dog", "a young woman, a man and a dog"),
+        ("a toy for a child on a table", "a toy for a child on a table"),
+        ("a photo of a statue of a man in a park", "a photo of a statue of a man in a park"),
+        ("a woman looking at a picture of an old man", "a woman looking at a picture of an old man"),
+        ("a close up of an old woman's face", "a close up of an old woman's face"),
+        ("a model train on a table", "a model train on a table"),
+        ("a dog and woman in a park", "a dog and woman in a park"),
         ("a man and a woman in a kitchen", "a man and a woman in a kitchen"),
         ("two women in a room", "two women in a room"),
         ("a dress on a chair", "a dress on a chair"),
