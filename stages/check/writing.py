@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pseudoword.files import write_text
+from pseudoword.files import sha256_of, write_text
 from pseudoword.settings.fields import Section
 from pseudoword.settings.hypernetwork import HypernetworkSettings
 from pseudoword.settings.loading import Settings
@@ -68,12 +68,25 @@ def _files(settings: Settings, keys: set[str]) -> Iterator[tuple[str, list[str] 
     """By path, what the files come to that the keys name in any run: prompts, or a digest."""
     for run in runs(settings).values():
         for section, _, key in (name.partition(".") for name in keys):
-            value = getattr(getattr(run, section), key)
-            for file in value if isinstance(value, list) else [value]:
+            for file in _single(getattr(getattr(run, section), key)):
                 if isinstance(file, Prompts):
                     yield file.path.as_posix(), list(file.lines)
                 elif isinstance(file, InitFile):
                     yield file.path.as_posix(), file.sha256
+                elif isinstance(file, Path) and file.is_file():
+                    yield file.as_posix(), sha256_of(file)
+
+
+def _single(value: object) -> Iterator[object]:
+    """The values that a list or a section below a section holds."""
+    if isinstance(value, list):
+        for each in value:
+            yield from _single(each)
+    elif isinstance(value, Section):
+        for each in vars(value).values():
+            yield from _single(each)
+    else:
+        yield value
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -241,6 +241,22 @@ def test_what_decides_the_number_of_samples_is_watched_and_how_they_are_split_is
     assert trained(batch=4, accumulation=4) == trained(batch=8, accumulation=2) != trained(batch=4, accumulation=2)
 
 
+def test_another_face_model_of_the_same_name_is_watched(project: Path) -> None:
+    content = shipped_params()["preprocess"]["focal"]
+    write(preprocess={"crop": "focal", "focal": content | {"face_model": "yunet.onnx"}})
+    Path("yunet.onnx").write_bytes(b"one")
+    main()
+    before = written()
+    Path("yunet.onnx").write_bytes(b"another")
+    main()
+    changed = {path for path, content in written().items() if content != before[path]}
+    assert changed == {
+        "outputs/settings/preprocess.json",
+        "outputs/settings/doctor.json",
+        "outputs/settings/report.json",
+    }
+
+
 def test_a_stage_is_given_the_axes_over_its_own_keys(project: Path) -> None:
     content = shipped_params() | {"data": {"folder": str(FOLDER)}}
     content["sweep"] = {"train.seed": [0, 1], "word.vectors": [2, 3]}
