@@ -6,6 +6,8 @@ import numpy as np
 from PIL import Image, ImageCms
 
 SRGB = ImageCms.createProfile("sRGB")
+RAMPS = (1, 1, 1), (1, 0, 0), (0, 1, 0), (0, 0, 1)
+MAX_SRGB_ERROR = 4  # levels of 255 by which one sRGB may differ from another: small files have coarse curves
 
 
 def to_rgb(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
@@ -62,9 +64,21 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         # Most files carry it, and the way through the colour engine costs rounding.
-        if ImageCms.getProfileDescription(source).startswith("sRGB"):
+        if ImageCms.getProfileDescription(source).startswith("sRGB") and _changes_little(source):
             return image
-        intent, black = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
-        return ImageCms.profileToProfile(coloured, source, SRGB, intent, "RGB", flags=black) or image
+        return _converted(coloured, source)
     except (ImageCms.PyCMSError, OSError):
         return image
+
+
+def _converted(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image:
+    intent, black = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
+    return ImageCms.profileToProfile(image, source, SRGB, intent, "RGB", flags=black) or image
+
+
+def _changes_little(source: ImageCms.ImageCmsProfile) -> bool:
+    """Whether a profile is sRGB but for rounding: there are linear ones that are called so too."""
+    grey = np.arange(256, dtype=np.uint8)
+    levels = np.stack([grey[:, None] * np.array(channels, np.uint8) for channels in RAMPS])
+    difference = np.asarray(_converted(Image.fromarray(levels), source)).astype(int) - levels
+    return int(np.abs(difference).max()) <= MAX_SRGB_ERROR

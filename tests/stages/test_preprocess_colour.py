@@ -34,6 +34,16 @@ def swapped() -> bytes:
     return bytes(content).replace("sRGB".encode("utf-16-be"), "test".encode("utf-16-be"))
 
 
+def linear() -> bytes:
+    """sRGB with a straight curve, which is called sRGB all the same."""
+    content = bytearray(srgb())
+    for at in range(132, 132 + 12 * struct.unpack(">I", content[128:132])[0], 12):
+        if content[at : at + 4] in (b"rTRC", b"gTRC", b"bTRC"):
+            begin = struct.unpack(">I", content[at + 4 : at + 8])[0]
+            content[begin : begin + 12] = b"curv" + bytes(8)
+    return bytes(content)
+
+
 def printer() -> bytes:
     """A CMYK profile of a strange press whose cyan ink is red: Lab of paper white, ink black, and red for cyan."""
     white, red, black = (255, 128, 128), (136, 208, 195), (0, 128, 128)
@@ -64,11 +74,12 @@ def test_colours_come_out_as_their_profile_means_them(project: Path) -> None:
         "rgb.jpg": encoded(plain("RGB", BLUE), "JPEG", icc_profile=swapped(), quality=95, subsampling=0),
         "palette.png": encoded(plain("RGB", RED).convert("P", palette=Image.Palette.ADAPTIVE), icc_profile=swapped()),
         "half.png": encoded(half, icc_profile=swapped()),
+        "linear.png": encoded(plain("RGB", (55, 55, 55)), icc_profile=linear()),
         "cmyk.jpg": encoded(plain("CMYK", (255, 0, 0, 0)), "JPEG", icc_profile=printer(), quality=95),
         "cmyk.tif": encoded(plain("CMYK", (255, 0, 0, 0)), "TIFF", icc_profile=printer()),
     })  # fmt: skip
     wanted = {"rgb.png": BLUE, "rgb.jpg": RED, "palette.png": BLUE, "half.png": (127, 127, 255),
-              "cmyk.jpg": RED, "cmyk.tif": RED}  # fmt: skip
+              "linear.png": (128, 128, 128), "cmyk.jpg": RED, "cmyk.tif": RED}  # fmt: skip
     table = run()
     for name, colour in wanted.items():
         assert np.abs(pixels(table.loc[name, "id"]) - colour).max() <= 16, name
