@@ -11,6 +11,7 @@ from pseudoword.files import sha256_of
 MAX_NAMES = 10
 TEXT_SUFFIXES = (".txt", ".caption")  # of captions; the first wins, kohya's tools write the second
 MASK_SUFFIX = ".mask.png"
+NEARLY_MASK = re.compile(r"(.+?)[-._ ]+mask", re.IGNORECASE)  # of a name without its ending
 MAX_FILE_BYTES = 2 * 2**30  # bytes; more than the largest picture that is opened takes without any compression
 
 
@@ -60,16 +61,32 @@ def list_folder(folder: Path, recursive: bool) -> Listing:
         paths = sorted(_walk(folder, recursive), key=lambda path: path.relative_to(folder).as_posix())
     except OSError as error:
         raise NoFolder(folder, str(error.strerror).lower()) from None
-    masks = {path: False for path in paths if path.name.lower().endswith(MASK_SUFFIX)}
-    sources = []
-    for path in paths:
-        if path not in masks:
-            mask = next((name for name in _mask_names(path) if name in masks), None)
-            if mask:
-                masks[mask] = True
-            sources.append(SourceFile(path, shown_name(path, folder), mask))
-    orphans = [SourceFile(path, shown_name(path, folder), None) for path, wanted in masks.items() if not wanted]
-    return Listing(sources, orphans)
+    masks = {path for path in paths if path.name.lower().endswith(MASK_SUFFIX)}
+    pictures = [path for path in paths if path not in masks]
+    found = {path: next((name for name in _mask_names(path) if name in masks), None) for path in pictures}
+    # Cameras and programs write endings as they like; a mask whose name fits one picture exactly is of that one.
+    left = {_folded(mask): mask for mask in masks - set(found.values())}
+    for path in pictures:
+        found[path] = found[path] or next(filter(None, (left.get(_folded(name)) for name in _mask_names(path))), None)
+    sources = [SourceFile(path, shown_name(path, folder), mask) for path, mask in found.items()]
+    alone = sorted(masks - set(found.values()), key=paths.index)
+    return Listing(sources, [SourceFile(path, shown_name(path, folder), None) for path in alone])
+
+
+def meant_as_masks(sources: list[SourceFile]) -> dict[str, str]:
+    """By name, files that are taken for pictures and called as if they were a mask of one beside them, such as
+    `dog.mask.jpg` or `dog-mask.png`; and how a mask of it has to be called."""
+    beside = {_folded(path.with_suffix("")) for path, _, _ in sources} | {_folded(path) for path, _, _ in sources}
+    found = {}
+    for path, name, _ in sources:
+        near = NEARLY_MASK.fullmatch(path.stem)
+        if near and _folded(path.with_name(near[1])) in beside:
+            found[name] = f"{near[1]}{MASK_SUFFIX}"
+    return found
+
+
+def _folded(path: Path) -> tuple[Path, str]:
+    return path.parent, path.name.casefold()
 
 
 def _walk(folder: Path, recursive: bool) -> Iterator[Path]:

@@ -3,7 +3,8 @@
 from collections import Counter
 from typing import NamedTuple
 
-from pseudoword.pictures.folder import MAX_NAMES, SourceFile
+from pseudoword.findings import names
+from pseudoword.pictures.folder import MAX_NAMES, SourceFile, meant_as_masks
 from pseudoword.pictures.reading import PictureRow
 from pseudoword.pictures.shapes import Px
 from pseudoword.settings.preprocess import PreprocessSettings
@@ -42,6 +43,12 @@ def summary(
     masks = sum(source.mask is not None for source in sources)
     if masks and wanted.masks not in ("files", "auto"):
         lines.append(f"{masks} pictures have a mask file that is not used: preprocess.masks is {wanted.masks}")
+    near = meant_as_masks(sources)
+    if taken := [row.source for row in used if row.source in near and not row.mirrored]:
+        lines.append(
+            f"warning: used as pictures, but they seem to be masks: {names(list(dict.fromkeys(taken)))}. A mask is a "
+            f"PNG called as its picture, such as {near[taken[0]]}, white where it counts"
+        )
     if weighted := sum(row.weighted == "yes" for row in used):
         lines.append(f"{weighted} pictures have a loss weight by place")
     shapes = Counter(px for picture in written for px in picture.shapes)

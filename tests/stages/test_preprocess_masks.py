@@ -66,6 +66,37 @@ def test_a_mask_may_carry_the_whole_name_and_many_forms(project: Path) -> None:
     assert np.abs(weight(table.loc["d.jpg", "id"]) - weight(table.loc["a.jpg", "id"])).max() <= 1
 
 
+def test_a_mask_belongs_to_its_picture_in_whatever_case(project: Path) -> None:
+    fill({
+        "h.jpg": encoded(coloured(blob()), "JPEG"), "h.Mask.PNG": encoded(blob()),
+        "J.jpg": encoded(coloured(blob()).rotate(180), "JPEG", quality=90), "j.mask.png": encoded(blob().rotate(180)),
+        "k.PNG": encoded(coloured(blob())), "K.png.MASK.png": encoded(blob()),
+    })  # fmt: skip
+    table = run()
+    assert list(table["state"]) == ["used"] * 3 and list(table["weighted"]) == ["yes"] * 3
+
+
+def test_a_mask_that_fits_one_picture_exactly_is_of_no_other(project: Path) -> None:
+    fill({
+        "a.jpg": encoded(coloured(blob()), "JPEG"), "A.jpg": encoded(coloured(blob()), "JPEG", quality=60),
+        "a.mask.png": encoded(blob()),
+    })  # fmt: skip
+    table = run()
+    assert table["weighted"].to_dict() == {"A.jpg": "", "a.jpg": "yes"}
+
+
+def test_what_is_nearly_called_as_a_mask_is_told(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures = [coloured(blob()).rotate(at) for at in range(7)]
+    names = ["n.jpg", "n.mask.jpg", "o.png", "O-mask.png", "p.png.mask.jpeg", "p.png", "carnival-mask.png"]
+    fill({name: encoded(picture) for name, picture in zip(names, pictures, strict=True)})
+    table = run()
+    assert set(table["state"]) == {"used"}
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if "seem to be masks" in line]
+    assert (
+        "O-mask.png, n.mask.jpg and p.png.mask.jpeg. A mask is a PNG called as its picture, such as O.mask.png" in told
+    )
+
+
 def test_of_two_pictures_of_one_stem_each_has_its_own_mask_or_both_share_it(project: Path) -> None:
     files = {"a.jpg": encoded(coloured(blob()), "JPEG"), "a.png": encoded(coloured(blob()))}
     fill(files | {"a.mask.png": encoded(blob()), "a.png.mask.png": encoded(Image.new("L", (60, 40), 255))})
