@@ -88,10 +88,12 @@ def mirrored(case: Case) -> list[Finding]:
     copies = [picture for picture in case.pictures if picture.mirrored]
     if not copies:
         return []
+    if len(case.distinct) < 2:
+        raise CannotTell("it compares pictures with each other, and there is one")
     prepared = [Comparable(picture.grey) for picture in case.distinct[:MAX_COMPARED]]
     pairs = progress(list(combinations(range(len(prepared)), 2)), "mirror", "pair")
     gains = [handedness(prepared[i], prepared[j]) for i, j in pairs]
-    gain = float(np.mean(gains)) if gains else 0.0
+    gain = float(np.mean(gains))
     handed = gain >= MIN_GAIN
     message = (
         f"The {len(copies)} mirrored copies, such as that of {names(sources(copies[:1]))}, contradict the others: the "

@@ -15,7 +15,7 @@ from pseudoword.pictures.faces import FaceFinder
 from pseudoword.pictures.folder import NothingUsable, NotUsable
 from pseudoword.pictures.ids import PictureId
 from pseudoword.pictures.opening import open_upright
-from pseudoword.pictures.prepared import open_pictures, read_pictures_table, read_skipped
+from pseudoword.pictures.prepared import open_masks, open_pictures, read_pictures_table, read_skipped
 from pseudoword.pictures.reading import Opened, PictureRow, read_folder
 from pseudoword.pictures.shapes import Px
 from pseudoword.pictures.views import Framing
@@ -49,6 +49,7 @@ class MeasuredPicture:
     grey: NDArray[np.uint8]  # (256, 256)
     colours: NDArray[np.float32]  # of the whole picture
     background: NDArray[np.float32]  # colours of its frame
+    weighted: bool = False  # whether some of it counts less; then chroma, light and cast are of what counts
     faces: tuple[float, ...] = ()  # their heights as shares of the picture's, the largest first; none where not asked
 
     @property
@@ -83,14 +84,15 @@ def preprocessed(folder: Path, find_faces: FaceFinder | None = None) -> Examined
 
 
 def _read_row(row: dict[str, str], folder: Path, find_faces: FaceFinder | None) -> MeasuredPicture:
-    (image,) = open_pictures([row["id"]])
+    (image,), (weight,) = open_pictures([row["id"]]), open_masks([row["id"]])
     size = int(row["width"]), int(row["height"])
     crop, tile = _box(row.get("crop", "")) or centre_box(*size), bool(PictureId.parse(row["id"]).tile)
     lost = 0.0
     if not tile and not row.get("mirrored") and _share(crop, *size) < MIN_WHOLE_SHARE:
         with suppress(NotUsable):  # gone since, or changed into something else: then nothing can be said
             lost = salience_outside(open_upright(folder / row["source"]).rgb, crop)
-    return _measure(image, row["id"], row["source"], row.get("mirrored", ""), tile, size, crop, lost, find_faces)
+    mirrored = row.get("mirrored", "")
+    return _measure(image, weight, row["id"], row["source"], mirrored, tile, size, crop, lost, find_faces)
 
 
 def as_preprocess_would(folder: Path, framing: Framing, find_faces: FaceFinder | None = None) -> Examined:
@@ -104,16 +106,20 @@ def as_preprocess_would(folder: Path, framing: Framing, find_faces: FaceFinder |
 
 
 def _measure_all(opened: Opened, find_faces: FaceFinder | None) -> list[MeasuredPicture]:
-    return [_measure_row(opened, row, bool(view.tile), shown, find_faces) for row, view, shown, _ in opened.pictures()]
+    return [
+        _measure_row(opened, row, bool(view.tile), shown, weight, find_faces)
+        for row, view, shown, weight in opened.pictures()
+    ]
 
 
 def _measure_row(
-    opened: Opened, row: PictureRow, tile: bool, shown: Image.Image, find_faces: FaceFinder | None
-) -> MeasuredPicture:
+    opened: Opened, row: PictureRow, tile: bool, shown: Image.Image, weight: Image.Image | None,
+    find_faces: FaceFinder | None,
+) -> MeasuredPicture:  # fmt: skip
     crop, size = _box(row.crop) or centre_box(*opened.image.size), opened.image.size
     compare = not tile and not row.mirrored and _share(crop, *size) < MIN_WHOLE_SHARE
     lost = salience_outside(opened.image, crop) if compare else 0.0
-    return _measure(shown, row.id, row.source, row.mirrored, tile, size, crop, lost, find_faces)
+    return _measure(shown, weight, row.id, row.source, row.mirrored, tile, size, crop, lost, find_faces)
 
 
 def centre_box(width: int, height: int) -> Box:
@@ -136,8 +142,8 @@ def _share(box: Box, width: int, height: int) -> float:
 
 
 def _measure(
-    image: Image.Image, name: str, source: str, mirrored: str, tile: bool, size: Px, crop: Box, lost: float,
-    find_faces: FaceFinder | None,
+    image: Image.Image, weight: Image.Image | None, name: str, source: str, mirrored: str, tile: bool, size: Px,
+    crop: Box, lost: float, find_faces: FaceFinder | None,
 ) -> MeasuredPicture:  # fmt: skip
     if min(image.size) > MEASURED_PX:
         scale = MEASURED_PX / min(image.size)
@@ -145,6 +151,7 @@ def _measure(
     else:
         seen = image
     light, small = grey(seen, 256), np.asarray(seen.resize((64, 64), Image.Resampling.BOX))
+    counting = _counting(small, weight)
     return MeasuredPicture(
         id=name,
         source=source,
@@ -157,14 +164,23 @@ def _measure(
         sharpness=sharpness(seen),
         bars=bars(seen),
         lost=lost,
-        chroma=chroma(small),
-        light=float(light.mean()),
-        cast=_cast(small),
+        chroma=chroma(counting),
+        light=float(light.mean() if weight is None else np.asarray(Image.fromarray(counting).convert("L")).mean()),
+        cast=_cast(counting),
         grey=light,
         colours=colours(small.reshape(-1, 3).astype(np.float32) / 255),
         background=colours(frame(small)),
         faces=_faces(image, find_faces) if find_faces else (),
+        weighted=weight is not None,
     )
+
+
+def _counting(pixels: NDArray[np.uint8], weight: Image.Image | None) -> NDArray[np.uint8]:
+    """The pixels (H, W, 3) of which at least half counts, (1, N, 3); all as they are where there are none."""
+    if weight is None:
+        return pixels
+    counts = np.asarray(weight.resize(pixels.shape[1::-1], Image.Resampling.BOX)) >= 128
+    return pixels[counts][None] if counts.any() else pixels
 
 
 def _faces(image: Image.Image, find_faces: FaceFinder) -> tuple[float, ...]:

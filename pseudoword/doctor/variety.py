@@ -29,13 +29,19 @@ COLOURLESS_WORDS = re.compile(
 
 def background(case: Case) -> list[Finding]:
     """The largest group of pictures in front of one background, if it is most of them (half of them: info)."""
+    pictures = case.distinct
+    if len(pictures) < MIN_PICTURES:
+        raise CannotTell(f"backgrounds are compared from {MIN_PICTURES} pictures on, and there are {len(pictures)}")
+    weighted = sum(picture.weighted for picture in pictures)
+    if len(pictures) - weighted < MIN_PICTURES:
+        raise CannotTell(f"the background does not count: {weighted} of {len(pictures)} pictures have a loss weight")
     # Greys lie on one line of all colours, so that two grey backgrounds are alike whatever they show.
-    coloured = [picture for picture in case.distinct if picture.chroma >= MAX_GREY_CHROMA]
+    coloured = [picture for picture in pictures if picture.chroma >= MAX_GREY_CHROMA and not picture.weighted]
     group = same_background(coloured)
-    share, grey = len(group) / len(case.distinct), len(case.distinct) - len(coloured)
+    share, grey = len(group) / len(pictures), sum(picture.chroma < MAX_GREY_CHROMA for picture in pictures)
     if len(group) < MIN_PICTURES or share < min(0.5, case.max_share):
-        if grey >= MIN_PICTURES and grey >= 0.5 * len(case.distinct):
-            raise CannotTell(f"it goes by colours, and {grey} of {len(case.distinct)} pictures have none")
+        if grey >= MIN_PICTURES and grey >= 0.5 * len(pictures):
+            raise CannotTell(f"it goes by colours, and {grey} of {len(pictures)} pictures have none")
         return []
     named = _distinctive_word(case, group)
     severity: Severity = "warning" if share >= case.max_share and not named else "info"
@@ -46,7 +52,7 @@ def background(case: Case) -> list[Finding]:
         Finding(
             check="background",
             severity=severity,
-            message=f"{len(group)} of {len(case.distinct)} pictures have the same background by its colours{told}: "
+            message=f"{len(group)} of {len(pictures)} pictures have the same background by its colours{told}: "
             f"{names(sources(group))}. What is behind the subject everywhere becomes part of the word.",
             advice="Add pictures in other places or take some of these out, and name the background in the captions "
             "of those that stay.",
@@ -89,8 +95,10 @@ def _distinctive_word(case: Case, group: list[MeasuredPicture]) -> str | None:
 def look(case: Case) -> list[Finding]:
     """Most pictures are dark, pale, or of one colour cast: a look that the word will learn, as a style is meant to."""
     pictures = case.distinct
-    if len(pictures) < MIN_PICTURES + 1 or case.intent.kind == "style":
-        return []  # a look of three may be chance
+    if case.intent.kind == "style":
+        return []
+    if len(pictures) <= MIN_PICTURES:  # a look of three may be chance
+        raise CannotTell(f"a look shows from {MIN_PICTURES + 1} pictures on, and there are {len(pictures)}")
     looks = {
         "dark": [picture for picture in pictures if picture.light < MAX_DARK_LIGHT],
         "pale": [picture for picture in pictures if picture.light > MIN_PALE_LIGHT],

@@ -15,6 +15,8 @@ from pseudoword.settings.hypernetwork import HypernetworkSettings
 from pseudoword.settings.train import TrainSettings
 from pseudoword.settings.word import WordSettings
 from pseudoword.templates import Prompts
+from stages.preprocess.__main__ import main as preprocess
+from tests.project import shipped_params, write_checked
 from tests.pseudoword.doctor.drawn import (
     INTENT,
     SCENERY,
@@ -54,6 +56,39 @@ def test_the_backgrounds_of_black_and_white_pictures_cannot_be_told_apart(grey: 
     save(pictures)
     assert diagnose("background") == []
     assert why_not("background") == f"it goes by colours, and {grey} of 8 pictures have none"
+
+
+@pytest.mark.parametrize("ran", [True, False], ids=["as preprocess wrote them", "as they are in the folder"])
+def test_of_cut_outs_only_what_counts_is_looked_at(ran: bool) -> None:
+    """Their transparent background is white, and has no weight in training."""
+    pictures = []
+    for at in range(5):
+        picture, alpha = scenery(at), Image.new("L", (256, 256))
+        alpha.paste(255, (100, 100, 150, 150))
+        picture = picture.copy()
+        picture.putalpha(alpha)
+        pictures.append(picture)
+    save(pictures)
+    if ran:
+        params = shipped_params()
+        params["data"]["folder"], params["preprocess"]["resolution"] = "data", 256
+        write_checked(params)
+        preprocess()
+    assert why_not("background") == "the background does not count: 5 of 5 pictures have a loss weight"
+    assert diagnose("look") == [] and diagnose("black-and-white") == []
+
+
+@pytest.mark.parametrize(
+    ("check", "number", "why"),
+    [
+        ("background", 2, "backgrounds are compared from 3 pictures on, and there are 2"),
+        ("look", 3, "a look shows from 4 pictures on, and there are 3"),
+        ("mirrored", 1, "it compares pictures with each other, and there is one"),
+    ],
+)
+def test_what_too_few_pictures_cannot_tell_is_left_out_with_the_reason(check: str, number: int, why: str) -> None:
+    preprocessed([scenery(at) for at in range(number)], mirrored=check == "mirrored")
+    assert why_not(check) == why
 
 
 def test_a_background_that_the_captions_name_is_only_told() -> None:
