@@ -107,6 +107,13 @@ def read_content(path: Path) -> dict[Any, Any]:
         elif tag := re.search("constructor for the tag '(.*)'", problem):
             problem = f"the tag {tag[1]}, which is for another program; write a plain value"
         raise BadSettings(path, [f"not YAML: {line}{problem}"]) from None
+    except UnicodeDecodeError as error:
+        number = error.object[: error.start].count(b"\n") + 1
+        raise BadSettings(
+            path, [f"not UTF-8: line {number} holds a letter in another encoding; save it as UTF-8"]
+        ) from None
+    except RecursionError:
+        raise BadSettings(path, ["not YAML that can be read: brackets in brackets, hundreds deep"]) from None
     except (YAMLError, ValueError, LookupError) as error:  # the latter of a wrong date or number
         raise BadSettings(path, [f"not YAML: {error}"]) from None
     if not isinstance(content, dict):

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, WithJsonSchema, field_validator, model_validator
 
 from pseudoword.settings.fields import PositiveInt, Section
 
@@ -13,19 +13,17 @@ LEAST, MOST, STEP = 32, 4096, 8  # px of a picture's side
 PX = re.compile(r"(\d+)x(\d+)")
 
 
-def _checked_px(value: int | str) -> int | str:
+def _checked_px(value: object) -> object:
     found = PX.fullmatch(value) if isinstance(value, str) else None
     sides = [int(side) for side in found.groups()] if found else [value]
-    if value != "auto" and not all(
-        isinstance(side, int) and LEAST <= side <= MOST and not side % STEP for side in sides
-    ):
+    if value != "auto" and not all(type(side) is int and LEAST <= side <= MOST and not side % STEP for side in sides):
         raise ValueError(f"'auto', a multiple of {STEP} from {LEAST} to {MOST}, or two of them such as 512x768")
     return value
 
 
 Resolution = Annotated[
-    Annotated[int, Field(strict=True)] | str,
-    AfterValidator(_checked_px),
+    int | str,
+    BeforeValidator(_checked_px),  # one message in place of one for each type
     WithJsonSchema(
         {"anyOf": [{"type": "integer", "minimum": LEAST, "maximum": MOST, "multipleOf": STEP},
                    {"type": "string", "pattern": r"^(auto|\d+x\d+)$"}]}

@@ -185,8 +185,14 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
 
 
 def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_bytes(b"a: caf\xe9")
-    with pytest.raises(UserError, match=r"(?s)params.yaml is not valid:.*not YAML: .*utf-8"):
+    (tmp_path / "params.yaml").write_bytes(b"# a remark\na: caf\xe9")
+    with pytest.raises(UserError, match=r"(?s)params.yaml is not valid:.*not UTF-8: line 2 holds .*; save it as UTF-8"):
+        load_settings(tmp_path / "params.yaml")
+
+
+def test_brackets_without_end_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("sweep: " + "[" * 2000 + "]" * 2000)
+    with pytest.raises(BadSettings, match="brackets in brackets, hundreds deep"):
         load_settings(tmp_path / "params.yaml")
 
 
