@@ -139,6 +139,10 @@ class JudgesRecord(Record):
         """Whether the runs start from words that draw unlike pictures, so that `reference` gives all of them one 0."""
         return len({scale.zero for scale in self.likeness.values()}) > 1
 
+    def start_of(self, run: RunRecord) -> str:
+        """Whose pictures are the 0 of a run's likeness."""
+        return f"the start of {self.reference}" if self.several_starts else run.start
+
     @property
     def weak(self) -> bool:
         """Whether likeness is weak evidence: the judge knows the concept again too seldom, or was not tried."""

@@ -22,10 +22,11 @@ from pseudoword.records import Scale
 from pseudoword.results.costs import Cost, cost_of
 from pseudoword.results.effects import Effect, Trained, interactions, main_effects
 from pseudoword.results.resolved import resolved
+from pseudoword.results.scale import PAIR, by_cell, with_likeness
 from pseudoword.results.scores import best_of_run
 from pseudoword.results.settings import plain
 from stages.check.writing import MACHINE_KEYS
-from stages.choose.scoring import PAIR, by_cell, rule_of, with_likeness
+from stages.choose.scoring import rule_of
 from stages.choose.selection import RULE, SAMPLES, Candidate, Figure, figure, select
 
 SHOWN = (*RULE, "variety", "copying", "overbaked")

@@ -32,10 +32,11 @@ from pseudoword.results.places import (
     WORDS,
     checkpoint_file,
 )
+from pseudoword.results.scale import on_one_scale
 from pseudoword.results.settings import flat
 from pseudoword.results.tables import count_weighted, read_losses, read_measured, read_scores, read_table
 from pseudoword.settings.choose import ChooseSettings
-from stages.choose.scoring import on_one_scale, scored
+from stages.choose.scoring import scored
 
 SETTINGS = Path("outputs/settings")
 OUTPUTS = Path("outputs")

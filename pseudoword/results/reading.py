@@ -11,6 +11,7 @@ from pseudoword.formats.reading import Learned
 from pseudoword.records import BadRecord, Choice, JudgesRecord, Record, RunRecord, read_record
 from pseudoword.results.chosen import read_chosen
 from pseudoword.results.places import CHOICE, JUDGES, METRICS, PICTURES, PICTURES_TABLE, SCORES, TRAINING, WORDS
+from pseudoword.results.scale import on_one_scale
 from pseudoword.results.tables import count_weighted, read_measured, read_scores, read_table
 from pseudoword.settings.naming import natural_order
 
@@ -61,6 +62,7 @@ def read_results(root: Path = Path()) -> Results:
     choice, runs = read_record(root / CHOICE, Choice), _read_runs(root)
     if choice.run not in runs:
         raise BadRecord(root / CHOICE, f"run {choice.run} has no folder in {WORDS}")
+    judges = read_record(root / JUDGES, JudgesRecord)
     results = Results(
         choice=choice,
         metrics=read_record(root / METRICS, Metrics),
@@ -71,8 +73,8 @@ def read_results(root: Path = Path()) -> Results:
         captions=read_table(root / CAPTIONS, text=("id", "caption", "origin", "draft")),
         weighted=count_weighted(root),
         picture_files={path.stem: path for path in sorted((root / PICTURES).glob("*.png"))},
-        measured=read_measured(root),
-        judges=read_record(root / JUDGES, JudgesRecord),
+        measured=on_one_scale(read_measured(root), judges),
+        judges=judges,
         learned=read_chosen(choice, root),
     )
     _check_choice(results, root)

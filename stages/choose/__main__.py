@@ -30,6 +30,7 @@ from pseudoword.results.places import (
     WORDS,
     checkpoint_file,
 )
+from pseudoword.results.scale import on_one_scale
 from pseudoword.results.settings import swept
 from pseudoword.results.tables import MEASURES, read_elsewhere, read_losses, read_measured, read_used
 from pseudoword.settings.choose import ChooseSettings
@@ -38,7 +39,7 @@ from pseudoword.settings.stage import StageSettings
 from pseudoword.settings.word import WordSettings
 from stages._runtime import run_stage
 from stages.choose.elsewhere import carried
-from stages.choose.scoring import on_one_scale, scored
+from stages.choose.scoring import scored
 from stages.choose.selection import RULE, Candidate, Selection
 from stages.choose.sheet import contact_sheet
 from stages.choose.words import Told, told

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pseudoword.records import Carried, Estimate, JudgesRecord
-from stages.choose.scoring import on_one_scale
+from pseudoword.results.scale import on_one_scale
 from stages.choose.selection import RULE, SAMPLES, Candidate, Figure, figure
 from stages.choose.words import percent
 

@@ -33,16 +33,10 @@ def told(
     """
     record = records[selection.chosen.run]
     return Told(
-        reason=" ".join(_reason(selection, judges, _start(judges, records, record), len(records) > 1)),
+        reason=" ".join(_reason(selection, judges, judges.start_of(record), len(records) > 1)),
         notes=list(_notes(selection, judges, len(records) > 1)),
         advice=[*_grouped(judges, record), *_advice(selection, record, last[selection.chosen.run], nearest)],
     )
-
-
-def _start(judges: JudgesRecord, records: Mapping[str, RunRecord], record: RunRecord) -> str:
-    """Whose pictures are the 0 of likeness."""
-    reference = judges.reference if judges.several_starts else None
-    return f"{records[reference].start} of {reference}" if reference and reference in records else record.start
 
 
 def _reason(selection: Selection, judges: JudgesRecord, start: str, several: bool) -> Iterator[str]:

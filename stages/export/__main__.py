@@ -48,9 +48,9 @@ def main() -> None:
         raise OtherWord(CHOICE, choice.word, word)
     if not choice.better_than_init:
         raise NothingBetter(choice)
-    learned, drawn = read_chosen(choice), chosen_pictures(choice)
     record = read_record(WORDS / choice.run / "settings.json", RunRecord)
     judges = read_record(JUDGES, JudgesRecord)
+    learned, drawn = read_chosen(choice), chosen_pictures(choice, judges)
     picture = None if isinstance(learned, Hypernetwork) or "png" not in formats else best_picture(choice, drawn)
     sheet = samples(drawn)
     if isinstance(learned, Hypernetwork):

@@ -99,7 +99,7 @@ def by_prompt(drawn: pd.DataFrame, word: str) -> list[str]:
 
 def legend(record: RunRecord, judges: JudgesRecord) -> str:
     """What 0 and 1 of the table stand for."""
-    likeness = f"Likeness: 0 is what {record.start} draws, 1 the pictures among themselves."
+    likeness = f"Likeness: 0 is what {judges.start_of(record)} draws, 1 the pictures among themselves."
     top = OBEDIENT.get(judges.obedience.source)
     return f"{likeness} Obedience: 0 is a picture of another prompt, 1 {top}." if top else likeness
 

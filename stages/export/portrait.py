@@ -5,14 +5,16 @@ from pathlib import Path
 import pandas as pd
 
 from pseudoword.formats.picture import open_card
-from pseudoword.records import BadRecord, Choice
+from pseudoword.records import BadRecord, Choice, JudgesRecord
 from pseudoword.results.places import MEASURED
+from pseudoword.results.scale import on_one_scale
 from pseudoword.results.tables import read_measured
 
 
-def chosen_pictures(choice: Choice) -> pd.DataFrame:
-    """The rows of the measured table that the chosen checkpoint drew. Raises BadRecord where it drew none."""
-    drawn = read_measured()
+def chosen_pictures(choice: Choice, judges: JudgesRecord) -> pd.DataFrame:
+    """The rows of the measured table that the chosen checkpoint drew, on the scale that it was chosen by. Raises
+    BadRecord where it drew none."""
+    drawn = on_one_scale(read_measured(), judges)
     drawn = drawn[(drawn.run == choice.run) & (drawn.step == choice.step) & (drawn.control == "")]
     if drawn.empty:
         raise BadRecord(MEASURED, f"it has no picture of step {choice.step} of run {choice.run}")

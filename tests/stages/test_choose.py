@@ -454,7 +454,7 @@ def test_runs_from_other_starts_are_held_against_one_of_them(project: Path):
     main()
     choice = read_record(Path("outputs/choice/choice.json"), Choice)
     assert (choice.run, choice.likeness) == ("run00", pytest.approx(0.5))
-    assert "from what the init text of run00 draws to the pictures" in choice.reason
+    assert "from what the start of run00 draws to the pictures" in choice.reason
     scores = read_scores(Path("outputs/choice/scores.csv")).set_index(["run", "step"])
     assert scores.loc[("run01", 20), "likeness"] == pytest.approx(1 / 3)
 

@@ -150,6 +150,21 @@ def test_a_card_tells_what_1_stands_for(project: Path, ceiling: str, told: str) 
     assert legend.startswith("Likeness: 0 is what the init text draws") and legend.endswith(told)
 
 
+def test_the_figures_of_a_card_are_on_the_scale_of_the_choice(project: Path) -> None:
+    """Of two starts the nearer one is the 0: 0.5 and 0.6 are 2/5 and 3/5 of the way from 0.3 to 0.8."""
+    write_inputs(1)
+    write_judges("captions")
+    scales = {"base": {"zero": 0.2, "one": 0.8}, "near": {"zero": 0.3, "one": 0.8}}
+    judges = MEASURED.with_name("judges.json")
+    judges.write_text(json.dumps(json.loads(judges.read_text()) | {"likeness": scales}))
+    table = pd.read_csv(MEASURED, keep_default_na=False)
+    start = table.assign(run="near", step=0, control="init", similarity=0.3)
+    pd.concat([table, start]).to_csv(MEASURED, index=False)
+    main()
+    text = (FILE.parent / "README.md").read_text()
+    assert f"`a {WORD}` | 0.50 |" in text and "Likeness: 0 is what the start of near draws" in text
+
+
 @pytest.mark.parametrize("start", ["text", "file", "hypernetwork"])
 def test_what_had_no_part_is_not_told(project: Path, start: str) -> None:
     write_inputs(1)
