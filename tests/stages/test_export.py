@@ -151,18 +151,18 @@ def test_a_card_tells_what_1_stands_for(project: Path, ceiling: str, told: str) 
 
 
 def test_the_figures_of_a_card_are_on_the_scale_of_the_choice(project: Path) -> None:
-    """Of two starts the nearer one is the 0: 0.5 and 0.6 are 2/5 and 3/5 of the way from 0.3 to 0.8."""
+    """Of two starts the nearer one is the 0: 0.5 and 0.6 are 5/11 and 7/11 of the way from 0.25 to 0.8."""
     write_inputs(1)
     write_judges("captions")
-    scales = {"base": {"zero": 0.2, "one": 0.8}, "near": {"zero": 0.3, "one": 0.8}}
+    scales = {"base": {"zero": 0.2, "one": 0.8}, "near": {"zero": 0.25, "one": 0.8}}
     judges = MEASURED.with_name("judges.json")
     judges.write_text(json.dumps(json.loads(judges.read_text()) | {"likeness": scales}))
     table = pd.read_csv(MEASURED, keep_default_na=False)
-    start = table.assign(run="near", step=0, control="init", similarity=0.3)
+    start = table.assign(run="near", step=0, control="init", similarity=0.25)
     pd.concat([table, start]).to_csv(MEASURED, index=False)
     main()
     text = (FILE.parent / "README.md").read_text()
-    assert f"`a {WORD}` | 0.50 |" in text and "Likeness: 0 is what the start of near draws" in text
+    assert f"`a {WORD}` | 0.55 |" in text and "Likeness: 0 is what the start of near draws" in text
 
 
 @pytest.mark.parametrize("start", ["text", "file", "hypernetwork"])
@@ -204,7 +204,7 @@ def test_what_had_no_part_is_not_told(project: Path, start: str) -> None:
 def test_no_sign_of_a_prompt_leaves_its_place_in_the_card() -> None:
     rows = pd.DataFrame({"prompt": ["a | b ` c\n# d"], "likeness": [0.5], "obedience": [None]})
     (line,) = [line for line in by_prompt(rows, WORD) if line.startswith("| `")]
-    assert line == "| `a \\| b ' c # d` | 0.50 | – |"
+    assert line == "| `a \\| b ' c # d` | 0.55 | – |"
 
 
 @pytest.mark.parametrize("num_vectors", [1, 5])
