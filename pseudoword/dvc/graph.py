@@ -7,6 +7,7 @@ and an edge of DVC's graph leads from a stage to what it needs.
 import contextlib
 import difflib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,14 @@ class NoGraph(UserError):
     def __init__(self, root: Path, why: str) -> None:
         super().__init__(
             f"DVC cannot read the graph of {root}: {why}\n`pseudoword check` tells what of it is params.yaml's."
+        )
+
+
+class NoHome(UserError):
+    def __init__(self, error: OSError) -> None:
+        super().__init__(
+            f"DVC cannot read its settings: {error.filename}: {error.strerror}. It looks below HOME, which is "
+            f"'{os.environ.get('HOME', '')}': set that to a folder that you may write to."
         )
 
 
@@ -74,9 +83,13 @@ def changed_stages(root: Path) -> dict[str, list[str]]:
 
 @contextlib.contextmanager
 def _repository(root: Path) -> Iterator[Repo]:
-    """Raises NoGraph for whatever DVC does not get along with."""
+    """Raises NoGraph for whatever DVC does not get along with, NoHome where it cannot read the user's settings."""
     try:
-        with Repo(str(root), _wait_for_lock=True) as repo:
+        try:
+            repository = Repo(str(root), _wait_for_lock=True)
+        except OSError as error:
+            raise NoHome(error) from None
+        with repository as repo:
             yield repo
     except DvcException as error:
         raise NoGraph(root, str(error)) from None

@@ -86,6 +86,17 @@ def test_a_misspelt_stage_is_told_before_a_server_starts(
     assert "dvc.yaml has no stage 'lst'; did you mean 'last'?" in capsys.readouterr().err
 
 
+def test_a_home_that_is_no_folder_is_one_message(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project.folder)
+    monkeypatch.setenv("HOME", "/dev/null")
+    for name in ("XDG_CONFIG_HOME", "XDG_CONFIG_DIRS", "DVC_GLOBAL_CONFIG_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    assert main(["last"]) == 1
+    assert "HOME, which is '/dev/null': set that to a folder" in capsys.readouterr().err
+
+
 @pytest.mark.usefixtures("prefect_server")
 def test_a_run_that_waits_for_another_says_so_on_the_page(project: Project) -> None:
     with ThreadPoolExecutor() as pool, get_client(sync_client=True) as client:
