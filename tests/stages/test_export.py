@@ -204,7 +204,7 @@ def test_what_had_no_part_is_not_told(project: Path, start: str) -> None:
 def test_no_sign_of_a_prompt_leaves_its_place_in_the_card() -> None:
     rows = pd.DataFrame({"prompt": ["a | b ` c\n# d"], "likeness": [0.5], "obedience": [None]})
     (line,) = [line for line in by_prompt(rows, WORD) if line.startswith("| `")]
-    assert line == "| `a \\| b ' c # d` | 0.55 | – |"
+    assert line == "| `a \\| b ' c # d` | 0.50 | – |"
 
 
 @pytest.mark.parametrize("num_vectors", [1, 5])
