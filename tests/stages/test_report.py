@@ -368,7 +368,13 @@ FAMILIES: dict[str, tuple[Any, str, tuple[int, ...]]] = {
 
 
 @pytest.mark.parametrize("one_file", [False, True], ids=["folder", "file"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family",
+    [
+        family if family in ("sd1", "sd2-inpainting") else pytest.param(family, marks=pytest.mark.slow)
+        for family in FAMILIES
+    ],
+)
 def test_the_lines_for_diffusers_load_the_model_and_draw(project: Path, family: str, one_file: bool) -> None:
     make, pipeline, widths = FAMILIES[family]
     make().save_pretrained("base")
