@@ -73,10 +73,7 @@ class WrongWidths(UserError):
 
 class TooLong(UserError):
     def __init__(self, error: PromptTooLong, model: str, what: str) -> None:
-        super().__init__(
-            f"The prompt '{error.shown}' takes {error.tokens} tokens with the word's vectors in it; {model} reads "
-            f"{error.limit}. Shorten {what}."
-        )
+        super().__init__(f"The prompt '{error.shown}' {error.takes}; {model} reads {error.limit}. Shorten {what}.")
 
 
 @dataclass(frozen=True)

@@ -38,9 +38,10 @@ class PromptTooLong(UserError):
     ) -> None:  # fmt: skip
         self.prompt, self.tokens, self.limit, self.with_vectors = prompt, tokens, limit, with_vectors
         self.shown = prompt if len(prompt) <= MAX_SHOWN else f"{prompt[:MAX_SHOWN]}..."
-        inside, lower = (" with the word's vectors in it", ", or lower word.vectors") if with_vectors else ("", "")
+        self.takes = f"takes {tokens} tokens" + (" with the word's vectors in it" if with_vectors else "")
+        lower = ", or lower word.vectors" if with_vectors else ""
         super().__init__(
-            f"{f'run {run!r}: ' if run else ''}the prompt '{self.shown}' takes {tokens} tokens{inside}; the model "
+            f"{f'run {run!r}: ' if run else ''}the prompt '{self.shown}' {self.takes}; the model "
             f"reads {limit}. Shorten {source}{lower}; train.long_prompts: window reads longer ones."
         )
 

@@ -289,8 +289,8 @@ def _bring_to_one_scale(rows: Sequence[Row], cells: list[Cell]) -> None:
         return
     starts = [by_cell(row.start) for row in rows]
     nearest = max(range(len(rows)), key=lambda i: starts[i].loc[cells].mean())
-    start, has_way = starts[nearest], rows[nearest].drawn["likeness"].notna().any()
-    way = one - start.loc[cells].mean() if has_way else math.nan
+    start = starts[nearest]
+    way = one - start.loc[cells].mean()
     for row in rows:
         row.drawn = with_likeness(row.drawn, start, way)
 

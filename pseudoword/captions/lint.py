@@ -208,15 +208,15 @@ def _names_several(row: CaptionRow, start: str | None) -> Iterator[Finding]:
 
 def _too_long(row: CaptionRow, length: PromptLength | None) -> Iterator[Finding]:
     if length and length.limit and (tokens := length.longest(row.caption)[1]) > length.limit:
-        with_vectors = length.vectors > 0
+        beside, lower = (f" with {length.vectors} vectors", ", or lower word.vectors") if length.vectors else ("", "")
         words = row.caption.split()[: length.limit]  # a word takes a token at least
         while words and length.longest(" ".join(words))[1] > length.limit:
             words.pop()
         yield finding_of(
             row, "too long", "error",
-            f"takes {tokens} tokens in the longest template line{f' with {length.vectors} vectors' * with_vectors}; "
+            f"takes {tokens} tokens in the longest template line{beside}; "
             f"the model reads {length.limit}",
-            f"shorten it{', or lower word.vectors' * with_vectors}", " ".join(words).rstrip(" ,"),
+            f"shorten it{lower}", " ".join(words).rstrip(" ,"),
         )  # fmt: skip
 
 

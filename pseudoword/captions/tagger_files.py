@@ -16,7 +16,6 @@ LOCATION = re.compile(rb"\x0a\x08location\x12([\x01-\x7f])")
 
 class NoTagger(UserError):
     def __init__(self, model: str, reason: str) -> None:
-        self.reason = reason
         super().__init__(
             f"caption.tagger.model: '{model}' cannot be used as a tagger: {reason}\n"
             f"Set caption.tagger.model in params.yaml to an .onnx file or a folder with {MODEL}, beside it {WD14} or "

@@ -206,8 +206,7 @@ def _too_long_without(run: TrainedRun) -> bool:
 
 
 def _excess(error: PromptTooLong) -> str:
-    told = " with the word's vectors in it" if error.with_vectors else ""
-    return f"'{error.shown}' takes {error.tokens} tokens{told}, and the model reads {error.limit}"
+    return f"'{error.shown}' {error.takes}, and the model reads {error.limit}"
 
 
 def _or_vectors(error: PromptTooLong) -> str:

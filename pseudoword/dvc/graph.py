@@ -85,16 +85,19 @@ def changed_stages(root: Path) -> dict[str, list[str]]:
 def _repository(root: Path) -> Iterator[Repo]:
     """Raises NoGraph for whatever DVC does not get along with, NoHome where it cannot read the user's settings."""
     try:
-        try:
-            repository = Repo(str(root), _wait_for_lock=True)
-        except OSError as error:
-            raise NoHome(error) from None
-        with repository as repo:
+        with _opened(root) as repo:
             yield repo
     except DvcException as error:
         raise NoGraph(root, str(error)) from None
     except AssertionError:  # for which DVC has no words
         raise NoGraph(root, "a path in it is empty") from None
+
+
+def _opened(root: Path) -> Repo:
+    try:
+        return Repo(str(root), _wait_for_lock=True)
+    except OSError as error:
+        raise NoHome(error) from None
 
 
 def _reasons(entries: list[str | dict[str, Any]]) -> list[str]:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from pseudoword.base.hub import first_line
 from pseudoword.captions.tagger_files import NoTagger, tagger_files
 from pseudoword.links import waits_for_ever
 from pseudoword.settings.loading import Settings
@@ -45,7 +46,7 @@ def _no_tagger(model: str | None) -> Iterator[str]:
         try:
             tagger_files(Path(model), model)
         except NoTagger as error:
-            yield f"caption.tagger.model: '{model}' cannot be used as a tagger: {error.reason}"
+            yield first_line(error)
 
 
 def _name_in_use(name: str, overwrite: bool) -> Iterator[str]:

@@ -113,6 +113,7 @@ def _advice(selection: Selection, record: RunRecord, last: int, nearest: Sequenc
     burnt = vetoes["overbaked"] + vetoes["broken"]
     drowns, uniform = figures["obedience"].value < MIN_OBEDIENCE, figures["variety"].value < MIN_VARIETY
     weak = figures["likeness"].value < MIN_LIKENESS  # so neither fewer steps nor a lower rate
+    further = selection.better_than_init and not (drowns or uniform)  # of which longer or faster there would be more
     veto = selection.vetoes.get(selection.chosen.key)
     if veto and veto.kind == "unlike" and figures["likeness"].value > 0:  # it may be: more evidence before another rate
         if selection.pictures < LEAST_PICTURES:
@@ -142,16 +143,14 @@ def _advice(selection: Selection, record: RunRecord, last: int, nearest: Sequenc
         free = record.settings["train"].get("norm") == "free" and not record.of_hypernetwork
         held = ", or train.norm: rescale" if free else ""
         yield f"The {record.learned} burns: start over with a lower rate{_rate(record, 1 / LOWER)}{held}."
-    elif drowns or uniform:
-        pass  # longer, or at a higher rate, there would be more of it
-    elif selection.better_than_init and selection.chosen.step == last == selection.best.step:
+    elif further and selection.chosen.step == last == selection.best.step:
         if record.ended and record.ended.early:
             lower = f"a lower rate may go on{_rate(record, 1 / LOWER)}"
             way = "train.early_stop.enabled: false goes on" if record.ended.levelled_out else lower
             yield f"The last checkpoint is the best one, and {record.ended.early}; {way}."
         else:
             yield f"The last checkpoint is the best one: train longer, for example train.steps: {2 * last}."
-    elif selection.better_than_init and weak:
+    elif further and weak:
         yield (
             f"It has come {figures['likeness'].value:.0%} of the way to the pictures: train longer, for example "
             f"train.steps: {2 * last}, or at a higher rate{_rate(record, LOWER)}."

@@ -23,11 +23,9 @@ def identity(evidence: Evidence) -> Floats:
     to_theirs = evidence.drawn.features @ init[theirs].T
     if evidence.is_init:  # a picture is no look-alike of itself
         itself = torch.arange(len(to_theirs))[:, None] == torch.from_numpy(theirs)[None]
-        to_theirs = to_theirs.masked_fill(itself, -1)
-        alone = itself.all(1).numpy()
-    else:
-        alone = np.zeros(len(to_theirs), bool)
-    return np.where(alone, np.nan, (to_mine > to_theirs.amax(1)).double().numpy())
+        to_theirs = to_theirs.masked_fill(itself, -torch.inf)
+    nearest = to_theirs.amax(1)
+    return (to_mine > nearest).double().masked_fill(nearest.isneginf(), torch.nan).numpy()
 
 
 IDENTITY = Measure("identity", True, identity)
