@@ -25,7 +25,7 @@ from pseudoword.base.placement import resolve_device, resolve_precision
 
 TESTS = Path(__file__).parents[1] / "tests"
 LIMIT_S = 480
-TESTS_S, SPEED_S, PROBE_S = 90, 100, 60  # limits of one step each
+TESTS_S, SPEED_S, PROBE_S = 200, 100, 60  # limits of one step each
 MAX_TAIL = 1500  # characters of a failed step's output
 PRECISIONS = (("bf16",), ("fp16",), ("bf16", "--compile"))
 # By layout: pictures at once, packs, updates between two looks at the clock, rounds, most rows to probe.

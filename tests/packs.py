@@ -44,8 +44,10 @@ TEMPLATES = ["a [name] [filewords]", "a photo of a [name] [filewords]"]
 CAPTIONS = ["by the sea", "", "in a cave, left, at night"]
 
 
-def tiny_base(prediction_type: str = "epsilon", dtype: torch.dtype = torch.float32) -> StableDiffusion:
-    pipeline = tiny_stable_diffusion(prediction_type).to(dtype)
+def tiny_base(
+    prediction_type: str = "epsilon", dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> StableDiffusion:
+    pipeline = tiny_stable_diffusion(prediction_type).to(device, dtype)
     for part in (pipeline.unet, pipeline.text_encoder, pipeline.vae):
         part.requires_grad_(False).eval()
     return StableDiffusion(pipeline)

@@ -3,6 +3,7 @@
 import math
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -19,6 +20,13 @@ from stages.train.run import StopRule
 from tests.packs import make_run, make_training, tiny_base, two_shapes
 
 CUDA, CPU = torch.device("cuda:0"), torch.device("cpu")
+LOOPS: list[dict[str, Any]] = [
+    {},
+    {"stop_rule": StopRule(1, 4, 0.1, 1)},
+    {"huber_delta": 0.1, "min_snr_gamma": 5.0, "clip": "norm"},
+    {"norm": "direction", "average": 0.9},
+    {"norm": "rescale", "clip": "value", "noise_offset": 0.1},
+]
 
 
 # ---------------------------------------------------------------------------------------------- no waiting
@@ -45,33 +53,51 @@ class Waits(TorchDispatchMode):
         return op(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        {},
-        {"stop_rule": StopRule(1, 4, 0.1, 1)},
-        {"huber_delta": 0.1, "min_snr_gamma": 5.0, "clip": "norm"},
-        {"norm": "direction", "average": 0.9},
-        {"norm": "rescale", "clip": "value", "noise_offset": 0.1},
-    ],
-)
+@pytest.mark.parametrize("more", LOOPS)
 def test_no_update_waits_for_the_device(more: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
     training = make_training(tiny_base(), [make_run(tiny_base(), **more)], latents=two_shapes())
     training.advance()  # what is made once and kept
     waits = Waits([training.state.rows])
-    for owner, name in ((training, "gradient"), (training.early_stop, "losses"), (training.optimizer, "step")):
-        monkeypatch.setattr(owner, name, _under(waits, getattr(owner, name)))
-    monkeypatch.setattr(training.optimizer, "norms_of", _under(waits, training.optimizer.norms_of))
+    watch(training, lambda: waits, monkeypatch)
     training.advance()
     assert waits.found == []
 
 
-def _under(mode: TorchDispatchMode, function: Callable[..., Any]) -> Callable[..., Any]:
-    def watched(*args: Any) -> Any:
-        with mode:
-            return function(*args)
+@pytest.mark.gpu
+@pytest.mark.parametrize("more", LOOPS)
+def test_no_update_waits_for_a_gpu_as_cuda_itself_sees_it(more: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
+    base = tiny_base(device="cuda:0")
+    training = make_training(base, [make_run(base, **more)], latents=two_shapes())
+    training.advance()
+    watch(training, no_waiting, monkeypatch)
+    training.advance()
 
-    return watched
+
+@contextmanager
+def no_waiting() -> Iterator[None]:
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def watch(
+    training: Training, under: Callable[[], AbstractContextManager[object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Have each part of an update done `under` it."""
+
+    def watched(function: Callable[..., Any]) -> Callable[..., Any]:
+        def of_update(*args: Any) -> Any:
+            with under():
+                return function(*args)
+
+        return of_update
+
+    optimizer = training.optimizer
+    for owner, name in ((training, "gradient"), (training.early_stop, "losses"), (optimizer, "step"),
+                        (optimizer, "norms_of")):  # fmt: skip
+        monkeypatch.setattr(owner, name, watched(getattr(owner, name)))
 
 
 # ---------------------------------------------------------------------------------------------- compiling
