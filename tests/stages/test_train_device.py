@@ -64,6 +64,7 @@ def test_no_update_waits_for_the_device(more: dict[str, Any], monkeypatch: pytes
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.parametrize("more", LOOPS)
 def test_no_update_waits_for_a_gpu_as_cuda_itself_sees_it(more: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
     base = tiny_base(device="cuda:0")
@@ -75,8 +76,8 @@ def test_no_update_waits_for_a_gpu_as_cuda_itself_sees_it(more: dict[str, Any], 
 
 @contextmanager
 def no_waiting() -> Iterator[None]:
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        torch.cuda.set_sync_debug_mode("error")
         yield
     finally:
         torch.cuda.set_sync_debug_mode("default")
