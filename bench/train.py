@@ -79,8 +79,10 @@ def measure(cases: list[Case], model: Model, resolution: int, own: argparse.Name
     for case, result in zip(cases, results, strict=True):
         trainer = case.trainer(model, resolution, files, own.steps)
         result["flop_per_update"] = flops(_work(trainer, own.steps), model.device) // own.steps
-        if own.compile and isinstance(trainer, Ours):
-            trainer.training.compile()
+        if isinstance(trainer, Ours):
+            if own.compile:
+                trainer.training.compile()
+            trainer.training.record()
         trainer.advance(own.steps)
         trainers.append(trainer)
     for _ in range(own.rounds):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+import torch._dynamo
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from PIL import Image
 from torch import Tensor, nn
@@ -170,7 +171,8 @@ class Base(ABC):
         Compare its gradient before using it.
         """
         # Beyond torch's own limit of 8 it would go on without compiling, and say nothing.
-        self.unet.compile(dynamic=False, recompile_limit=shapes * MAX_LENGTHS)
+        torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, shapes * MAX_LENGTHS)
+        self.unet.compile(dynamic=False)
 
     @torch.no_grad()
     def draw(

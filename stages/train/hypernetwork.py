@@ -65,6 +65,8 @@ class Network:
 class Networks:
     """The hypernetworks of the runs of a pack, each in a row of its own; a smaller one ends its row in zeros."""
 
+    recordable = False  # each run's samples go through its own network, with dropout of their own
+
     def __init__(
         self, base: Base, networks: Sequence[Network], prompts: Sequence[NDArray[np.int64]] | None = None
     ) -> None:

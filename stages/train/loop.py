@@ -15,6 +15,7 @@ from pseudoword.latents import Latents
 from pseudoword.plan import Plan
 from stages.train.capacity import Capacity
 from stages.train.early_stop import EarlyStop
+from stages.train.graphs import Done, Graphs
 from stages.train.objective import Losses
 from stages.train.optimizer import FIRST_SCALE_FP16, Optimizer
 from stages.train.run import Run
@@ -55,6 +56,7 @@ class Training:
         self.asked_to_stop = asked_to_stop
         self.dtype = torch.promote_types(torch.float32, base.dtype)
         self.capacity = Capacity(base, plan.rows, checkpointing)
+        self.graphs: Graphs | None = None
         self.sampler = Sampler(
             [run.sampling for run in runs], latents, plan.samples, base.num_timesteps, base.device,
             trainee.reads_prompts_on,
@@ -115,18 +117,25 @@ class Training:
         """The gradient (V, D) of the block's step `i`; writes each sample's loss into `losses` (R, S)."""
         while True:
             try:
-                leaf = self.state.parameters.detach().requires_grad_()
+                total = None
                 for rows in block.of_step(i, int(self.state.rows)):
-                    losses[rows.run, rows.sample] = self._accumulate(leaf, rows)
-                return leaf.grad if leaf.grad is not None else torch.zeros_like(leaf)
+                    found, gradient = self._work(self.state.parameters, self.state.scale, rows)
+                    losses[rows.run, rows.sample] = found
+                    total = gradient.clone() if total is None else total + gradient
+                return torch.zeros_like(self.state.parameters) if total is None else total
             except RuntimeError as error:
                 if not is_out_of_memory(error):
                     raise
             # Not in the handler, where the error's traceback keeps the tensors alive.
+            if self.graphs is not None:
+                self.graphs.forget()
             self.state.rows = torch.tensor(self.capacity.after_running_out(int(self.state.rows)))
 
     def compile(self, wanted: str | bool = True) -> None:
-        """Have the UNet compiled from here on, if it then gives the same gradient. Raises CannotCompile."""
+        """Have the UNet compiled from here on, if it then gives the same gradient; before `record`.
+
+        Raises CannotCompile.
+        """
         block = self.sampler.block(self._next_steps(self.state.step), self.learning_after(self.state.step))
         unread = torch.zeros(len(self.runs), self.plan.samples, device=self.base.device)
         scale = self.state.scale.clone()
@@ -140,16 +149,29 @@ class Training:
         self.capacity.compile(plain, gradient, len(self.latents.groups), wanted)
         self.state.scale.copy_(scale)
 
+    def record(self) -> None:
+        """Have the work on rows recorded as CUDA graphs from here on, where what is learned allows it."""
+        if self.base.device.type == "cuda" and self.trainee.recordable:
+            self.graphs = Graphs(self.base.device)
+
     def probe(self, rows: int) -> None:
         """Take the memory that so many rows at once take, and give it back."""
-        self._accumulate(self.state.parameters.detach().requires_grad_(), self.sampler.largest_rows(rows))
+        self._backward(self.state.parameters, self.state.scale, self.sampler.largest_rows(rows))
 
-    def _accumulate(self, leaf: Tensor, rows: Rows) -> Tensor:
-        """Add to the leaf's gradient what these rows of a step bring, times each run's scale; their losses, (n,)."""
+    def _work(self, parameters: Tensor, scale: Tensor, rows: Rows) -> Done:
+        if self.graphs is None or self.capacity.checkpointing:
+            return self._backward(parameters, scale, rows)
+        return self.graphs(self._backward, parameters, scale, rows)
+
+    def _backward(self, parameters: Tensor, scale: Tensor, rows: Rows) -> Done:
+        """The losses (n,) float32 of these rows of a step, and the gradient (V, D) of them, each times its run's scale,
+        as shares of the step's mean."""
+        leaf = parameters.detach().requires_grad_()
         filled = rows.filled(self._length(rows.group)) if self.capacity.compiled else rows
         losses = self.losses(leaf, filled)[: len(rows)]
-        (losses * self.state.scale[rows.run]).sum().div(self.plan.samples).backward()
-        return losses.detach().float()
+        mean = (losses * scale[rows.run]).sum().div(self.plan.samples)
+        (gradient,) = torch.autograd.grad(mean, leaf, materialize_grads=True)
+        return losses.detach().float(), gradient
 
     def _length(self, group: int) -> int:
         """To how many rows the parts of a group are filled up: what a step at most has of it, or all at once."""

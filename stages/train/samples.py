@@ -69,6 +69,15 @@ class Rows:
     def __len__(self) -> int:
         return len(self.run)
 
+    def copied(self) -> "Rows":
+        return self._each(torch.clone)
+
+    def take(self, others: "Rows") -> None:
+        """Become these rows, of which there are as many and in the same shapes, in the memory that is held already."""
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                value.copy_(getattr(others, name))
+
     def parts(self, most: int) -> Iterator["Rows"]:
         """All rows in their order, at most `most` at once."""
         for start in range(0, len(self), most):

@@ -57,6 +57,10 @@ class Trainee(Protocol):
     def reads_prompts_on(self) -> torch.device:
         """Where `condition` takes the ids of prompts."""
 
+    @property
+    def recordable(self) -> bool:
+        """Whether `condition` does the same for all prompts of a shape and number, whichever runs they are of."""
+
     def start(self) -> Tensor:
         """The parameters before the first step, (V, D), on the device that trains."""
 

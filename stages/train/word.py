@@ -76,6 +76,8 @@ class Word:
 class Words:
     """The words of the runs of a pack, their vectors beside each other behind the vocabulary."""
 
+    recordable = True  # the ids of a run's prompts name its own vectors
+
     def __init__(self, base: Base, words: Sequence[Word]) -> None:
         self.base, self.words = base, list(words)
         self.widths, self.reads_prompts_on = list(base.widths), base.device
@@ -94,7 +96,7 @@ class Words:
     def condition(
         self, parameters: Tensor, ids: Tensor, runs: Sequence[int], keys: Tensor | None = None
     ) -> Conditioning:
-        return self.base.encode(ids, parameters)  # the ids of a run's prompts name its own vectors
+        return self.base.encode(ids, parameters)
 
     def constrain(self, proposed: Tensor, step: Step | None = None) -> Tensor:
         """Vectors with the norms that their runs hold; those of `direction` go along the sphere instead."""

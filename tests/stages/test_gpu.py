@@ -24,6 +24,7 @@ from stages.judge.__main__ import main as judge
 from stages.latents.__main__ import main as latents
 from stages.preprocess.__main__ import main as preprocess
 from stages.train.__main__ import main as train
+from stages.train.graphs import Recorded
 from tests.project import write_checked
 from tests.tiny import TOYWORLD, tiny_inpainting, tiny_sdxl, tiny_stable_diffusion
 from tests.training import IDS, make_project, start_stage, wait_for_a_state, write_params
@@ -73,6 +74,12 @@ def trained(device: str, precision: str = "fp32", **more: Any) -> torch.Tensor:
     return learned()
 
 
+def forget() -> None:
+    """What is trained is trained from the beginning."""
+    for state in Path(".scratch/train").glob("*/state.safetensors"):
+        state.unlink()
+
+
 def off(found: torch.Tensor, expected: torch.Tensor) -> float:
     """The share of what was learned that is another."""
     assert found.isfinite().all()
@@ -94,7 +101,7 @@ def test_a_pack_learns_what_it_learns_on_a_cpu(project: Path, kind: str, precisi
 
 def test_a_training_that_was_killed_goes_on(project: Path, capsys: pytest.CaptureFixture[str]):
     of_toyworld()
-    more = {"model": TOYWORLD.as_posix(), "train": {"steps": 400, "save_every": STEPS}}
+    more = {"model": TOYWORLD.as_posix(), "train": {"steps": 150, "save_every": STEPS}}
     settings(GPU, "bf16", more)
     stopped = start_stage()
     wait_for_a_state(stopped)
@@ -103,8 +110,7 @@ def test_a_training_that_was_killed_goes_on(project: Path, capsys: pytest.Captur
     train()
     assert "going on at step" in capsys.readouterr().out
     went_on = learned()
-    for state in Path(".scratch/train").glob("*/state.safetensors"):
-        state.unlink()
+    forget()
     train()
     assert "going on at step" not in capsys.readouterr().out
     assert off(went_on, learned()) < 0.05
@@ -124,8 +130,7 @@ def test_memory_that_ends_before_or_within_a_training_changes_nothing(
     printed = capsys.readouterr().out
     assert "out of memory" not in printed
     peak = torch.cuda.max_memory_reserved()
-    for state in Path(".scratch/train").glob("*/state.safetensors"):
-        state.unlink()
+    forget()
     torch.cuda.empty_cache()
     free, total = torch.cuda.mem_get_info()
     if found == "before":
@@ -146,16 +151,26 @@ def test_memory_that_ends_before_or_within_a_training_changes_nothing(
 
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_compiled_training_learns_the_same(precision: str, project: Path, capsys: pytest.CaptureFixture[str]):
+@pytest.mark.parametrize("compiled", ["auto", True])
+def test_what_is_recorded_or_compiled_learns_the_same(
+    compiled: bool | str, precision: str, project: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
     of_toyworld()
+    replays = list[int]()
+    replay = Recorded.__call__
+    monkeypatch.setattr(Recorded, "__call__", lambda *given: replays.append(1) or replay(*given))
     more = {"model": TOYWORLD.as_posix()}
-    expected = trained(GPU, **more)
+    expected = trained(GPU, precision, **more, train={"compile": False})
+    assert not replays
+    forget()
     try:
-        compiled = trained(GPU, precision, **more, train={"compile": True})
+        found = trained(GPU, precision, **more, train={"compile": compiled})
     finally:
         torch.compiler.set_stance("default")
-    assert "without compiling" not in capsys.readouterr().out
-    assert off(compiled, expected) < ROUNDING[precision]
+    assert "warning" not in capsys.readouterr().out
+    assert len(replays) == STEPS - 1  # all but the first two steps, and one that was held against the second
+    assert off(found, expected) < ROUNDING[precision]
 
 
 def test_every_stage_finds_what_it_finds_on_a_cpu():

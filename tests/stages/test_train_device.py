@@ -4,7 +4,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import pytest
 import torch
@@ -13,8 +13,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pseudoword.base.interface import Base
 from pseudoword.plan import make_plan
-from stages.train import capacity
+from pseudoword.structure import Structure
+from stages.train import capacity, graphs
 from stages.train.capacity import CannotCompile, compiles
+from stages.train.graphs import Graphs, Recorded
 from stages.train.loop import Training
 from stages.train.run import StopRule
 from tests.packs import make_run, make_training, tiny_base, two_shapes
@@ -99,6 +101,108 @@ def watch(
     for owner, name in ((training, "gradient"), (training.early_stop, "losses"), (optimizer, "step"),
                         (optimizer, "norms_of")):  # fmt: skip
         monkeypatch.setattr(owner, name, watched(getattr(owner, name)))
+
+
+# ---------------------------------------------------------------------------------------------- recording
+
+
+class ReplayedOnCpu(Recorded):
+    """Does the recorded work on what was put into the recorded inputs."""
+
+    wrong: ClassVar[float] = 1.0
+    made: ClassVar[int] = 0
+
+    @classmethod
+    def of(cls, work: Any, parameters: Any, scale: Any, rows: Any, pool: Any) -> Self:
+        ReplayedOnCpu.made += 1
+        inputs = (parameters.clone(), scale.clone(), rows.copied())
+        outputs = tuple(torch.zeros_like(made) for made in work(*inputs))
+
+        class Graph:
+            def replay(self) -> None:
+                losses, gradient = work(*inputs)
+                outputs[0].copy_(losses)
+                outputs[1].copy_(gradient * ReplayedOnCpu.wrong)
+
+        return cls(Graph(), inputs, outputs)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def recording(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Training]]:
+    """Makes a training that records as on a GPU, with some room for graphs."""
+    monkeypatch.setattr(graphs, "Recorded", ReplayedOnCpu)
+    monkeypatch.setattr(ReplayedOnCpu, "made", 0)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: (0, 0))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 0)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 100)
+
+    def make(room: int = 1000, **more: Any) -> Training:
+        base = tiny_base()
+        runs = [make_run(base), make_run(base, used=2, seed=1, steps=5)]
+        training = make_training(base, runs, latents=two_shapes(), **more)
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (room, room))
+        training.graphs = Graphs(CPU)
+        return training
+
+    yield make
+
+
+def trained(training: Training) -> torch.Tensor:
+    while not training.finished:
+        training.advance()
+    return training.state.parameters
+
+
+@pytest.mark.parametrize("rows", [9, 2])  # with 2 a step has several parts of one kind
+def test_replayed_steps_learn_the_same_bits(recording: Callable[..., Training], rows: int):
+    plain = recording(rows=rows)
+    plain.graphs = None
+    assert trained(recording(rows=rows)).equal(trained(plain))
+    assert 2 <= ReplayedOnCpu.made <= 4
+
+
+@pytest.mark.parametrize(("room", "wrong", "made"), [(1000, 1.5, 4), (1000, math.nan, 4), (199, 1.0, 0)])
+def test_a_step_that_cannot_be_recorded_is_done_as_it_is(
+    room: int, wrong: float, made: int, recording: Callable[..., Training], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):  # fmt: skip
+    plain = recording()
+    plain.graphs = None
+    monkeypatch.setattr(ReplayedOnCpu, "wrong", wrong)
+    assert trained(recording(room)).equal(trained(plain))
+    assert ReplayedOnCpu.made == made  # of two shapes, with two runs and then with one
+    assert capsys.readouterr().out.count("cannot be recorded as a CUDA graph (the gradient is") == made
+
+
+def test_memory_that_runs_out_takes_the_graphs_back(
+    recording: Callable[..., Training], monkeypatch: pytest.MonkeyPatch
+):
+    training = recording(rows=4)
+    training.advance()
+    assert training.graphs is not None
+    before = dict(training.graphs.recorded)
+    assert before
+    done, fails = training._work, [True]
+
+    def work(*given: Any) -> Any:
+        if fails:
+            fails.pop()
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return done(*given)
+
+    monkeypatch.setattr(training, "_work", work)
+    trained(training)
+    assert int(training.state.rows) == 2
+    assert not set(before.values()) & set(training.graphs.recorded.values())
+
+
+def test_hypernetworks_are_not_recorded():
+    base = tiny_base()
+    training = make_training(base, [make_run(base, structure=Structure())])
+    base.device = CUDA
+    training.record()
+    assert training.graphs is None
 
 
 # ---------------------------------------------------------------------------------------------- compiling
