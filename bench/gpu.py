@@ -27,7 +27,8 @@ TESTS = Path(__file__).parents[1] / "tests"
 LIMIT_S = 480
 TESTS_S, SPEED_S, PROBE_S = 200, 100, 60  # limits of one step each
 MAX_TAIL = 1500  # characters of a failed step's output
-PRECISIONS = (("bf16",), ("fp16",), ("bf16", "--compile"))
+# What comes first is measured if time runs short.
+WAYS = (("bf16",), ("bf16", "--graphs"), ("bf16", "--compile", "--graphs"), ("fp16",))
 # By layout: pictures at once, packs, updates between two looks at the clock, rounds, most rows to probe.
 LAYOUTS = {"sd15": (8, "1,8", 5, 3, 256), "sdxl": (4, "4", 2, 2, 64)}
 TINY = ["--width", "0.05", "--resolution", "64", "--device", "cpu", "--steps", "1", "--rounds", "1", "--batch", "2",
@@ -46,16 +47,16 @@ def steps(folder: Path, tiny: bool) -> list[Step]:
     marked = [str(file) for file in sorted(TESTS.rglob("test_*.py")) if "mark.gpu" in file.read_text()]
     tests = Step("tests", ["-m", "pytest", "-q", "-m", "gpu", *marked, *(["--collect-only"] if tiny else [])], TESTS_S)
     speed, probes = [], []
-    for precision in PRECISIONS:
+    for way in WAYS:
         for layout, (batch, packs, updates, rounds, most) in LAYOUTS.items():
-            name = " ".join((layout, *precision)).replace("--", "")
+            name = " ".join((layout, *way)).replace("--", "")
             figures = folder / f"{name.replace(' ', '-')}.json"
             size = TINY if tiny else ["--batch", str(batch), "--packs", packs, "--steps", str(updates), "--rounds",
                                       str(rounds)]  # fmt: skip
-            command = ["-m", "bench.train", "--layout", layout, "--precision", *precision, "--no-memory", *size,
+            command = ["-m", "bench.train", "--layout", layout, "--precision", *way, "--no-memory", *size,
                        "--out", str(figures)]  # fmt: skip
             speed.append(Step(name, command, SPEED_S, figures))
-            if precision == PRECISIONS[0]:
+            if way == WAYS[0]:
                 probe = ["-m", "bench.gpu", "--probe", layout, "--rows", str(most), *(["--tiny"] if tiny else [])]
                 probes.append(Step(f"memory {layout}", probe, PROBE_S))
     return [tests, *speed[:2], *probes, *speed[2:]]

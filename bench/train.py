@@ -51,6 +51,7 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--precision", default="auto", choices=["auto", *PRECISIONS])
     parser.add_argument("--hypernetwork", action="store_true", help="also train hypernetworks")
     parser.add_argument("--compile", action="store_true", help="torch.compile our UNet")
+    parser.add_argument("--graphs", action="store_true", help="record our steps as CUDA graphs")
     parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True, help="measure peak memory")
     parser.add_argument("--out", type=Path, help="write all figures to this JSON file")
     own = parser.parse_args(given)
@@ -82,7 +83,8 @@ def measure(cases: list[Case], model: Model, resolution: int, own: argparse.Name
         if isinstance(trainer, Ours):
             if own.compile:
                 trainer.training.compile()
-            trainer.training.record()
+            if own.graphs:
+                trainer.training.record()
         trainer.advance(own.steps)
         trainers.append(trainer)
     for _ in range(own.rounds):
@@ -167,7 +169,7 @@ def main(given: list[str] | None = None) -> None:
         "pictures": str(own.pictures or "drawn"), "steps": own.steps, "rounds": own.rounds,
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else platform.machine(),
         "threads": torch.get_num_threads(), "precision": str(model.dtype).removeprefix("torch."),
-        "compiled": own.compile, "torch": torch.__version__,
+        "compiled": own.compile, "graphs": own.graphs, "torch": torch.__version__,
         "ceiling_gigaflop_per_second": statistics.median(c for result in results for c in result["ceilings"]) / 1e9,
     }  # fmt: skip
     print(

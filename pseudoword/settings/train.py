@@ -152,8 +152,10 @@ class TrainSettings(Section):
     gradient_checkpointing: Auto | bool = Field(
         "auto", description="Less memory for a third more time. auto: only when one picture does not fit without."
     )
-    compile: Auto | bool = Field(
-        "auto", description="torch.compile the UNet: minutes first, then faster. auto: on a GPU, in a long training."
+    compile: Auto | Literal["graphs"] | bool = Field(
+        "auto",
+        description="torch.compile the UNet: minutes first, then faster. auto: on a GPU, in a long training. graphs: "
+        "compile nothing, record each step as a CUDA graph.",
     )
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**63)] = Field(0, description="Key of every random draw.")
 

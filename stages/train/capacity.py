@@ -155,7 +155,7 @@ def compiles(wanted: str | bool, device: torch.device, plan: Plan, runs: int, sh
     """Whether this training is compiled: minutes first, then each pass takes less time. On a CPU the minutes never
     come back. Raises CannotCompile where it is asked for and cannot be.
 
-    wanted  auto | true | false; `auto` compiles for CUDA, where the plan makes enough passes through the UNet
+    wanted  auto | true | false | graphs; `auto` compiles for CUDA, where the plan makes enough passes through the UNet
     shapes  how many shapes of latents there are
     """
     missing = missing_for_compiling(device)

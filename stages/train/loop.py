@@ -150,9 +150,13 @@ class Training:
         self.state.scale.copy_(scale)
 
     def record(self) -> None:
-        """Have the work on rows recorded as CUDA graphs from here on, where what is learned allows it."""
+        """Have the work on rows recorded as CUDA graphs from here on, where device and trainee allow it."""
         if self.base.device.type == "cuda" and self.trainee.recordable:
             self.graphs = Graphs(self.base.device)
+        else:
+            print(
+                "note: train.compile: graphs changes nothing here; it records words that are trained on a CUDA device"
+            )
 
     def probe(self, rows: int) -> None:
         """Take the memory that so many rows at once take, and give it back."""

@@ -96,7 +96,9 @@ def test_a_pack_learns_what_it_learns_on_a_cpu(project: Path, kind: str, precisi
         made().save_pretrained("base")
     more = {"model": TOYWORLD.as_posix() if kind == "toyworld" else "base", "sweep": {"train.seed": [0, 1]}}
     expected = trained("cpu", **more)
-    assert off(trained(GPU, precision, **more), expected) < ROUNDING[precision]
+    for compiled in (False, "graphs"):
+        assert off(trained(GPU, precision, **more, train={"compile": compiled}), expected) < ROUNDING[precision]
+        forget()
 
 
 def test_a_training_that_was_killed_goes_on(project: Path, capsys: pytest.CaptureFixture[str]):
@@ -151,7 +153,7 @@ def test_memory_that_ends_before_or_within_a_training_changes_nothing(
 
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("compiled", ["auto", True])
+@pytest.mark.parametrize("compiled", ["graphs", True])
 def test_what_is_recorded_or_compiled_learns_the_same(
     compiled: bool | str, precision: str, project: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -169,7 +171,8 @@ def test_what_is_recorded_or_compiled_learns_the_same(
     finally:
         torch.compiler.set_stance("default")
     assert "warning" not in capsys.readouterr().out
-    assert len(replays) == STEPS - 1  # all but the first two steps, and one that was held against the second
+    # All but the first two steps, and one that was held against the second.
+    assert len(replays) == (STEPS - 1 if compiled == "graphs" else 0)
     assert off(found, expected) < ROUNDING[precision]
 
 
