@@ -10,7 +10,8 @@ done again; the summary is of all rows.
 columns  regret       how far the true score of the chosen checkpoint is below that of the best one that was drawn
          shows        whether what was planted shows in the truth: toyworld bears more than one would think
          told         whether what was planted was told: by a veto, by advice, or as no better than the init
-         alarm        of a good case: whether it was ruled out or told anything but to train longer
+         alarm        of a good case: whether all of it was ruled out, a checkpoint called burnt or a copy, or anything
+                      told but to train longer
          evaluation   seconds of evaluate, judge and choose over those of train
 """
 
@@ -29,10 +30,10 @@ from typing import Any
 import pandas as pd
 import yaml
 from numpy.random import Generator, default_rng
-from PIL import Image
+from PIL import Image, ImageChops, ImageEnhance, ImageFilter
 
 from pseudoword.records import Choice, read_record
-from pseudoword.results.places import CHOICE, SCORES
+from pseudoword.results.places import CHOICE, SCORES, SHEETS
 from stages.check.__main__ import main as check
 from stages.choose.__main__ import main as choose
 from stages.curate.__main__ import main as curate
@@ -46,7 +47,7 @@ from toyworld.world import DEFAULT_STYLE, NOUNS, POSITIONS, SCENES, Thing, draw,
 
 ROOT = Path(__file__).parents[1]
 FRESH = 24  # pictures of the truth
-MIN_LIKENESS, MIN_OBEDIENCE, MAX_OVERBAKED = 0.4, 0.6, 3.0  # of the truth, beyond which a planted fault shows
+MIN_LIKENESS, MIN_OBEDIENCE, MAX_OVERBAKED = 0.4, 0.6, 0.4  # of the truth, beyond which a planted fault shows
 SURE = 0.9
 NEAR = 0.02  # of score: a choice that is this near to the best is right
 SCENES_ASKED = ("sea", "forest", "night", "snow", "room", "city", "meadow", "desert")
@@ -59,16 +60,16 @@ WRONG_STARTS = {"thing": "cave", "style": "egg"}
 class Plant:
     """What is planted, and how it is told.
 
-    told   looks at the choice and at how many checkpoints are ruled out
+    told   looks at the choice and at why checkpoints are ruled out
     shows  looks at the truth's table of the drawn checkpoints
     """
 
     settings: dict[str, dict[str, Any]]
-    told: Callable[[Choice, int], bool]
+    told: Callable[[Choice, list[str]], bool]
     shows: Callable[[pd.DataFrame], bool] = lambda truth: bool(truth["likeness"].max() < MIN_LIKENESS)
     captions: str = "true"  # true | none | naming
-    pictures: int | None = None  # None: as many as the others have
     mixed: bool = False
+    copies: bool = False  # the later half of the checkpoints draws training pictures: no word of toyworld goes so far
 
 
 def _burns(truth: pd.DataFrame) -> bool:
@@ -79,25 +80,26 @@ def _drowns(truth: pd.DataFrame) -> bool:
     return bool(truth["obedience"].min() < MIN_OBEDIENCE)
 
 
-def _advised(*words: str) -> Callable[[Choice, int], bool]:
+def _advised(*words: str) -> Callable[[Choice, list[str]], bool]:
     return lambda choice, _: any(word in line for word in words for line in choice.advice)
 
 
-def _burnt(choice: Choice, ruled_out: int) -> bool:
-    return ruled_out > 0 or not choice.better_than_init or _advised("lower rate")(choice, ruled_out)
+def _ruled_out(*words: str) -> Callable[[Choice, list[str]], bool]:
+    return lambda _, vetoes: any(word in veto for word in words for veto in vetoes)
+
+
+BURNT, COPIED = ("overbaked", "one colour"), ("repeat",)
 
 
 PLANTS = {
     "good": Plant({}, lambda choice, _: choice.better_than_init),
     "undertrained": Plant({"train": {"steps": 8, "save_every": 2}}, _advised("train longer", "higher rate")),
-    "overbaked": Plant({"train": {"norm": "free", "learn_rate": 5.0, "steps": 40, "save_every": 8}}, _burnt, _burns),
-    "copying": Plant(
-        {"train": {"learn_rate": 0.02}, "word": {"vectors": 8}},
-        _advised("Look at", "same picture", "drowns"),
-        _drowns,
-        "none",
-        2,
+    "overbaked": Plant(
+        {"train": {"norm": "free", "learn_rate": 50.0, "steps": 40, "save_every": 8}, "word": {"vectors": 24}},
+        _ruled_out(*BURNT),
+        _burns,
     ),
+    "copying": Plant({}, _ruled_out(*COPIED), lambda _: True, copies=True),
     "drowned": Plant({"word": {"vectors": 24}, "train": {"learn_rate": 0.02}}, _advised("drowns"), _drowns, "none"),
     "named": Plant({}, lambda choice, _: not choice.better_than_init or bool(choice.advice), captions="naming"),
     "mixed": Plant({}, _advised("two groups"), lambda _: True, mixed=True),
@@ -168,7 +170,7 @@ def prepare(case: Case, budget: Budget) -> None:
         Path(name).symlink_to(ROOT / name)
     Path("data").mkdir()
     random = default_rng([42, case.index])
-    for i, (picture, caption, thing) in enumerate(case.shown(plant.pictures or budget.pictures, seed=0)):
+    for i, (picture, caption, thing) in enumerate(case.shown(budget.pictures, seed=0)):
         picture.save(f"data/{i:02d}.png")
         text = {"true": caption, "none": "", "naming": _naming(case, thing, caption, random)}[plant.captions]
         Path(f"data/{i:02d}.txt").write_text(text + "\n")
@@ -227,6 +229,24 @@ def show_fresh_pictures(case: Case) -> None:
     pd.DataFrame(rows)[["id", "caption"]].to_csv("outputs/captions.csv", index=False)
 
 
+def copy_training_pictures() -> list[int]:
+    """The later half of the drawn checkpoints draws training pictures, shifted, blurred, in other light; its steps."""
+    drawn = pd.read_csv("outputs/evaluation/pictures.csv", keep_default_na=False)
+    steps = sorted(drawn["step"][drawn["control"] == ""].unique())
+    later, training = steps[len(steps) // 2 :], sorted(Path("outputs/pictures").glob("*.png"))
+    random = default_rng(43)
+    for file in drawn["file"][drawn["step"].isin(later)]:
+        with Image.open(training[random.integers(len(training))]) as picture:
+            right, down = random.integers(-3, 4, 2)
+            shifted = ImageChops.offset(picture.convert("RGB"), int(right), int(down))
+        copied = (
+            ImageEnhance.Brightness(shifted).enhance(random.uniform(0.9, 1.1)).filter(ImageFilter.GaussianBlur(0.7))
+        )
+        (SHEETS / file).unlink()  # what is kept to be used again may be the same file
+        copied.save(SHEETS / file)
+    return later
+
+
 def measure(case: Case, budget: Budget, kept: Path | None) -> dict[str, Any]:
     """The row of a case; the tables that it was worked out from go to the folder `kept`."""
     prepare(case, budget)
@@ -236,7 +256,9 @@ def measure(case: Case, budget: Budget, kept: Path | None) -> dict[str, Any]:
     pd.DataFrame({"id": ids, "draft": ""}).to_csv("outputs/drafts.csv", index=False)
     run(curate, latents)
     training = run(train)
-    evaluation = run(evaluate, judge, choose)
+    evaluation = run(evaluate)
+    copied = copy_training_pictures() if PLANTS[case.plant].copies else []
+    evaluation += run(judge, choose)
     choice, scores = read_record(CHOICE, Choice), pd.read_csv(SCORES)
     keep(kept, case, "asked")
     write_settings(case, budget, of_truth=True)
@@ -246,8 +268,9 @@ def measure(case: Case, budget: Budget, kept: Path | None) -> dict[str, Any]:
     keep(kept, case, "truth")
     truth = pd.read_csv(SCORES)
     of_truth = truth.dropna(subset=["score"]).set_index("step")
+    of_truth.loc[copied, "score"] = 0.0
     chosen, best = of_truth.loc[choice.step], of_truth["score"].max()
-    ruled_out = int(scores["veto"].notna().sum())
+    vetoes = [str(veto) for veto in scores["veto"].dropna()]
     return {
         "case": case.name,
         "chosen": choice.step,
@@ -259,10 +282,12 @@ def measure(case: Case, budget: Budget, kept: Path | None) -> dict[str, Any]:
         "true_likeness": chosen["likeness"],
         "true_obedience": chosen["obedience"],
         "better_than_init": choice.better_than_init,
-        "ruled_out": ruled_out,
+        "ruled_out": len(vetoes),
         "shows": PLANTS[case.plant].shows(of_truth),
-        "told": PLANTS[case.plant].told(choice, ruled_out),
-        "alarm": not choice.better_than_init or bool([line for line in choice.advice if "train longer" not in line]),
+        "told": PLANTS[case.plant].told(choice, vetoes),
+        "alarm": not choice.better_than_init
+        or _ruled_out(*BURNT, *COPIED)(choice, vetoes)
+        or bool([line for line in choice.advice if "train longer" not in line]),
         "tied": len(choice.tied),
         "sure": choice.sure,
         "evaluation": evaluation / training,

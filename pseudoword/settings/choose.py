@@ -18,10 +18,11 @@ class ChooseSettings(Section):
         0.25, description="Share of pictures of one colour above which a checkpoint is ruled out."
     )
     max_overbaked: Limit = Field(
-        3.0, description="Standard deviations of saturation, contrast or grain above which a checkpoint is ruled out."
+        0.4,
+        description="Powers of two by which saturation, contrast, grain or busyness may exceed the usual, likewise.",
     )
-    max_copying: Limit = Field(
-        3.0, description="Standard deviations nearer to a training picture than these are to each other, likewise."
+    max_copying: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
+        0.25, description="Share of pictures that repeat a training picture, likewise."
     )
 
     @model_validator(mode="after")

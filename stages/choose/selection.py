@@ -28,7 +28,7 @@ from pseudoword.records import Share
 
 Floats = NDArray[np.float64]
 RULE = ("likeness", "identity", "obedience")
-SHARES = ("identity", "broken")  # measures that are 0 or 1 of a picture
+SHARES = ("identity", "copying", "broken")  # measures that are 0 or 1 of a picture
 SAMPLES = 1000  # of the bootstrap
 HALF = 0.025  # of the probability lies outside the interval on each side
 LEAST_PICTURES = 4  # that can be resampled
@@ -188,16 +188,16 @@ def _veto(figures: Mapping[str, Figure], rule: Rule) -> Veto | None:
     """Why a checkpoint is out; None where nothing speaks against it. What was not measured never speaks for it."""
     if figures["broken"].value > rule.max_broken:
         return Veto("broken", f"{figures['broken'].value:.0%} of the pictures are of one colour")
+    if figures["overbaked"].value > rule.max_overbaked:  # before its likeness, which it may have cost
+        return Veto("overbaked", f"overbaked, {2 ** figures['overbaked'].value:.1f} times the usual")
     if not math.isfinite(figures["likeness"].value):
         return Veto("unmeasured", "its likeness could not be measured")
     if figures["likeness"].value <= 0:
         return Veto("unlike", "no more like the pictures than what the start draws")
     if not figures["likeness"].low > 0:
         return Veto("unlike", "cannot be told from what the start draws")
-    if figures["overbaked"].value > rule.max_overbaked:
-        return Veto("overbaked", f"overbaked by {figures['overbaked'].value:.1f} standard deviations")
     if figures["copying"].value > rule.max_copying:
-        return Veto("copying", f"repeats training pictures, by {figures['copying'].value:.1f} standard deviations")
+        return Veto("copying", f"{figures['copying'].value:.0%} of the pictures repeat a training picture")
     return None
 
 

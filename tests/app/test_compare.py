@@ -291,15 +291,15 @@ def test_what_has_learned_and_is_ruled_out_all_the_same_is_not_said_to_be_no_bet
 ) -> None:
     write_experiment(project, GRID)
     path = project / "outputs/judged/pictures.csv"
-    pd.read_csv(path).assign(overbaked=9.0).to_csv(path, index=False)
-    assert run(capsys, "compare").startswith("Everything is ruled out. The least bad is lr0.02-seed1: overbaked by 9.0")
+    pd.read_csv(path).assign(overbaked=3.0).to_csv(path, index=False)
+    assert run(capsys, "compare").startswith("Everything is ruled out. The least bad is lr0.02-seed1: overbaked")
 
 
 def test_a_veto_is_what_the_comparison_worked_out(project: Path, capsys: Output) -> None:
     write_experiment(project, {"a": ({"train": {"seed": 0}}, 0.6), "b": ({"train": {"seed": 1}}, -0.6)})
     path = project / "outputs/choice/scores.csv"
     scores = pd.read_csv(path)
-    scores["veto"] = scores["run"].map({"a": "overbaked by 9.0 standard deviations", "b": ""})
+    scores["veto"] = scores["run"].map({"a": "overbaked, 8.0 times the usual", "b": ""})
     scores.to_csv(path, index=False)
     rows = compared(capsys)["rows"]
     assert rows["a"]["veto"] == "" and rows["b"]["veto"].startswith("no more like the pictures")

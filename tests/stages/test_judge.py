@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from numpy.random import default_rng
-from PIL import Image, ImageEnhance, ImageFilter
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from torch.nn.functional import cosine_similarity, normalize
 from transformers import AutoImageProcessor, AutoModel, CLIPModel, CLIPProcessor
 
@@ -159,33 +159,101 @@ def test_variety_is_the_number_of_different_pictures_beside_the_inits():
     assert np.isnan(found[1:]).all()  # one value of the first prompt's two seeds, and none of a single one
 
 
-def test_copying_notices_a_training_picture_and_no_other():
+def moved(picture: Image.Image, right: int, down: int) -> Image.Image:
+    return Image.fromarray(np.roll(np.asarray(picture), (down, right), (0, 1)))
+
+
+def test_copying_notices_a_training_picture_also_shifted_blurred_and_in_other_light():
     learned = training(torch.ones(4, 1))
-    shown = [noise(2), noise(77), noise(2).filter(ImageFilter.GaussianBlur(1))]
-    seen = evidence(sight(torch.ones(3, 1), pictures=shown), sight(torch.ones(3, 1)), learned)
-    copied, fresh, blurred = copying(seen)
-    assert copied > 10 and blurred > 10 and fresh < 3
-    assert nearest(seen.drawn, learned)[::2] == [learned.ids[2]] * 2
-    few = replace(seen, training=training(torch.ones(2, 1)))
-    assert np.isnan(copying(few)).all()
+    bent = ImageEnhance.Brightness(noise(2).filter(ImageFilter.GaussianBlur(0.4))).enhance(0.8)
+    shown = [noise(2), moved(noise(2), 2, -1), bent, noise(77), moved(noise(2), 5, 0), ImageOps.mirror(noise(2))]
+    seen = evidence(sight(torch.ones(6, 1), pictures=shown), sight(torch.ones(6, 1)), learned)
+    assert copying(seen).tolist() == [1, 1, 1, 0, 0, 0]
+    assert nearest(seen.drawn, learned)[:3] == [learned.ids[2]] * 3
+
+
+def test_what_copies_is_a_quarter_as_far_as_is_usual():
+    """The distance worked out window by window, of pictures between a training picture and noise."""
+    learned = training(torch.ones(3, 1), sources=["a.jpg", "b.jpg", "b.jpg"])
+    pixels = [np.asarray(noise(seed), np.float64) for seed in range(3)]
+    middle = np.full((32, 32, 3), 130.0)
+    mixed = [(1 - share) * pixels[0] + share * np.asarray(noise(50), np.float64) for share in np.linspace(0.2, 0.6, 9)]
+    shown = [np.clip(picture, 0, 255).astype(np.uint8) for picture in [*mixed, middle]]
+
+    def apart(one: np.ndarray, other: np.ndarray) -> float:
+        def vector(part: np.ndarray) -> np.ndarray:
+            flat = (part - part.mean((0, 1))).flatten()
+            return flat / max(np.linalg.norm(flat), 1e-9)
+
+        inner = vector(one[2:-2, 2:-2])
+        windows = [other[y : y + 28, x : x + 28] for y in range(5) for x in range(5)]
+        return 1 - max(float(inner @ vector(window)) for window in windows)
+
+    usual = np.mean([min(apart(pixels[0], pixels[i]) for i in (1, 2)), *(apart(pixels[i], pixels[0]) for i in (1, 2))])
+    expected = [min(apart(picture.astype(float), other) for other in pixels) < usual / 4 for picture in shown]
+    seen = sight(torch.ones(10, 1), pictures=[Image.fromarray(picture) for picture in shown])
+    assert copying(evidence(seen, seen, learned)).tolist() == expected
+    assert 2 < sum(expected) < 8
+    single = training(torch.ones(2, 1), sources=["a.jpg", "a.jpg"])
+    assert np.isnan(copying(evidence(seen, seen, single))).all()
+
+
+def soft(seed: int) -> Image.Image:
+    return noise(seed, 90, 160).filter(ImageFilter.GaussianBlur(2))
+
+
+def blotched(picture: Image.Image) -> Image.Image:
+    """With waves all over it, too faint for the contrast of the whole and too smooth for its grain."""
+    waves = 3 * np.sin(np.arange(32) * 0.8)[:, None, None] * np.sin(np.arange(32) * 0.8)[:, None]
+    return Image.fromarray((np.asarray(picture) + waves).clip(0, 255).astype(np.uint8))
+
+
+def halves(seed: int) -> Image.Image:
+    """Two flat colours."""
+    random = default_rng(seed)
+    pixels = np.repeat(np.repeat(random.integers(40, 200, (1, 2, 3)), 16, axis=1), 32, axis=0)
+    return Image.fromarray(pixels.astype(np.uint8))
 
 
 @pytest.mark.parametrize(
-    "burn",
+    ("plain", "burn"),
     [
-        lambda picture: ImageEnhance.Color(picture).enhance(3),
-        lambda picture: ImageEnhance.Contrast(picture).enhance(3),
-        lambda picture: picture.filter(ImageFilter.UnsharpMask(2, 400, 0)),
+        (soft, lambda picture: ImageEnhance.Color(picture).enhance(3)),
+        (soft, lambda picture: ImageEnhance.Contrast(picture).enhance(3)),
+        (soft, lambda picture: picture.filter(ImageFilter.UnsharpMask(2, 400, 0))),
+        (halves, blotched),
     ],
-    ids=["saturation", "contrast", "grain"],
+    ids=["saturation", "contrast", "grain", "busyness"],
 )
-def test_overbaked_notices_each_way_to_burn(burn: Callable[[Image.Image], Image.Image]):
-    soft = [noise(seed, 90, 160).filter(ImageFilter.GaussianBlur(2)) for seed in range(6)]
-    learned = replace(training(torch.ones(6, 1)), sight=sight(torch.ones(6, 1), pictures=soft))
-    init = sight(torch.ones(6, 1), pictures=soft[::-1])
-    burnt = sight(torch.ones(6, 1), pictures=[burn(picture) for picture in soft[::-1]])
-    assert overbaked(evidence(burnt, init, learned)).min() > 3
-    assert overbaked(evidence(init, init, learned)).max() <= 0.0
+def test_overbaked_notices_each_way_to_burn(
+    plain: Callable[[int], Image.Image], burn: Callable[[Image.Image], Image.Image]
+):
+    shown = [plain(seed) for seed in range(6)]
+    learned = replace(training(torch.ones(6, 1)), sight=sight(torch.ones(6, 1), pictures=shown))
+    init = sight(torch.ones(6, 1), pictures=shown[::-1])
+    burnt = sight(torch.ones(6, 1), pictures=[burn(picture) for picture in shown[::-1]])
+    assert overbaked(evidence(burnt, init, learned)).mean() > 1
+    assert overbaked(evidence(init, init, learned)).mean() <= 0
+
+
+def test_overbaked_counts_powers_of_two_of_what_is_furthest_off():
+    shown = [soft(seed) for seed in range(6)]
+    learned = replace(training(torch.ones(6, 1)), sight=sight(torch.ones(6, 1), pictures=shown))
+    pixels = [np.asarray(picture, np.float64) for picture in shown]
+    twice = [Image.fromarray((2 * each - each.mean()).clip(0, 255).round().astype(np.uint8)) for each in pixels]
+    burnt, init = (sight(torch.ones(6, 1), pictures=pictures) for pictures in (twice, shown))
+    floor = 1e-3  # of what is hardly there, any excess is large
+    usual = np.maximum(init.tones, learned.sight.tones.mean(0)).clip(floor)
+    excess = np.log2(burnt.tones.clip(floor) / usual)
+    found = overbaked(evidence(burnt, init, learned))
+    assert found == pytest.approx(excess[:, excess.mean(0).argmax()]) and 0.8 < found.mean() <= 1.01
+
+
+def test_pictures_like_the_training_pictures_are_not_overbaked_however_bland_the_start():
+    pictures = [render(THING, scene, default_rng(i)) for i, scene in enumerate(("snow", "sea", "forest", "night") * 2)]
+    learned = replace(training(torch.ones(8, 1)), sight=sight(torch.ones(8, 1), pictures=pictures))
+    bland = sight(torch.ones(8, 1), pictures=[Image.new("RGB", (64, 64), (120, 130, 140))] * 8)
+    assert overbaked(evidence(learned.sight, bland, learned)).mean() <= 0
 
 
 def test_broken_is_one_colour():

@@ -20,7 +20,8 @@ from pseudoword.judge import ImageJudge, TextJudge
 from stages.judge.faces import FaceJudge
 
 Floats = NDArray[np.float64]
-THUMBNAIL_PX = 16
+THUMBNAIL_PX = 32
+BLOCKS = 8  # across a picture, within which its busyness is measured
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
@@ -30,8 +31,8 @@ class Sight:
 
     features: Tensor  # (n, D) unit vectors of the image judge
     embeddings: Tensor  # (n, E) unit vectors of the text judge
-    thumbnails: Floats  # (n, T) unit vectors: the colours of THUMBNAIL_PX squares, each channel less its mean
-    tones: Floats  # (n, 3) saturation, contrast and grain, each 0 to 1
+    thumbnails: NDArray[np.float32]  # (n, THUMBNAIL_PX, THUMBNAIL_PX, 3), 0 to 1
+    tones: Floats  # (n, 4) saturation, contrast, grain and busyness, each 0 to 1
     deviation: Floats  # (n,) of the pixels in the channel where it is largest, of 255
 
     def __getitem__(self, rows: list[int]) -> "Sight":
@@ -91,16 +92,18 @@ class Measure:
     value: Callable[[Evidence], Floats]  # of each picture, (P,)
 
 
-def _thumbnail(picture: Image.Image) -> Floats:
+def _thumbnail(picture: Image.Image) -> NDArray[np.float32]:
     small = picture.resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BOX)
-    colours = np.asarray(small, np.float64).reshape(-1, 3)
-    vector = (colours - colours.mean(0)).flatten()
-    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-9))
+    return np.asarray(small, np.float32) / np.float32(255)
 
 
 def _tones(pixels: Floats) -> Floats:
-    """Mean chroma, standard deviation of the luma, and that of its Laplacian, of pixels (H, W, 3) from 0 to 1."""
+    """Mean chroma, standard deviation of the luma, that of its Laplacian, and its median within the blocks, of pixels
+    (H, W, 3) from 0 to 1."""
     luma = pixels @ LUMA
     middle = luma[1:-1, 1:-1]
     laplacian = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:] - 4 * middle
-    return np.array([(pixels.max(2) - pixels.min(2)).mean(), luma.std(), laplacian.std() / 8])
+    high, wide = (side // BLOCKS for side in luma.shape)
+    blocks = luma[: high * BLOCKS, : wide * BLOCKS].reshape(BLOCKS, high, BLOCKS, wide)
+    chroma = pixels.max(2) - pixels.min(2)
+    return np.array([chroma.mean(), luma.std(), laplacian.std() / 8, np.median(blocks.std((1, 3)))])

@@ -1,11 +1,12 @@
-"""Overbaked: are the colours too strong, the edges burnt, the surfaces grainy?
+"""Overbaked: are the colours too strong, the edges burnt, the surfaces grainy or busy?
 
-value          standard deviations by which saturation, contrast or fine grain (whichever is furthest off) exceed both
-               the init's picture of the same prompt and noise and the mean of the training pictures; of logarithms,
-               the deviation being that among the init's pictures and among the training pictures
+value          by how many powers of two saturation, contrast, grain or busyness exceeds both that of the init's picture
+               of the same prompt and noise and the mean of the training pictures; of the four the one that is furthest
+               off in the mean of the column, since any picture of a set exceeds the set's mean in one of them
 direction      lower is better; below 0 nothing exceeds
 source         the burnt look that users of textual inversion stop at, in the plainest statistics that show it: mean
-               chroma, standard deviation of the luma, standard deviation of its Laplacian
+               chroma, standard deviation of the luma, that of its Laplacian, and the median of its standard deviation
+               within 8 x 8 blocks, which flat surfaces keep low
 preprocessing  none, pixels from 0 to 1
 """
 
@@ -13,16 +14,14 @@ import numpy as np
 
 from stages.judge.measures.measure import Evidence, Floats, Measure
 
-MIN_DEVIATION = 0.05  # of a logarithm: five per cent
 MIN_TONE = 1e-3  # of a range of 1; keeps the logarithm of a blank picture finite
 
 
 def overbaked(evidence: Evidence) -> Floats:
-    drawn, init, training = (
-        np.log(np.maximum(sight.tones, MIN_TONE)) for sight in (evidence.drawn, evidence.init, evidence.training.sight)
-    )
-    deviation = np.maximum(np.sqrt((init.var(0) + training.var(0)) / 2), MIN_DEVIATION)
-    return np.asarray(((drawn - np.maximum(init, training.mean(0))) / deviation).max(1))
+    usual = np.maximum(evidence.init.tones, evidence.training.sight.tones.mean(0))
+    drawn, usual = (np.log2(np.maximum(tones, MIN_TONE)) for tones in (evidence.drawn.tones, usual))
+    excess = drawn - usual
+    return np.asarray(excess[:, excess.mean(0).argmax()])
 
 
 OVERBAKED = Measure("overbaked", False, overbaked)
