@@ -248,7 +248,11 @@ def copy_training_pictures() -> list[int]:
 
 
 def measure(case: Case, budget: Budget, kept: Path | None) -> dict[str, Any]:
-    """The row of a case; the tables that it was worked out from go to the folder `kept`."""
+    """The row of a case; the tables that it was worked out from go to the folder `kept`.
+
+    A truth that is there is not drawn again: it is known by the steps and the truth's pictures, which no measure, weight
+    or limit changes.
+    """
     prepare(case, budget)
     Path("outputs").mkdir(exist_ok=True)
     run(preprocess)
@@ -261,12 +265,7 @@ def measure(case: Case, budget: Budget, kept: Path | None) -> dict[str, Any]:
     evaluation += run(judge, choose)
     choice, scores = read_record(CHOICE, Choice), pd.read_csv(SCORES)
     keep(kept, case, "asked")
-    write_settings(case, budget, of_truth=True)
-    run(evaluate)
-    show_fresh_pictures(case)
-    run(judge, choose)
-    keep(kept, case, "truth")
-    truth = pd.read_csv(SCORES)
+    truth = _truth(case, budget, kept)
     of_truth = truth.dropna(subset=["score"]).set_index("step")
     of_truth.loc[copied, "score"] = 0.0
     chosen, best = of_truth.loc[choice.step], of_truth["score"].max()
@@ -294,6 +293,19 @@ def measure(case: Case, budget: Budget, kept: Path | None) -> dict[str, Any]:
         "train_seconds": training,
         "advice": " | ".join(choice.advice),
     }
+
+
+def _truth(case: Case, budget: Budget, kept: Path | None) -> pd.DataFrame:
+    """The scores of the drawn checkpoints over what the choice never had."""
+    known = kept and kept / case.name / f"truth-{SCORES.parent.name}-{SCORES.name}"
+    if known and known.exists():
+        return pd.read_csv(known)
+    write_settings(case, budget, of_truth=True)
+    run(evaluate)
+    show_fresh_pictures(case)
+    run(judge, choose)
+    keep(kept, case, "truth")
+    return pd.read_csv(SCORES)
 
 
 def keep(folder: Path | None, case: Case, part: str) -> None:
@@ -337,7 +349,9 @@ def main() -> None:
     parser.add_argument("--inference-steps", type=int, default=20)
     parser.add_argument("--shortlist", type=int, default=6)
     parser.add_argument("--pictures", type=int, default=15, help="to learn from")
-    parser.add_argument("--keep", type=Path, help="folder for the tables that each row was worked out from")
+    parser.add_argument(
+        "--keep", type=Path, help="folder for the tables of each case; a truth there is not drawn again"
+    )
     options = parser.parse_args()
     budget = Budget(options.steps, options.seeds, options.truth_seeds, options.inference_steps, options.shortlist,
                     options.pictures)  # fmt: skip
