@@ -25,10 +25,10 @@ from pseudoword.base.placement import resolve_device, resolve_precision
 
 TESTS = Path(__file__).parents[1] / "tests"
 LIMIT_S = 480
-TESTS_S, SPEED_S, PROBE_S = 200, 100, 60  # limits of one step each
+TESTS_S, SPEED_S, PROBE_S = 220, 100, 60  # limits of one step each
 MAX_TAIL = 1500  # characters of a failed step's output
 # What comes first is measured if time runs short.
-WAYS = (("bf16",), ("bf16", "--graphs"), ("bf16", "--compile", "--graphs"), ("fp16",))
+WAYS = (("bf16",), ("bf16", "--graphs"), ("bf16", "--compile"), ("fp16",))
 # By layout: pictures at once, packs, updates between two looks at the clock, rounds, most rows to probe.
 LAYOUTS = {"sd15": (8, "1,8", 5, 3, 256), "sdxl": (4, "4", 2, 2, 64)}
 TINY = ["--width", "0.05", "--resolution", "64", "--device", "cpu", "--steps", "1", "--rounds", "1", "--batch", "2",

@@ -33,9 +33,15 @@ class Recorded:
         """`pool`, a handle of torch's: where the recorded kernels work. Graphs may share one, since nothing there but a
         graph's outputs outlives its replay."""
         inputs = (parameters.clone(), scale.clone(), rows.copied())
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
-            outputs = work(*inputs)
+        graph, stream = torch.cuda.CUDAGraph(), torch.cuda.Stream()
+        # Entered twice, so that the stream of before comes back also where the recording itself fails to give it back.
+        with torch.cuda.stream(torch.cuda.current_stream()):
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                work(*inputs)  # cuBLAS takes a workspace for each stream, which must not be the graph's
+            torch.cuda.current_stream().wait_stream(stream)
+            with torch.cuda.graph(graph, pool=pool, stream=stream):
+                outputs = work(*inputs)
         return cls(graph, inputs, outputs)
 
     def __call__(self, parameters: Tensor, scale: Tensor, rows: Rows) -> Done:
@@ -49,19 +55,26 @@ class Recorded:
 
 class Graphs:
     """Does work as it is the first time that rows of a shape and number come, records it the second time, and from then
-    on replays what was recorded. Where that cannot be, or gives another gradient, it goes on without."""
+    on replays what was recorded. What there is no room for, and more than MAX_GRAPHS kinds, is done as it is; where
+    recording fails otherwise, or gives another gradient, all is from then on."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.pool = torch.cuda.graph_pool_handle()
+        self.wanted = True
+        self.forget()
+
+    def forget(self) -> None:
+        """Give the memory of all graphs back."""
         self.seen: set[tuple[object, ...]] = set()
         self.recorded: dict[tuple[object, ...], Recorded | None] = {}  # None: there was no room for it
+        self.pool = torch.cuda.graph_pool_handle()  # an old one goes with its last graph
+        gc.collect()
 
     def __call__(self, work: Work, parameters: Tensor, scale: Tensor, rows: Rows) -> Done:
         kind = (rows.group, rows.noise.shape, rows.ids.shape)
         if kind in self.recorded:
             return (self.recorded[kind] or work)(parameters, scale, rows)
-        if kind not in self.seen or len(self.recorded) == MAX_GRAPHS:
+        if kind not in self.seen or not self.wanted or len(self.recorded) == MAX_GRAPHS:
             self.seen.add(kind)
             return work(parameters, scale, rows)
         held = torch.cuda.memory_allocated(self.device)
@@ -70,26 +83,30 @@ class Graphs:
         needed = torch.cuda.max_memory_allocated(self.device) - held
         torch.cuda.empty_cache()
         free, _ = torch.cuda.mem_get_info(self.device)
-        # A graph keeps to itself what its kernels need; as much again is for previews and evaluations.
-        self.recorded[kind] = self._record(work, parameters, scale, rows, done) if 2 * needed <= free else None
+        if 2 * needed <= free:
+            self._record(kind, work, parameters, scale, rows, done)
+        else:  # a graph keeps to itself what its kernels need, and previews and evaluations need as much again
+            print(
+                f"note: {len(rows)} rows are not recorded as a CUDA graph: {2 * needed / 2**30:.1f} GiB would have to "
+                f"be free, {free / 2**30:.1f} are. A smaller train.batch leaves more"
+            )
+            self.recorded[kind] = None
         return done
 
-    def forget(self) -> None:
-        """Give the memory of all graphs back."""
-        self.seen.clear()
-        self.recorded.clear()
-        gc.collect()
-
-    def _record(self, work: Work, parameters: Tensor, scale: Tensor, rows: Rows, expected: Done) -> Recorded | None:
+    def _record(
+        self, kind: tuple[object, ...], work: Work, parameters: Tensor, scale: Tensor, rows: Rows, expected: Done
+    ) -> None:
         try:
             recorded = Recorded.of(work, parameters, scale, rows, self.pool)
             _, gradient = recorded(parameters, scale, rows)
             error = float((gradient - expected[1]).norm() / expected[1].norm())
         except RuntimeError as failure:
-            why = "no memory is left for it" if is_out_of_memory(failure) else first_line(failure)
+            why = "memory ran out" if is_out_of_memory(failure) else first_line(failure)
         else:
             if error <= MAX_ERROR or not expected[1].isfinite().all():  # of what overflows nothing can be compared
-                return recorded
+                self.recorded[kind] = recorded
+                return
             why = f"the gradient is {error:.0%} off"
+        self.wanted = False
+        self.forget()
         print(f"warning: a step cannot be recorded as a CUDA graph ({why}); going on without")
-        return None

@@ -154,9 +154,7 @@ class Training:
         if self.base.device.type == "cuda" and self.trainee.recordable:
             self.graphs = Graphs(self.base.device)
         else:
-            print(
-                "note: train.compile: graphs changes nothing here; it records words that are trained on a CUDA device"
-            )
+            print("note: train.compile: graphs has no effect here; only words trained on a CUDA device are recorded")
 
     def probe(self, rows: int) -> None:
         """Take the memory that so many rows at once take, and give it back."""

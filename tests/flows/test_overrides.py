@@ -36,7 +36,7 @@ def test_prefects_page_has_a_field_for_every_setting_and_sends_none_that_nobody_
         assert options[0]["type"] != "null", name
     titles = [option["title"] for option in form["train.learn_rate"]["anyOf"]]
     assert titles == ["number", "text"]
-    assert form["train.compile"]["enum"] == ["auto", "true", "false"]
+    assert form["train.compile"]["enum"] == ["auto", "graphs", "true", "false"]
 
 
 def test_a_switch_may_come_as_the_text_that_the_form_sends() -> None:

@@ -96,7 +96,7 @@ def test_a_pack_learns_what_it_learns_on_a_cpu(project: Path, kind: str, precisi
         made().save_pretrained("base")
     more = {"model": TOYWORLD.as_posix() if kind == "toyworld" else "base", "sweep": {"train.seed": [0, 1]}}
     expected = trained("cpu", **more)
-    for compiled in (False, "graphs"):
+    for compiled in (False, "graphs") if precision == "bf16" else (False,):
         assert off(trained(GPU, precision, **more, train={"compile": compiled}), expected) < ROUNDING[precision]
         forget()
 
@@ -144,8 +144,10 @@ def test_memory_that_ends_before_or_within_a_training_changes_nothing(
         assert int(fewer.split()[0]) < int(fitted.split()[0]) == int(fitted.split()[2])
     else:
         torch.cuda.set_per_process_memory_fraction(peak * 0.7 / total)
-        again = trained(GPU, **more)
-        torch.cuda.set_per_process_memory_fraction(1.0)
+        try:
+            again = trained(GPU, **more)
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
         assert "out of memory with 64 at once; going on with 32" in capsys.readouterr().out
     torch.cuda.empty_cache()
     assert off(again, expected) < ROUNDING["fp32"]
