@@ -18,20 +18,23 @@ columns  regret       how far the true score of the chosen checkpoint is below t
 import argparse
 import contextlib
 import io
+import json
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 from numpy.random import Generator, default_rng
-from PIL import Image, ImageChops, ImageEnhance, ImageFilter
+from PIL import Image, ImageEnhance
 
+from pseudoword.fingerprint import fingerprint
 from pseudoword.records import Choice, read_record
 from pseudoword.results.places import CHOICE, SCORES, SHEETS
 from stages.check.__main__ import main as check
@@ -230,18 +233,17 @@ def show_fresh_pictures(case: Case) -> None:
 
 
 def copy_training_pictures() -> list[int]:
-    """The later half of the drawn checkpoints draws training pictures, shifted, blurred, in other light; its steps."""
+    """The later half of the drawn checkpoints draws training pictures, shifted and in other light; its steps."""
     drawn = pd.read_csv("outputs/evaluation/pictures.csv", keep_default_na=False)
     steps = sorted(drawn["step"][drawn["control"] == ""].unique())
     later, training = steps[len(steps) // 2 :], sorted(Path("outputs/pictures").glob("*.png"))
     random = default_rng(43)
     for file in drawn["file"][drawn["step"].isin(later)]:
         with Image.open(training[random.integers(len(training))]) as picture:
-            right, down = random.integers(-3, 4, 2)
-            shifted = ImageChops.offset(picture.convert("RGB"), int(right), int(down))
-        copied = (
-            ImageEnhance.Brightness(shifted).enhance(random.uniform(0.9, 1.1)).filter(ImageFilter.GaussianBlur(0.7))
-        )
+            edged = np.pad(np.asarray(picture.convert("RGB")), ((3, 3), (3, 3), (0, 0)), mode="edge")
+        right, down = random.integers(0, 7, 2)
+        shifted = Image.fromarray(edged[down : down - 6 or None, right : right - 6 or None])
+        copied = ImageEnhance.Brightness(shifted).enhance(random.uniform(0.9, 1.1))
         (SHEETS / file).unlink()  # what is kept to be used again may be the same file
         copied.save(SHEETS / file)
     return later
@@ -250,8 +252,7 @@ def copy_training_pictures() -> list[int]:
 def measure(case: Case, budget: Budget, kept: Path | None) -> dict[str, Any]:
     """The row of a case; the tables that it was worked out from go to the folder `kept`.
 
-    A truth that is there is not drawn again: it is known by the steps and the truth's pictures, which no measure, weight
-    or limit changes.
+    A truth that lies there of the same case and budget is not drawn again, since vetoes and limits take no part in it.
     """
     prepare(case, budget)
     Path("outputs").mkdir(exist_ok=True)
@@ -297,7 +298,10 @@ def measure(case: Case, budget: Budget, kept: Path | None) -> dict[str, Any]:
 
 def _truth(case: Case, budget: Budget, kept: Path | None) -> pd.DataFrame:
     """The scores of the drawn checkpoints over what the choice never had."""
-    known = kept and kept / case.name / f"truth-{SCORES.parent.name}-{SCORES.name}"
+    plant = PLANTS[case.plant]
+    decisive = [plant.settings, plant.captions, plant.mixed, plant.copies, asdict(budget)]
+    key = fingerprint(json.dumps(decisive), ())
+    known = kept and kept / case.name / f"truth-{key}.csv"
     if known and known.exists():
         return pd.read_csv(known)
     write_settings(case, budget, of_truth=True)
@@ -305,6 +309,8 @@ def _truth(case: Case, budget: Budget, kept: Path | None) -> pd.DataFrame:
     show_fresh_pictures(case)
     run(judge, choose)
     keep(kept, case, "truth")
+    if known:
+        shutil.copy(SCORES, known)
     return pd.read_csv(SCORES)
 
 

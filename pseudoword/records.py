@@ -127,6 +127,7 @@ class JudgesRecord(Record):
     likeness: dict[str, Scale] = {}  # by run
     obedience: Scale = Scale()
     groups: list[list[str]] = []  # files of the training pictures, where these show two things
+    measures: int = 1  # the version of their definitions; it was not written down at first
 
     @property
     def reference(self) -> str | None:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from pseudoword.results.tables import MEASURES
+from pseudoword.results.tables import MEASURES, MEASURES_VERSION
 
 PROMPTS = ("a [name]", "a [name] by the sea", "a [name] at night")
 SEEDS = (0, 1)
@@ -73,7 +73,7 @@ def write_experiment(
     pd.DataFrame(scores).to_csv(_made(outputs / "choice/scores.csv"), index=False)
     scales = {run: {"zero": (zeros or {}).get(run, 0.2), "one": 0.9} for run in runs}
     believed = {"images": "a judge", "texts": "a reader", "kind": "thing", "likeness": scales,
-                "obedience": {"zero": 0.0, "one": 0.4}}  # fmt: skip
+                "obedience": {"zero": 0.0, "one": 0.4}, "measures": MEASURES_VERSION}  # fmt: skip
     _write(outputs / "judged/judges.json", believed | dict(judges or {}))
     choice = {"word": "snorf", "run": chosen, "step": TAKEN, "file": "x", "reason": "It is best."}
     _write(outputs / "choice/choice.json", choice)

@@ -34,7 +34,14 @@ from pseudoword.results.places import (
 )
 from pseudoword.results.scale import on_one_scale
 from pseudoword.results.settings import flat
-from pseudoword.results.tables import count_weighted, read_losses, read_measured, read_scores, read_table
+from pseudoword.results.tables import (
+    MEASURES_VERSION,
+    count_weighted,
+    read_losses,
+    read_measured,
+    read_scores,
+    read_table,
+)
 from pseudoword.settings.choose import ChooseSettings
 from stages.choose.scoring import scored
 
@@ -44,6 +51,10 @@ TABLES = (CHOICE, SCORES, MEASURED, JUDGES, PICTURES_TABLE)
 # What `judge` reads, and the settings that name its judges.
 JUDGED_FROM = (EVALUATION, PICTURES, PICTURES_TABLE, CAPTIONS)
 JUDGE_SETTINGS = SETTINGS / "judge.json"
+EARLIER_MEASURES = (
+    "its pictures were measured by an earlier version, which defined the measures otherwise; `pseudoword compare "
+    "--judge-again` measures the pictures of all again"
+)
 
 
 class CannotJudge(UserError):
@@ -124,6 +135,9 @@ class Source:
         if judge is not None:
             _judge(self.name, root, judge, self.project)
             _choose(root, settings)
+        judges = read_record(root / JUDGES, JudgesRecord)
+        if judges.measures != MEASURES_VERSION:
+            return Gap(self.name, EARLIER_MEASURES)
         choice, scores = read_record(root / CHOICE, Choice), read_scores(root / SCORES)
         if scores["score"].isna().all():
             return Gap(self.name, "none of its checkpoints was drawn")
@@ -140,7 +154,7 @@ class Source:
             choice=choice,
             scores=scores,
             measured=measured,
-            judges=read_record(root / JUDGES, JudgesRecord),
+            judges=judges,
             pictures=_digest_of_pictures(root),
             weighted=count_weighted(root),
             project=self.folder or self.project,

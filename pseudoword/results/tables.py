@@ -30,6 +30,7 @@ def read_table(
         raise BadRecord(path, str(error)) from None
 
 
+MEASURES_VERSION = 2  # of their definitions; figures of different ones cannot be compared
 MEASURES = ("similarity", "likeness", "identity", "obedience", "variety", "copying", "overbaked", "broken")
 
 

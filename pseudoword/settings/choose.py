@@ -17,12 +17,13 @@ class ChooseSettings(Section):
     max_broken: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
         0.25, description="Share of pictures of one colour above which a checkpoint is ruled out."
     )
-    max_overbaked: Limit = Field(
+    max_overbaking: Limit = Field(
         0.4,
-        description="Powers of two by which saturation, contrast, grain or busyness may exceed the usual, likewise.",
+        description="A checkpoint is ruled out whose saturation, contrast, grain or busyness exceeds that of the "
+        "pictures and of what the init text draws by more powers of two.",
     )
-    max_copying: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
-        0.25, description="Share of pictures that repeat a training picture, likewise."
+    max_copies: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
+        0.25, description="Share of pictures that repeat a training picture above which a checkpoint is ruled out."
     )
 
     @model_validator(mode="after")

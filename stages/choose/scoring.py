@@ -20,7 +20,7 @@ def scored(measured: pd.DataFrame, losses: pd.DataFrame, choose: ChooseSettings)
 
 def rule_of(choose: ChooseSettings) -> Rule:
     weights = {"likeness": choose.likeness, "identity": choose.identity, "obedience": choose.obedience}
-    return Rule(weights, choose.max_broken, choose.max_overbaked, choose.max_copying)
+    return Rule(weights, choose.max_broken, choose.max_overbaking, choose.max_copies)
 
 
 def candidates_of(measured: pd.DataFrame) -> list[Candidate]:

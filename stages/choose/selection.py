@@ -67,8 +67,8 @@ NOTHING = Figure(math.nan, math.nan, math.nan)
 class Rule:
     weights: Mapping[str, float]  # of RULE, in any unit
     max_broken: float
-    max_overbaked: float
-    max_copying: float
+    max_overbaking: float
+    max_copies: float
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def select(candidates: Sequence[Candidate], rule: Rule, seeds: int, seed: int = 
         | {"score": _with_interval(plain[i], resampled[i], pictures)}
         for i, c in enumerate(candidates)
     }
-    vetoes = {c.key: veto for c in candidates if (veto := _veto(figures[c.key], rule))}
+    vetoes = {c.key: veto for c in candidates if (veto := _veto(figures[c.key], rule, pictures))}
     eligible = [i for i, c in enumerate(candidates) if c.key not in vetoes]
     among = eligible or list(range(len(candidates)))
     best = max(among, key=lambda i: plain[i])
@@ -184,19 +184,20 @@ def _score(candidate: Candidate, weights: Mapping[str, float], samples: NDArray[
     return np.asarray(np.exp(logarithm))
 
 
-def _veto(figures: Mapping[str, Figure], rule: Rule) -> Veto | None:
+def _veto(figures: Mapping[str, Figure], rule: Rule, pictures: int) -> Veto | None:
     """Why a checkpoint is out; None where nothing speaks against it. What was not measured never speaks for it."""
     if figures["broken"].value > rule.max_broken:
         return Veto("broken", f"{figures['broken'].value:.0%} of the pictures are of one colour")
-    if figures["overbaked"].value > rule.max_overbaked:  # before its likeness, which it may have cost
-        return Veto("overbaked", f"overbaked, {2 ** figures['overbaked'].value:.1f} times the usual")
+    burnt, many = figures["overbaked"], pictures >= LEAST_PICTURES  # a few may be so by chance
+    if many and burnt.value > rule.max_overbaking and burnt.low > 0:  # before its likeness, which it may have cost
+        return Veto("overbaked", f"overbaked: colours, contrast or texture are {2**burnt.value:.1f} times as strong")
     if not math.isfinite(figures["likeness"].value):
         return Veto("unmeasured", "its likeness could not be measured")
     if figures["likeness"].value <= 0:
         return Veto("unlike", "no more like the pictures than what the start draws")
     if not figures["likeness"].low > 0:
         return Veto("unlike", "cannot be told from what the start draws")
-    if figures["copying"].value > rule.max_copying:
+    if many and figures["copying"].value > rule.max_copies:
         return Veto("copying", f"{figures['copying'].value:.0%} of the pictures repeat a training picture")
     return None
 

@@ -25,7 +25,7 @@ from pseudoword.prompts import without_name
 from pseudoword.records import JudgesRecord, Scale
 from pseudoword.results.images import open_drawn
 from pseudoword.results.places import JUDGES, MEASURED, SHEETS
-from pseudoword.results.tables import read_drawn
+from pseudoword.results.tables import MEASURES_VERSION, read_drawn
 from pseudoword.settings.base import BaseSettings
 from pseudoword.settings.judge import JudgeSettings
 from pseudoword.settings.stage import StageSettings
@@ -87,6 +87,7 @@ def main() -> None:
     record = JudgesRecord(
         images=images.name, texts=texts.name, kind=kind, likeness=scales, obedience=obeyed,
         retrieval=retrieval_at_1(training, look_alikes(drawn, sight, place).features), groups=two_groups(training),
+        measures=MEASURES_VERSION,
     )  # fmt: skip
     write_table(MEASURED, pd.concat(tables))
     write_text(JUDGES, record.model_dump_json(indent=2) + "\n")

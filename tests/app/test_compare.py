@@ -292,7 +292,7 @@ def test_what_has_learned_and_is_ruled_out_all_the_same_is_not_said_to_be_no_bet
     write_experiment(project, GRID)
     path = project / "outputs/judged/pictures.csv"
     pd.read_csv(path).assign(overbaked=3.0).to_csv(path, index=False)
-    assert run(capsys, "compare").startswith("Everything is ruled out. The least bad is lr0.02-seed1: overbaked")
+    assert run(capsys, "compare").startswith("Everything is ruled out. The least bad is lr0.02-seed1: overbaked: ")
 
 
 def test_a_veto_is_what_the_comparison_worked_out(project: Path, capsys: Output) -> None:
@@ -401,6 +401,23 @@ def test_outputs_of_an_earlier_version_are_a_gap(project: Path, capsys: Output) 
     (project / "old/outputs/judged/judges.json").unlink()
     (gap,) = compared(capsys, ".", "old")["left_out"]
     assert "old/outputs/judged/judges.json is not there" in gap["reason"]
+
+
+def test_figures_of_earlier_measures_are_a_gap_that_says_how_to_measure_again(project: Path, capsys: Output) -> None:
+    """Copying was a number of deviations, also below 0, where it is a share now."""
+    write_experiment(project, GRID)
+    write_experiment(project / "old", GRID, judges={"measures": 1})
+    old = project / "old/outputs/judged/pictures.csv"
+    pd.read_csv(old).assign(copying=-3.3).to_csv(old, index=False)
+    (gap,) = compared(capsys, ".", "old")["left_out"]
+    assert gap["name"] == "old" and "`pseudoword compare --judge-again`" in gap["reason"]
+
+
+def test_limits_of_an_earlier_version_are_no_hindrance(project: Path, capsys: Output) -> None:
+    write_experiment(project, GRID)
+    path = project / "outputs/settings/choose.json"
+    path.write_text(json.dumps({"settings": {"choose": {"max_copying": 3.0, "max_overbaked": 3.0}}}))
+    assert set(compared(capsys, ".")["rows"]) == set(GRID)
 
 
 @pytest.mark.parametrize(

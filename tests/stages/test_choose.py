@@ -78,10 +78,20 @@ EXAMPLES = {
         40,
         [0.70711, 0.5],
         [40],
-        {20: "overbaked, 1.4 times the usual"},
+        {20: "overbaked: colours, contrast or texture are 1.4 times as strong"},
     ),
     "what burnt is out for that, also where its likeness went": Example(
-        [drawn(20, 0.5), drawn(40, -0.5, overbaked=2.0)], 20, [0.70711, 0.031623], [20], {40: "overbaked, 4.0 times"}
+        [drawn(20, 0.5), drawn(40, -0.5, overbaked=2.0)],
+        20,
+        [0.70711, 0.031623],
+        [20],
+        {40: "overbaked: colours, contrast or texture are 4.0 times as strong"},
+    ),
+    "what may be burning by chance is borne": Example(
+        [drawn(20, 0.5, overbaked=[2.0, -0.1, -0.1, -0.1]), drawn(40, 0.25)], 20, [0.70711, 0.5], [20]
+    ),
+    "two pictures cannot show burning or copying": Example(
+        [drawn(20, [0.5, 0.5], overbaked=[0.9, 0.9], copying=[1, 1]), drawn(40, [0.25, 0.25])], 20, [0.70711, 0.5], [20]
     ),
     "copies of training pictures are out": Example(
         [drawn(20, 0.5, copying=[1, 1, 0, 0]), drawn(40, 0.25, copying=[1, 0, 0, 0])],

@@ -5,8 +5,8 @@ value          1 where the nearest training picture is less than a quarter as fa
 direction      lower is better
 source         nearest training picture, against how near is usual (Somepalli et al. 2023 ask the same with a copy
                detector). The quarter is measured, see docs/decisions/0009
-preprocessing  thumbnails of 32 x 32 colours, each channel less its mean, 1 - cosine, of all shifts by up to 2 the
-               nearest: they hold the place of everything, which the judges' features leave out
+preprocessing  thumbnails of 32 x 32 colours, each channel less its mean, 1 - cosine, the least over all shifts by up to
+               2: they hold the place of everything, which the judges' features leave out
 """
 
 from functools import lru_cache
@@ -31,7 +31,7 @@ def copying(evidence: Evidence) -> Floats:
     return np.full(len(near), np.nan) if np.isnan(usual) else (near < MAX_SHARE * usual).astype(np.float64)
 
 
-@lru_cache(maxsize=1)  # of a training set, which all columns are held against
+@lru_cache(maxsize=1)  # of the training set, which all columns are held against
 def _usual(training: Training) -> float:
     """The mean distance of a training picture from the nearest one of another file; NaN where there is none."""
     apart = training.apart()
@@ -41,6 +41,7 @@ def _usual(training: Training) -> float:
     return float(distances.min(1).mean())
 
 
+@lru_cache(maxsize=2)  # of the column for both functions above, and of the training set
 def _distances(one: Sight, other: Sight) -> Floats:
     """(n, m) from 0 to 2: of the middle of one picture to whatever window of the other is most like it."""
     middle, nearness = _windows(one, SHIFT, SHIFT), np.full((len(one.thumbnails), len(other.thumbnails)), -1.0)

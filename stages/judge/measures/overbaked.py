@@ -6,7 +6,7 @@ value          by how many powers of two saturation, contrast, grain or busyness
 direction      lower is better; below 0 nothing exceeds
 source         the burnt look that users of textual inversion stop at, in the plainest statistics that show it: mean
                chroma, standard deviation of the luma, that of its Laplacian, and the median of its standard deviation
-               within 8 x 8 blocks, which flat surfaces keep low
+               within each cell of an 8 by 8 grid, which flat surfaces keep low
 preprocessing  none, pixels from 0 to 1
 """
 
@@ -14,13 +14,15 @@ import numpy as np
 
 from stages.judge.measures.measure import Evidence, Floats, Measure
 
-MIN_TONE = 1e-3  # of a range of 1; keeps the logarithm of a blank picture finite
+# Saturation, contrast, grain and busyness that hardly show: below them, twice as much is nothing that anyone sees.
+FAINT = np.array([0.01, 0.01, 0.001, 0.01])
 
 
 def overbaked(evidence: Evidence) -> Floats:
-    usual = np.maximum(evidence.init.tones, evidence.training.sight.tones.mean(0))
-    drawn, usual = (np.log2(np.maximum(tones, MIN_TONE)) for tones in (evidence.drawn.tones, usual))
-    excess = drawn - usual
+    drawn, init, training = (
+        np.maximum(sight.tones, FAINT) for sight in (evidence.drawn, evidence.init, evidence.training.sight)
+    )
+    excess = np.log2(drawn / np.maximum(init, training.mean(0)))
     return np.asarray(excess[:, excess.mean(0).argmax()])
 
 
