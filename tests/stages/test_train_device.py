@@ -290,6 +290,7 @@ def compile_with(base: Base, backend: Callable[..., Any], monkeypatch: pytest.Mo
     monkeypatch.setattr(base.unet, "compile", lambda **how: compiled(backend=backend, **how))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
 def test_auto_goes_on_without_a_compiler_that_fails_and_true_says_how_it_failed(
     monkeypatch: pytest.MonkeyPatch, default_stance: None, capsys: pytest.CaptureFixture[str]
@@ -311,6 +312,7 @@ def test_auto_goes_on_without_a_compiler_that_fails_and_true_says_how_it_failed(
     assert going_on.state.step and not going_on.capacity.compiled
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
 def test_each_shape_of_latents_is_compiled_however_many_there_are(monkeypatch: pytest.MonkeyPatch):
     compiled: list[object] = []

@@ -105,15 +105,13 @@ def test_the_same_settings_give_the_same_bytes(project: Path):
     assert outputs() == first
 
 
-KILLED = [
-    pytest.param({"sweep": {"train.seed": [0, 1], "train.latents": ["random", "once"]}}, id="a pack"),
-    pytest.param({"base": {"precision": "fp16"}}, id="half precision", marks=pytest.mark.slow),
-]
+PACK = {"sweep": {"train.seed": [0, 1], "train.latents": ["random", "once"]}}
+HALF = pytest.param({"base": {"precision": "fp16"}}, id="half precision", marks=pytest.mark.slow)
 
 
 @BOTH_IN_TIME
 @pytest.mark.parametrize("kills", [2, pytest.param(25, marks=[pytest.mark.slow, pytest.mark.timeout(1200)])])
-@pytest.mark.parametrize("changes", KILLED)
+@pytest.mark.parametrize("changes", [pytest.param(PACK, id="a pack"), HALF])
 def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
     project: Path, learned: str, changes: dict[str, dict[str, object]], kills: int
 ):
@@ -163,7 +161,9 @@ class Killed(BaseException):
 
 
 @BOTH_IN_TIME
-@pytest.mark.parametrize("changes", KILLED)
+@pytest.mark.parametrize(
+    "changes", [pytest.param({}, id="one run"), pytest.param(PACK, id="a pack", marks=pytest.mark.slow), HALF]
+)
 def test_every_moment_around_a_write_is_a_good_one_to_be_killed(
     project: Path, learned: str, monkeypatch: pytest.MonkeyPatch, changes: dict[str, dict[str, object]]
 ):
