@@ -203,8 +203,8 @@ def soft(seed: int) -> Image.Image:
 
 
 def blotched(picture: Image.Image) -> Image.Image:
-    """With smooth waves all over it."""
-    waves = 40 * np.sin(np.arange(32) * 0.8)[:, None, None] * np.sin(np.arange(32) * 0.8)[:, None]
+    """With smooth waves of red and green all over it."""
+    waves = 40 * np.sin(np.arange(32) * 0.8)[:, None, None] * np.sin(np.arange(32) * 0.8)[:, None] * [1, -1, 0]
     return Image.fromarray((np.asarray(picture) + waves).clip(0, 255).astype(np.uint8))
 
 

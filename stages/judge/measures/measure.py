@@ -21,7 +21,7 @@ from stages.judge.faces import FaceJudge
 
 Floats = NDArray[np.float64]
 THUMBNAIL_PX = 32
-BLOCKS = 8  # across a picture, within which its busyness is measured
+GRID = 8  # cells across and down a picture, within each of which its busyness is measured
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
@@ -98,12 +98,14 @@ def _thumbnail(picture: Image.Image) -> NDArray[np.float32]:
 
 
 def _tones(pixels: Floats) -> Floats:
-    """Mean chroma, standard deviation of the luma, that of its Laplacian, and its median within the blocks, of pixels
-    (H, W, 3) from 0 to 1."""
+    """Mean chroma, standard deviation of the luma, that of its Laplacian, and the median within the cells of a grid of
+    that of the opponent colours (Hasler and Suesstrunk 2003), of pixels (H, W, 3) from 0 to 1."""
     luma = pixels @ LUMA
     middle = luma[1:-1, 1:-1]
     laplacian = luma[:-2, 1:-1] + luma[2:, 1:-1] + luma[1:-1, :-2] + luma[1:-1, 2:] - 4 * middle
-    high, wide = (side // BLOCKS for side in luma.shape)
-    blocks = luma[: high * BLOCKS, : wide * BLOCKS].reshape(BLOCKS, high, BLOCKS, wide)
-    chroma = pixels.max(2) - pixels.min(2)
-    return np.array([chroma.mean(), luma.std(), laplacian.std() / 8, np.median(blocks.std((1, 3)))])
+    red, green, blue = np.moveaxis(pixels, 2, 0)
+    opponents = np.stack([red - green, blue - (red + green) / 2], axis=2)
+    high, wide = (side // GRID for side in luma.shape)
+    cells = opponents[: high * GRID, : wide * GRID].reshape(GRID, high, GRID, wide, 2)
+    busyness = np.median(np.linalg.norm(cells.std((1, 3)), axis=2))
+    return np.array([(pixels.max(2) - pixels.min(2)).mean(), luma.std(), laplacian.std() / 8, busyness])

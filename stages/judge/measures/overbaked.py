@@ -5,8 +5,8 @@ value          by how many powers of two saturation, contrast, grain or busyness
                off in the mean of the column, since any picture of a set exceeds the set's mean in one of them
 direction      lower is better; below 0 nothing exceeds
 source         the burnt look that users of textual inversion stop at, in the plainest statistics that show it: mean
-               chroma, standard deviation of the luma, that of its Laplacian, and the median of its standard deviation
-               within each cell of an 8 by 8 grid, which flat surfaces keep low
+               chroma, standard deviation of the luma, that of its Laplacian, and the median over an 8 by 8 grid of the
+               deviation of the opponent colours within a cell, which surfaces of one colour keep low
 preprocessing  none, pixels from 0 to 1
 """
 
