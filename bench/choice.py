@@ -50,7 +50,7 @@ from toyworld.world import DEFAULT_STYLE, NOUNS, POSITIONS, SCENES, Thing, draw,
 
 ROOT = Path(__file__).parents[1]
 FRESH = 24  # pictures of the truth
-MIN_LIKENESS, MIN_OBEDIENCE, MAX_OVERBAKED = 0.4, 0.6, 0.4  # of the truth, beyond which a planted fault shows
+MIN_LIKENESS, MIN_OBEDIENCE, MAX_OVERBAKED = 0.4, 0.6, 0.5  # of the truth, beyond which a planted fault shows
 SURE = 0.9
 NEAR = 0.02  # of score: a choice that is this near to the best is right
 SCENES_ASKED = ("sea", "forest", "night", "snow", "room", "city", "meadow", "desert")

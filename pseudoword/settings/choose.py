@@ -18,7 +18,7 @@ class ChooseSettings(Section):
         0.25, description="Share of pictures of one colour above which a checkpoint is ruled out."
     )
     max_overbaking: Limit = Field(
-        0.4,
+        0.5,
         description="A checkpoint is ruled out whose saturation, contrast, grain or busyness exceeds that of the "
         "pictures and of what the init text draws by more powers of two.",
     )
