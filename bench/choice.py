@@ -211,6 +211,15 @@ def write_settings(case: Case, budget: Budget, of_truth: bool) -> None:
     run(check)
 
 
+def make_latents() -> None:
+    """All stages before the training; nothing is drafted."""
+    Path("outputs").mkdir(exist_ok=True)
+    run(preprocess)
+    ids = pd.read_csv("outputs/pictures.csv", dtype=str)["id"]
+    pd.DataFrame({"id": ids, "draft": ""}).to_csv("outputs/drafts.csv", index=False)
+    run(curate, latents)
+
+
 def run(*stages: Callable[[], None]) -> float:
     """Seconds that the stages took, in this process."""
     began = time.monotonic()
@@ -244,7 +253,6 @@ def copy_training_pictures() -> list[int]:
         right, down = random.integers(0, 7, 2)
         shifted = Image.fromarray(edged[down : down - 6 or None, right : right - 6 or None])
         copied = ImageEnhance.Brightness(shifted).enhance(random.uniform(0.9, 1.1))
-        (SHEETS / file).unlink()  # what is kept to be used again may be the same file
         copied.save(SHEETS / file)
     return later
 
@@ -255,11 +263,7 @@ def measure(case: Case, budget: Budget, kept: Path | None) -> dict[str, Any]:
     A truth that lies there of the same case and budget is not drawn again, since vetoes and limits take no part in it.
     """
     prepare(case, budget)
-    Path("outputs").mkdir(exist_ok=True)
-    run(preprocess)
-    ids = pd.read_csv("outputs/pictures.csv", dtype=str)["id"]
-    pd.DataFrame({"id": ids, "draft": ""}).to_csv("outputs/drafts.csv", index=False)
-    run(curate, latents)
+    make_latents()
     training = run(train)
     evaluation = run(evaluate)
     copied = copy_training_pictures() if PLANTS[case.plant].copies else []
@@ -301,25 +305,26 @@ def _truth(case: Case, budget: Budget, kept: Path | None) -> pd.DataFrame:
     plant = PLANTS[case.plant]
     decisive = [plant.settings, plant.captions, plant.mixed, plant.copies, asdict(budget)]
     key = fingerprint(json.dumps(decisive), ())
-    known = kept and kept / case.name / f"truth-{key}.csv"
-    if known and known.exists():
+    if kept and (known := _kept(kept, case, f"truth-{key}", SCORES)).exists():
         return pd.read_csv(known)
     write_settings(case, budget, of_truth=True)
     run(evaluate)
     show_fresh_pictures(case)
     run(judge, choose)
-    keep(kept, case, "truth")
-    if known:
-        shutil.copy(SCORES, known)
+    keep(kept, case, f"truth-{key}")
     return pd.read_csv(SCORES)
 
 
 def keep(folder: Path | None, case: Case, part: str) -> None:
     if folder:
         for path in (SCORES, Path("outputs/judged/pictures.csv"), Path("outputs/judged/judges.json")):
-            target = folder / case.name / f"{part}-{path.parent.name}-{path.name}"
+            target = _kept(folder, case, part, path)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
+
+
+def _kept(folder: Path, case: Case, part: str, path: Path) -> Path:
+    return folder / case.name / f"{part}-{path.parent.name}-{path.name}"
 
 
 def summary(table: pd.DataFrame) -> str:

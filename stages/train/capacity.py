@@ -18,7 +18,7 @@ from pseudoword.plan import Plan
 
 FREE_SHARE = 0.1  # of the free memory is left, for what the allocator cannot use and the pictures of a preview
 PASSES_WORTH_COMPILING = 1000  # through the UNet, for each shape of latents: each is compiled by itself
-MAX_COMPILED_ERROR = 0.1  # share of the gradient; half precision rounds by a few hundredths
+MAX_ERROR = 0.1  # share of the gradient; half precision rounds by a few hundredths
 
 
 class OutOfMemory(UserError):
@@ -112,7 +112,7 @@ class Capacity:
         self.base.compile(shapes)
         self.compiled = True
         try:
-            error = float((gradient() - plain).norm() / plain.norm())
+            error = error_of(gradient(), plain)
         except Exception as failure:  # of the compiler, of Triton, of a program that they start: each has its own
             if isinstance(failure, UserError) or is_out_of_memory(failure):
                 raise
@@ -121,7 +121,7 @@ class Capacity:
                 raise CannotCompile(self.base.device, f"failed: {why}") from failure
             self._go_on_without(f"the UNet cannot be compiled ({why})")
         else:
-            if not error <= MAX_COMPILED_ERROR:  # no number where a gradient is not finite
+            if not error <= MAX_ERROR:  # no number where a gradient is not finite
                 self._go_on_without(f"the compiled UNet has another gradient, {error:.0%} off")
 
     def _go_on_without(self, why: str) -> None:
@@ -132,6 +132,11 @@ class Capacity:
     def eagerly(self) -> AbstractContextManager[object]:
         """Within it nothing is compiled: for pictures and evaluations, whose lengths differ and are few."""
         return torch.compiler.set_stance("force_eager") if self.compiled else nullcontext()
+
+
+def error_of(gradient: Tensor, plain: Tensor) -> float:
+    """How far a gradient is from the plain one, as a share of that; no number where one is not finite."""
+    return float((gradient - plain).norm() / plain.norm())
 
 
 def rows_that_fit(peak_of: Callable[[int], int], free: int, most: int) -> int:

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from pseudoword.base.hub import first_line
 from pseudoword.errors import is_out_of_memory
+from stages.train.capacity import MAX_ERROR, error_of
 from stages.train.samples import Rows
 
 MAX_GRAPHS = 16  # of rows of different shapes and numbers
-MAX_ERROR = 0.1  # share of the gradient; half precision rounds by a few hundredths
 
 Done = tuple[Tensor, Tensor]  # losses (n,), gradient (V, D)
 Work = Callable[[Tensor, Tensor, Rows], Done]  # of parameters (V, D), scale (R,), rows
@@ -99,7 +99,7 @@ class Graphs:
         try:
             recorded = Recorded.of(work, parameters, scale, rows, self.pool)
             _, gradient = recorded(parameters, scale, rows)
-            error = float((gradient - expected[1]).norm() / expected[1].norm())
+            error = error_of(gradient, expected[1])
         except RuntimeError as failure:
             why = "memory ran out" if is_out_of_memory(failure) else first_line(failure)
         else:

@@ -11,18 +11,15 @@ import pytest
 import torch
 import yaml
 
-from bench.choice import Budget, Case, prepare, run
+from bench.choice import Budget, Case, make_latents, prepare, run
 from pseudoword.formats.reading import read_embedding
 from pseudoword.latents import Encoded, write_latents
 from pseudoword.records import Choice, read_record
 from pseudoword.results.places import CHOICE, SCORES
 from stages.check.__main__ import main as check
 from stages.choose.__main__ import main as choose
-from stages.curate.__main__ import main as curate
 from stages.evaluate.__main__ import main as evaluate
 from stages.judge.__main__ import main as judge
-from stages.latents.__main__ import main as latents
-from stages.preprocess.__main__ import main as preprocess
 from stages.train.__main__ import main as train
 from stages.train.graphs import Recorded
 from tests.project import write_checked
@@ -189,11 +186,9 @@ def test_every_stage_finds_what_it_finds_on_a_cpu():
             content = yaml.safe_load(Path("params.yaml").read_text())
             content["base"]["device"] = device
             write_checked(content)
-            Path("outputs").mkdir(exist_ok=True)
-            run(check, preprocess)
-            ids = pd.read_csv("outputs/pictures.csv", dtype=str)["id"]
-            pd.DataFrame({"id": ids, "draft": ""}).to_csv("outputs/drafts.csv", index=False)
-            run(curate, latents, train, evaluate, judge, choose)
+            run(check)
+            make_latents()
+            run(train, evaluate, judge, choose)
             drawn = {path: path.read_bytes() for path in Path("outputs/evaluation/sheets").rglob("*.png")}
             found[device] = pd.read_csv(SCORES).dropna(subset=["score"]).set_index("step"), read_record(CHOICE, Choice)
             for path in drawn:
